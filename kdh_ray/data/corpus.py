@@ -1,0 +1,91 @@
+"""The documents, labels and splits that everything else works on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Labelled parts of documents: a corpus's sentences, a note's sections.
+
+    Attributes:
+        spans: One array a document, (n_segments, 2) int32: half-open character ranges of its text, in order,
+            not overlapping.
+        targets: One array a document, (n_segments, n_labels) int8 of 0 and 1.
+    """
+
+    spans: Sequence[NDArray[np.int32]]
+    targets: Sequence[NDArray[np.int8]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Documents of one split, in a fixed order.
+
+    Attributes:
+        ids: Document ids, unique in the corpus.
+        texts: The documents.
+        targets: (n_documents, n_labels) int8 of 0 and 1.
+        segments: Labelled parts of each document, where the corpus has them.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    targets: NDArray[np.int8]
+    segments: Segments | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Split:
+        """The documents at ``indices``, in that order."""
+        segments = self.segments and Segments(
+            [self.segments.spans[i] for i in indices], [self.segments.targets[i] for i in indices]
+        )
+        return Split(
+            [self.ids[i] for i in indices],
+            [self.texts[i] for i in indices],
+            self.targets[np.asarray(indices, dtype=np.int64)],
+            segments,
+        )
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Named splits over one set of labels, and the metric by which its protocol is reported.
+
+    Attributes:
+        name: The protocol's name, as it stands in result rows (``hoc-blurb``, ``synthetic``, a user's own).
+        labels: Label names; column j of every ``targets`` is ``labels[j]``.
+        splits: ``train``, ``validation`` and ``test``.
+        metric: The protocol's official metric, a name known to ``kdh_ray.evaluation.metrics``.
+    """
+
+    name: str
+    labels: Sequence[str]
+    splits: Mapping[str, Split]
+    metric: str = "f1_micro"
+    notes: Sequence[str] = field(default=())
+
+    def fingerprint(self) -> str:
+        """SHA-256 over labels, ids, texts and targets of every split: equal only for the same corpus."""
+        digest = hashlib.sha256(repr(list(self.labels)).encode())
+        for name in sorted(self.splits):
+            split = self.splits[name]
+            digest.update(repr((name, list(split.ids))).encode())
+            for text in split.texts:
+                digest.update(hashlib.sha256(text.encode()).digest())
+            digest.update(np.ascontiguousarray(split.targets, dtype=np.int8).tobytes())
+            if split.segments is not None:
+                for spans, targets in zip(split.segments.spans, split.segments.targets, strict=True):
+                    digest.update(np.ascontiguousarray(spans, dtype=np.int32).tobytes())
+                    digest.update(np.ascontiguousarray(targets, dtype=np.int8).tobytes())
+        return digest.hexdigest()
