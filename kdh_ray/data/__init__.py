@@ -1,0 +1,57 @@
+"""Corpora: what they are, where they come from (`hoc`, `synthetic`, `tables`), what is in them (`describe`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
+
+if TYPE_CHECKING:
+    import os
+
+    from kdh_ray.config import DataConfig
+
+__all__ = ["SPLIT_NAMES", "Corpus", "Segments", "Split", "corpus_from_config", "load_corpus"]
+
+
+def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Corpus:
+    """Load a corpus by the name of its protocol.
+
+    Args:
+        name: ``synthetic``, ``hoc-blurb``, ``hoc-blue``, ``hoc-sentence`` or ``table``.
+        path: Where HoC or a user's table is.
+        **options: Any field of :class:`kdh_ray.config.DataConfig`: ``size``, ``sample_seed``, ``text_column``, ...
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+        DataError: If the corpus is missing or can't be used as it is.
+    """
+    from kdh_ray.config import parse_config
+
+    # A configuration is validated as a whole, so that its messages are the same here; its stages play no part.
+    tree = {"data": {"corpus": name, "path": path, **options}, "stages": {"unused": {}}}
+    return corpus_from_config(parse_config(tree, "load_corpus").data)
+
+
+def corpus_from_config(data: DataConfig) -> Corpus:
+    """Load, sample and check the corpus that a configuration names.
+
+    Raises:
+        DataError: If the corpus is missing or can't be used as it is.
+    """
+    from kdh_ray.data.checks import check_corpus
+    from kdh_ray.data.samples import nested_sample
+
+    corpus = nested_sample(_read(data), data.size, data.sample_seed)
+    check_corpus(corpus)
+    return corpus
+
+
+def _read(data: DataConfig) -> Corpus:
+    from kdh_ray.data import hoc
+    from kdh_ray.errors import DataError
+
+    if data.corpus in hoc.PROTOCOLS:
+        return hoc.read_hoc(data.corpus, data.path)
+    known = ", ".join(hoc.PROTOCOLS)
+    raise DataError(f"corpus must be one of {known}; got {data.corpus!r}")
