@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,7 @@ class StageRunner:
         precision: ``float32`` or ``bfloat16``.
         device: ``cpu`` or ``cuda``.
         events: Where progress goes; only rank 0's is written.
+        on_epoch: Called by every worker with a stage's name and what an epoch of it gave.
     """
 
     config: RunConfig
@@ -62,6 +64,7 @@ class StageRunner:
     precision: str = "float32"
     device: str = "cpu"
     events: EventLog = field(default_factory=EventLog)
+    on_epoch: Callable[[str, EpochReport], None] = lambda stage, report: None
 
     def run(self, name: str) -> dict[str, Any]:
         """Run one stage, or go on with it, or read its result if it is finished; returns the result.
@@ -194,13 +197,16 @@ class StageRunner:
         return result
 
     def _hooks(self, stage: str) -> Hooks:
-        if world.rank() != 0:
-            return Hooks()
+        def on_step(done: int, total: int) -> None:
+            if world.rank() == 0:
+                self.events.write("step", stage, done=done, total=total)
 
         def on_epoch(report: EpochReport) -> None:
-            self.events.write("epoch", stage, **asdict(report))
+            if world.rank() == 0:
+                self.events.write("epoch", stage, **asdict(report))
+            self.on_epoch(stage, report)
 
-        return Hooks(lambda done, total: self.events.write("step", stage, done=done, total=total), on_epoch)
+        return Hooks(on_step, on_epoch)
 
 
 def score_predictions(corpus: Corpus, predictions: dict[str, Prediction], threshold: float) -> dict[str, Any]:
