@@ -86,7 +86,10 @@ def collate(documents: Documents, indices: Sequence[int], pad_id: int, device: t
 
     chosen, teacher = list(indices), documents.teacher
     return Batch(
-        *(torch.from_numpy(array).to(device) for array in (ids, mask, numbers, documents.targets[chosen])),
+        input_ids=torch.from_numpy(ids).to(device),
+        attention_mask=torch.from_numpy(mask).to(device),
+        segment_numbers=torch.from_numpy(numbers).to(device),
+        targets=torch.from_numpy(documents.targets[chosen]).to(device),
         segment_targets=move(_stack(documents.segment_targets, chosen)),
         teacher_logits=None if teacher is None else move(teacher.documents[chosen]),
         teacher_segments=None if teacher is None or teacher.segments is None else move(teacher.segments[chosen]),

@@ -1,6 +1,6 @@
 """What happens in a run, as JSON lines in the run's folder: a worker on any machine writes, whoever watches reads.
 
-Kinds: ``stage`` (started), ``step`` (documents done), ``epoch``, ``done`` (with scores), ``note``. No text of documents.
+Kinds: ``note``, ``step`` (documents done), ``epoch`` and ``done`` (with scores). Texts of documents never get here.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdh_ray.data.tokens import Tokens
 from kdh_ray.distillation import world
 from kdh_ray.distillation.documents import Documents, Prediction
 from kdh_ray.distillation.predict import Progress, predict
-from kdh_ray.models.checkpoint import load_checkpoint, load_card
+from kdh_ray.models.checkpoint import load_card, load_checkpoint
 
 ARRAYS = ("documents", "segments", "pooled")
 
@@ -81,7 +82,7 @@ def _write(entry: Path, prediction: Prediction, ids: list[str]) -> None:
 
 
 def _read(entry: Path) -> Prediction:
-    def array(name: str) -> np.ndarray | None:  # type: ignore[type-arg]
+    def array(name: str) -> NDArray[np.float32] | None:
         file = entry / f"{name}.npy"
         return np.load(file, mmap_mode="r", allow_pickle=False) if file.exists() else None
 

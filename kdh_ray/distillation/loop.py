@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -60,6 +62,7 @@ class Objective(nn.Module):
         super().__init__()
         self.classifier = classifier
         self.config = config
+        self.positive_weights: Tensor | None
         self.register_buffer("positive_weights", weights, persistent=False)
         wanted = config.hidden_weight > 0 and teacher_width is not None
         width = classifier.encoder.config.hidden_size
@@ -110,7 +113,8 @@ class Training:
         self.steps_per_epoch = -(-len(train) // config.batch_size)
         self.average: AveragedModel | None = None
         if config.average:
-            self.average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+            averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
         self.state = None if state is None else TrainingState(state, objective, self.optimiser, self.average)
 
@@ -143,7 +147,7 @@ class Training:
 
     def _judged(self) -> Classifier:
         """The weights that are validated and kept: the averaged ones where weights are averaged."""
-        return self.classifier if self.average is None else self.average.module
+        return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     def _epoch(self, epoch: int) -> EpochReport:
         started = time.perf_counter()
@@ -196,7 +200,7 @@ class Training:
         return score(self.validation.targets, probabilities, threshold)["f1_micro"]
 
 
-def _positive_weights(targets: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
     """(n_labels,) square root of negatives over positives, at most 10; 1 for a label without positives."""
     positives = targets.sum(0)
     weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))

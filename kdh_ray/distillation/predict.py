@@ -84,7 +84,9 @@ def mean_prediction(predictions: list[Prediction]) -> Prediction:
     segments = None
     if segmented:
         common = min(s.shape[1] for s in segmented)
-        segments = np.mean([s[:, :common] for s in segmented], axis=0, dtype=np.float32)
+        segments = np.asarray(np.mean([s[:, :common] for s in segmented], axis=0, dtype=np.float32))
     widths = {p.pooled.shape[1] for p in predictions}
-    pooled = np.mean([p.pooled for p in predictions], axis=0) if len(widths) == 1 else predictions[0].pooled
-    return Prediction(np.mean([p.documents for p in predictions], axis=0), segments, pooled)
+    pooled = predictions[0].pooled
+    if len(widths) == 1:
+        pooled = np.asarray(np.mean([p.pooled for p in predictions], axis=0, dtype=np.float32))
+    return Prediction(np.asarray(np.mean([p.documents for p in predictions], axis=0)), segments, pooled)

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kdh_ray.config import RunConfig, StageConfig
-from kdh_ray.data.corpus import Corpus
+from kdh_ray.data.corpus import Corpus, Split
 from kdh_ray.data.tokens import Tokens, tokenize
 from kdh_ray.distillation import world
 from kdh_ray.distillation.documents import Documents, Prediction
@@ -172,10 +173,10 @@ class StageRunner:
             split: predict(model, Documents.of(self.corpus.splits[split], tokens[split]), precision=self.precision)
             for split in ("validation", "test")
         }
-        validation = self.corpus.splits["validation"]
-        threshold = tune_global(validation.targets, predictions["validation"].probabilities)
+        probabilities = {split: prediction.probabilities for split, prediction in predictions.items()}
+        threshold = tune_global(self.corpus.splits["validation"].targets, probabilities["validation"])
         result = {
-            **score_predictions(self.corpus, predictions, threshold),
+            **score_probabilities(self.corpus, probabilities, threshold),
             "history": [asdict(report) for report in history],
             "seconds": sum(report.seconds for report in history),
             "documents_per_second": float(np.median([report.documents_per_second for report in history])),
@@ -209,15 +210,23 @@ class StageRunner:
         return Hooks(on_step, on_epoch)
 
 
-def score_predictions(corpus: Corpus, predictions: dict[str, Prediction], threshold: float) -> dict[str, Any]:
-    """Scores of both held-out splits at ``threshold`` and at 0.5, and the test split's per-label table."""
+def score_probabilities(
+    corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]], threshold: float
+) -> dict[str, Any]:
+    """Scores of both held-out splits at ``threshold`` and at 0.5, and the test split's per-label table.
+
+    Args:
+        corpus: For the targets.
+        probabilities: ``validation`` and ``test``, each (n_documents, n_labels).
+        threshold: Chosen on validation.
+    """
     result: dict[str, Any] = {"threshold": threshold}
-    for split, prediction in predictions.items():
+    for split, values in probabilities.items():
         targets = corpus.splits[split].targets
-        result[split] = score(targets, prediction.probabilities, threshold)
-        result[f"{split}_at_half"] = score(targets, prediction.probabilities, 0.5)
-    test = predictions["test"].probabilities
-    result["labels"] = per_label(corpus.splits["test"].targets, test, threshold, list(corpus.labels))
+        result[split] = score(targets, values, threshold)
+        result[f"{split}_at_half"] = score(targets, values, 0.5)
+    test = corpus.splits["test"].targets
+    result["labels"] = per_label(test, probabilities["test"], threshold, list(corpus.labels))
     return result
 
 
@@ -228,7 +237,7 @@ def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:
     return int.from_bytes(hashlib.sha256(f"{run_seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
-def label_rates(corpus: Corpus) -> tuple[np.ndarray, np.ndarray | None]:  # type: ignore[type-arg]
+def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """(n_labels,) share of training documents, and of training segments, that have each label."""
     train = corpus.splits["train"]
     if train.segments is None:
@@ -249,6 +258,17 @@ def check_labels(folder: Path, received: list[str], expected: list[str]) -> None
             raise CheckpointError(
                 f"{folder}: label {number} must be {ours!r} as in the data; the teacher has {theirs!r}"
             )
+
+
+def classify(checkpoint: Path, split: Split, precision: str = "float32", device: str = "cpu") -> Prediction:
+    """What a checkpoint says of a split's documents.
+
+    Raises:
+        CheckpointError: If the checkpoint can't be used.
+    """
+    model, card = load_checkpoint(checkpoint)
+    tokens = tokenize(split, load_tokenizer(str(checkpoint)), card.max_tokens)
+    return predict(model.to(device), Documents.of(split, tokens), precision=precision)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -31,12 +31,11 @@ class Task:
     tree: dict[str, Any]
     folder: str
     stages: list[str]
-    precision: str
     threads: int
     corpus: Any
 
 
-def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str], precision: str) -> None:
+def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str]) -> None:
     """Run stages on Ray Train workers; results are in the run's folder afterwards.
 
     Raises:
@@ -44,11 +43,12 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
         JobError: If workers failed more often than ``job.max_failures``.
     """
     import ray
-    from ray.train import FailureConfig, RunConfig as TrainRun, ScalingConfig
+    from ray.train import FailureConfig, ScalingConfig
+    from ray.train import RunConfig as TrainRun
     from ray.train.torch import TorchTrainer
 
     cpus, gpus = resources(config.job)
-    task = Task(config.model_dump(mode="json"), str(folder), stages, precision, int(cpus), ray.put(corpus))
+    task = Task(config.model_dump(mode="json"), str(folder), stages, int(cpus), ray.put(corpus))
     (folder / REFUSAL).unlink(missing_ok=True)
     trainer = TorchTrainer(
         _work,
@@ -78,16 +78,18 @@ def _work(config: dict[str, Any]) -> None:
     from ray import train
 
     from kdh_ray.distillation.stages import StageRunner
+    from kdh_ray.hardware import precision
 
     task: Task = config["task"]
     torch.set_num_threads(task.threads)
     rank = train.get_context().get_world_rank()
     folder = Path(task.folder)
+    run = parse_config(task.tree)
     runner = StageRunner(
-        parse_config(task.tree),
+        run,
         ray.get(task.corpus),
         folder,
-        precision=task.precision,
+        precision=precision(run.precision),
         device=train.torch.get_device().type,
         events=EventLog(folder / EVENTS),
         on_epoch=lambda stage, report: train.report(

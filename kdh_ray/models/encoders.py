@@ -115,9 +115,9 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
                 reason = " ".join(str(error).split())[:200]
                 raise CheckpointError(f"{place} is not an encoder that can be read: {reason}") from None
             raise UnavailableError(
-                f"encoder {source!r} is not in a folder of that name nor in the local hub cache, and the model hub can't"
-                " be reached; download it where there is internet (hf download) and give the folder, set HF_ENDPOINT to"
-                " a mirror, or use 'embedded'"
+                f"encoder {source!r} is neither a folder nor in the local hub cache, and the hub can't be reached:"
+                " download it where there is internet (hf download) and give the folder, set HF_ENDPOINT to a mirror,"
+                " or use 'embedded'"
             ) from None
         except Exception as error:  # safetensors' own exception type is not exported by transformers
             reason = " ".join(str(error).split())[:200]
