@@ -65,7 +65,9 @@ class StageConfig(_Section):
 
     start: str = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
     layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
-    teachers: tuple[str, ...] = Field((), description="earlier stages whose mean logits are distilled")
+    teachers: tuple[str, ...] = Field(
+        (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
+    )
     epochs: Count = 4
     batch_size: Count = Field(16, description="documents an optimiser step, over all workers")
     accumulate: Count = Field(1, description="split each batch into this many passes, for memory")
@@ -80,7 +82,7 @@ class StageConfig(_Section):
         0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
     )
     patience: int = Field(0, description="epochs without a better validation score before stopping; 0: never", ge=0)
-    seed: int | None = Field(None, description="the run's seed if not set; members of an ensemble differ in it", ge=0)
+    seed: int | None = Field(None, description="made from the run's seed and the stage's name if not set", ge=0)
     loss: LossConfig = LossConfig()
 
 
@@ -106,6 +108,7 @@ class RunConfig(_Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    cache: Path | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
     data: DataConfig = DataConfig()
     stages: dict[str, StageConfig] = Field(min_length=1)
     job: JobConfig = JobConfig()
@@ -127,9 +130,10 @@ class RunConfig(_Section):
         earlier: list[str] = []
         for name, stage in self.stages.items():
             faults += [
-                f"stages.{name}.teachers: {teacher!r} is not an earlier stage (earlier: {', '.join(earlier) or 'none'})"
+                f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
+                f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
                 for teacher in stage.teachers
-                if teacher not in earlier
+                if teacher not in earlier and not Path(teacher).is_dir()
             ]
             if stage.start in self.stages and stage.start not in earlier:
                 faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")

@@ -1,0 +1,19 @@
+"""``kdh-ray distill``: what ``kdh-ray teach`` left: the stages that are nobody's teacher."""
+
+from __future__ import annotations
+
+import argparse
+
+from kdh_ray.cli.run import add_arguments as add_arguments
+from kdh_ray.cli.running import run_and_print
+from kdh_ray.cli.teach import teacher_stages
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Distil from teachers that are finished in the run's folder, or that are folders of checkpoints."""
+    from kdh_ray.config import load_config
+
+    config = load_config(args.config, args.set)
+    inside = any(teacher in config.stages for stage in config.stages.values() for teacher in stage.teachers)
+    teachers = teacher_stages(config, args.config) if inside else []
+    return run_and_print(config, args, [name for name in config.stages if name not in teachers])

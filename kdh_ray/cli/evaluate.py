@@ -1,0 +1,97 @@
+"""``kdh-ray evaluate``: a checkpoint's scores on a split, over all labels and for each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kdh_ray.config import RunConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a checkpoint")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG", help="whose data section to read (default: that of the checkpoint's run)"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Score and print.
+
+    Raises:
+        CheckpointError: If the checkpoint can't be used, or its labels are not the data's.
+        ConfigError: If there is no configuration to take the data from.
+    """
+    from kdh_ray.models.checkpoint import load_card
+
+    load_card(args.checkpoint)  # says in an instant that it is none
+    result = evaluate(args.checkpoint, _config(args), args.split)
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        _print(result)
+    return 0
+
+
+def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
+    """Scores of a checkpoint at its own thresholds: ``scores`` over all labels, ``labels`` one by one."""
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.distillation.stages import check_labels, classify
+    from kdh_ray.evaluation.metrics import per_label, score
+    from kdh_ray.hardware import precision
+    from kdh_ray.models.checkpoint import load_card
+
+    card = load_card(checkpoint)
+    corpus = corpus_from_config(config.data)
+    check_labels(checkpoint, card.labels, list(corpus.labels))
+    probabilities = classify(checkpoint, corpus.splits[split], precision(config.precision)).probabilities
+    targets = corpus.splits[split].targets
+    return {
+        "checkpoint": str(checkpoint),
+        "protocol": corpus.name,
+        "split": split,
+        "documents": len(corpus.splits[split]),
+        "scores": score(targets, probabilities, card.thresholds),
+        "labels": per_label(targets, probabilities, card.thresholds, list(corpus.labels)),
+    }
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    from kdh_ray.config import load_config
+
+    source = args.config or args.checkpoint.absolute().parents[2] / "config.yaml"
+    if args.config is None and not source.exists():
+        raise ConfigError(["the checkpoint lies in no run's folder: give a CONFIG for the data"], str(args.checkpoint))
+    return load_config(source, args.set)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n")
+    overall = Table(title="All labels", title_justify="left")
+    overall.add_column("metric")
+    overall.add_column("%", justify="right")
+    for name, value in result["scores"].items():
+        overall.add_row(name, f"{100 * value:.2f}")
+    console.print(overall)
+    labels = Table(title="Each label", title_justify="left")
+    labels.add_column("label")
+    for name in ("support", "precision", "recall", "f1", "threshold"):
+        labels.add_column(name, justify="right")
+    for line in result["labels"]:
+        shares = [f"{100 * line[name]:.1f}" for name in ("precision", "recall", "f1")]
+        labels.add_row(line["label"], str(line["support"]), *shares, f"{line['threshold']:.2f}")
+    console.print(labels)

@@ -1,0 +1,87 @@
+"""A run's events on the terminal: bars with rates where there is one, else a line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from kdh_ray.config import RunConfig
+    from kdh_ray.distillation.events import Event
+
+
+@contextmanager
+def show_progress(config: RunConfig) -> Iterator[Callable[[Event], None]]:
+    """A listener for ``kdh_ray.run`` that prints to stderr, so that stdout holds results alone."""
+    from rich.console import Console
+
+    console = Console(file=sys.stderr, highlight=False)
+    if not console.is_terminal:
+        yield lambda event: _print_line(config, event)
+        return
+    progress = _bars(console)
+    tasks: dict[str, TaskID] = {}
+    with progress:
+        yield lambda event: _show(progress, tasks, config, event)
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<32}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[score]}"),
+        console=console,
+    )
+
+
+def _show(progress: Progress, tasks: dict[str, TaskID], config: RunConfig, event: Event) -> None:
+    stage = event["stage"]
+    if event["kind"] == "note":
+        progress.console.print(_note(event))
+        return
+    if stage not in tasks:
+        tasks[stage] = progress.add_task(stage, total=event.get("total"), rate="", score="")
+    if event["kind"] == "step":
+        progress.update(tasks[stage], completed=event["done"], total=event["total"])
+        speed = progress.tasks[tasks[stage]].speed
+        progress.update(tasks[stage], rate=f"{speed:.1f} documents/s" if speed else "")
+    elif event["kind"] == "epoch":
+        progress.update(tasks[stage], score=f"epoch {event['epoch']}: {100 * event['score']:.1f}")
+    elif event["kind"] == "done":
+        progress.update(tasks[stage], score=_done(event))
+
+
+def _print_line(config: RunConfig, event: Event) -> None:
+    stage = event["stage"]
+    if event["kind"] == "note":
+        line = _note(event)
+    elif event["kind"] == "epoch":
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+        line = (
+            f"{stage}: epoch {event['epoch']}/{config.stages[stage].epochs},"
+            f" validation micro F1 {100 * event['score']:.1f}, losses {losses},"
+            f" {event['documents_per_second']:.1f} documents/s, {event['seconds']:.0f} s"
+        )
+    elif event["kind"] == "done":
+        line = f"{stage}: {_done(event)}"
+    else:
+        return
+    print(line, file=sys.stderr, flush=True)
+
+
+def _note(event: Event) -> str:
+    return f"Ray dashboard: {event['dashboard']}" if event.get("dashboard") else ""
+
+
+def _done(event: Event) -> str:
+    return f"validation micro F1 {100 * event['validation']['f1_micro']:.1f}"

@@ -1,0 +1,211 @@
+"""The training loop: plain PyTorch, one or several workers, resumable after any epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from kdh_ray.config import LossConfig, StageConfig
+from kdh_ray.distillation import world
+from kdh_ray.distillation.documents import Documents, collate, grouped_batches
+from kdh_ray.distillation.losses import Batch, loss_terms
+from kdh_ray.distillation.optimiser import make_optimiser, set_rate
+from kdh_ray.distillation.predict import predict
+from kdh_ray.distillation.state import TrainingState
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch gave.
+
+    Attributes:
+        epoch: From 1.
+        score: Validation micro F1 at its best global threshold, of the averaged weights where weights are averaged.
+        best: Whether no earlier epoch scored higher.
+        losses: Mean of each training loss term, unweighted, by name.
+        seconds: Of training and validation.
+        documents_per_second: Of training alone, over all workers.
+    """
+
+    epoch: int
+    score: float
+    best: bool
+    losses: Mapping[str, float]
+    seconds: float
+    documents_per_second: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Calls on the way. ``on_step`` gets (documents done, documents to do) of the whole stage."""
+
+    on_step: Callable[[int, int], None] = lambda done, total: None
+    on_epoch: Callable[[EpochReport], None] = lambda report: None
+
+
+class Objective(nn.Module):
+    """A classifier together with its loss, so that data parallelism sees one forward pass."""
+
+    def __init__(self, classifier: Classifier, config: LossConfig, teacher_width: int | None, weights: Tensor | None):
+        super().__init__()
+        self.classifier = classifier
+        self.config = config
+        self.positive_weights: Tensor | None
+        self.register_buffer("positive_weights", weights, persistent=False)
+        wanted = config.hidden_weight > 0 and teacher_width is not None
+        width = classifier.encoder.config.hidden_size
+        self.projection = nn.Linear(width, teacher_width, bias=False) if wanted and teacher_width else None
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See ``loss_terms``."""
+        output = self.classifier(batch.input_ids, batch.attention_mask, batch.segment_numbers)
+        projected = None if self.projection is None else self.projection(output.pooled)
+        return loss_terms(output, batch, self.config, self.positive_weights, projected)
+
+
+class Training:
+    """One stage's training of one classifier.
+
+    Args:
+        classifier: Trained in place; after ``run`` it holds the weights of the best epoch.
+        train, validation: Tokenised documents; teachers' predictions are read from ``train``.
+        config: The stage.
+        seed: Of the order of documents and of dropout. Each epoch draws from its own generator, so that a resumed run
+            goes on exactly as an uninterrupted one.
+        precision: ``bfloat16`` runs forward and backward under autocast; weights stay float32.
+        state: Folder for what is needed to resume, or None.
+        hooks: Calls on the way.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        train: Documents,
+        validation: Documents,
+        config: StageConfig,
+        *,
+        seed: int,
+        precision: str = "float32",
+        state: Path | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self.classifier, self.train, self.validation = classifier, train, validation
+        self.config, self.seed, self.precision, self.hooks = config, seed, precision, hooks or Hooks()
+        self.device = next(classifier.parameters()).device
+        torch.manual_seed(seed)  # the projection's initial weights
+        teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
+        weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None
+        objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
+        self.objective = world.parallel(objective)
+        self.optimiser = make_optimiser(objective, classifier, config)
+        self.steps_per_epoch = -(-len(train) // config.batch_size)
+        self.average: AveragedModel | None = None
+        if config.average:
+            averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(classifier, multi_avg_fn=averaging)
+        self.history: list[EpochReport] = []
+        self.state = None if state is None else TrainingState(state, objective, self.optimiser, self.average)
+
+    def run(self) -> list[EpochReport]:
+        """Train to the end, or until the score has not risen for ``patience`` epochs; returns every epoch's report."""
+        self._resume()
+        best = _copy(self._judged()) if self.state is None else None
+        while len(self.history) < self.config.epochs and not self._exhausted():
+            report = self._epoch(len(self.history) + 1)
+            self.history.append(report)
+            if report.best and self.state is None:
+                best = _copy(self._judged())
+            if self.state is not None and world.rank() == 0:
+                self.state.save([asdict(entry) for entry in self.history], self._judged() if report.best else None)
+            self.hooks.on_epoch(report)
+        world.gather(None)  # the best weights are on disk for everyone
+        weights = best if self.state is None else self.state.best_weights()
+        if weights is not None:
+            self.classifier.load_state_dict(weights)
+        return self.history
+
+    def _resume(self) -> None:
+        if self.state is None:
+            return
+        self.history = [EpochReport(**entry) for entry in self.state.restore()]
+
+    def _exhausted(self) -> bool:
+        best = max((entry.epoch for entry in self.history if entry.best), default=0)
+        return bool(self.config.patience) and len(self.history) - best >= self.config.patience
+
+    def _judged(self) -> Classifier:
+        """The weights that are validated and kept: the averaged ones where weights are averaged."""
+        return self.classifier if self.average is None else cast(Classifier, self.average.module)
+
+    def _epoch(self, epoch: int) -> EpochReport:
+        started = time.perf_counter()
+        torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
+        generator = np.random.default_rng([self.seed, epoch])
+        self.objective.train()
+        sums: dict[str, float] = {}
+        done = (epoch - 1) * len(self.train)
+        batches = grouped_batches(self.train.tokens.lengths, self.config.batch_size, generator)
+        for number, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
+            set_rate(self.optimiser, number, self.config.epochs * self.steps_per_epoch, self.config.warmup)
+            for name, value in self._step([int(i) for i in batch]).items():
+                sums[name] = sums.get(name, 0.0) + value * len(batch)
+            done += len(batch)
+            self.hooks.on_step(done, self.config.epochs * len(self.train))
+        trained = time.perf_counter() - started
+        reached = self._score()
+        return EpochReport(
+            epoch=epoch,
+            score=reached,
+            best=reached > max((entry.score for entry in self.history), default=-1.0),
+            losses={name: value / len(self.train) for name, value in sums.items()},
+            seconds=time.perf_counter() - started,
+            documents_per_second=len(self.train) / trained,
+        )
+
+    def _step(self, indices: Sequence[int]) -> dict[str, float]:
+        """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms."""
+        mine = world.share(indices)
+        size = -(-len(mine) // self.config.accumulate)
+        sums: dict[str, Tensor] = {}
+        for start in range(0, len(mine), size):
+            part = mine[start : start + size]
+            batch = collate(self.train, part, self.classifier.pad_id, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                terms = self.objective(batch)
+            (terms["total"] * (len(part) / len(mine))).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() * (len(part) / len(mine))
+        nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.max_grad_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.classifier)
+        return {name: float(value) for name, value in sums.items()}
+
+    def _score(self) -> float:
+        probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
+        threshold = tune_global(self.validation.targets, probabilities)
+        return score(self.validation.targets, probabilities, threshold)["f1_micro"]
+
+
+def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
+    """(n_labels,) square root of negatives over positives, at most 10; 1 for a label without positives."""
+    positives = targets.sum(0)
+    weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))
+    return torch.tensor(np.where(positives > 0, np.minimum(weights, 10.0), 1.0), dtype=torch.float32)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -1,0 +1,147 @@
+"""What a student minimises. Every loss is a mean over documents (and labels, where it is a sum of their terms)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdh_ray.config import LossConfig
+from kdh_ray.models.classifier import Output
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, positive_weights: Tensor | None = None) -> Tensor:
+    """Mean over documents and labels of -w y log s(z) - (1 - y) log(1 - s(z)), s the logistic function.
+
+    Args:
+        logits: (n, n_labels).
+        targets: (n, n_labels), 0 or 1.
+        positive_weights: (n_labels,) w, the weight of each label's positives.
+    """
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weights)
+
+
+def asymmetric(logits: Tensor, targets: Tensor, gamma: float = 4.0, margin: float = 0.05) -> Tensor:
+    """Asymmetric loss (Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021, equation 7).
+
+    With p = s(z) and p_m = max(p - margin, 0), the mean of -y log p - (1 - y) p_m^gamma log(1 - p_m): easy negatives,
+    which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper recommends.
+    """
+    probability = torch.sigmoid(logits)
+    shifted = (probability - margin).clamp(min=0.0)
+    positive = targets * F.logsigmoid(logits)
+    negative = (1 - targets) * shifted.pow(gamma) * torch.log((1 - shifted).clamp(min=1e-8))
+    return -(positive + negative).mean()
+
+
+def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 times the mean over documents and labels of KL(s(t / T) || s(z / T)), t and z teacher and student logits.
+
+    One two-way distribution a label: right where labels are not exclusive. T^2 keeps the gradient's size independent
+    of T (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.1).
+    """
+    student, teacher = student_logits / temperature, teacher_logits / temperature
+    probability = torch.sigmoid(teacher)
+    positive = probability * (F.logsigmoid(teacher) - F.logsigmoid(student))
+    negative = (1 - probability) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+    return temperature**2 * (positive + negative).mean()
+
+
+def softmax_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """T^2 times the mean over documents of KL(softmax(t / T) || softmax(z / T)), as KDH-MLTC (arXiv 2505.07162)."""
+    student = F.log_softmax(student_logits / temperature, dim=-1)
+    teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def hidden_cosine(student_pooled: Tensor, teacher_pooled: Tensor) -> Tensor:
+    """Mean over documents of 1 - cos(student, teacher), DistilBERT's hidden loss on pooled states (Sanh et al., 2019).
+
+    Args:
+        student_pooled: (n, hidden of the teacher), projected where the widths differ.
+        teacher_pooled: (n, hidden of the teacher).
+    """
+    return (1 - F.cosine_similarity(student_pooled, teacher_pooled, dim=-1)).mean()
+
+
+SOFT = {"bernoulli-kl": bernoulli_kl, "softmax-kl": softmax_kl}
+
+
+@dataclass
+class Batch:
+    """One batch, padded to its longest document.
+
+    Attributes:
+        input_ids, attention_mask, segment_numbers: (n_documents, n_tokens); see ``Classifier.forward``.
+        targets: (n_documents, n_labels) float.
+        segment_targets: (n_documents, n_segments, n_labels) float; NaN where there is no such segment.
+        teacher_logits, teacher_segments, teacher_pooled: What the teacher said of the same documents, shaped like
+            ``targets``, ``segment_targets`` and (n_documents, hidden of the teacher).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    segment_numbers: Tensor
+    targets: Tensor
+    segment_targets: Tensor | None = None
+    teacher_logits: Tensor | None = None
+    teacher_segments: Tensor | None = None
+    teacher_pooled: Tensor | None = None
+
+
+def loss_terms(
+    output: Output,
+    batch: Batch,
+    config: LossConfig,
+    positive_weights: Tensor | None = None,
+    projected: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Every term on its own, unweighted, and ``total`` = alpha soft + (1 - alpha) hard + hidden_weight hidden.
+
+    ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present.
+    Without teacher logits, ``total`` is ``hard``.
+
+    Args:
+        output: What the student says.
+        batch: Labels, and what the teacher says.
+        config: Which losses, and their weights.
+        positive_weights: (n_labels,) for the BCE.
+        projected: (n_documents, hidden of the teacher) the student's pooled states in the teacher's width.
+    """
+
+    def hard(logits: Tensor, targets: Tensor) -> Tensor:
+        if config.hard == "asymmetric":
+            return asymmetric(logits, targets)
+        return binary_cross_entropy(logits, targets, positive_weights)
+
+    soft = SOFT[config.soft]
+    terms = {"hard": hard(output.documents, batch.targets)}
+    terms["hard"] = terms["hard"] + _over_segments(hard, output, batch.segment_targets, config.segment_weight)
+    if batch.teacher_logits is None:
+        return {**terms, "total": terms["hard"]}
+    terms["soft"] = soft(output.documents, batch.teacher_logits, config.temperature) + _over_segments(
+        lambda student, teacher: soft(student, teacher, config.temperature),
+        output,
+        batch.teacher_segments,
+        config.segment_weight,
+    )
+    total = config.alpha * terms["soft"] + (1 - config.alpha) * terms["hard"]
+    if config.hidden_weight and batch.teacher_pooled is not None and projected is not None:
+        terms["hidden"] = hidden_cosine(projected, batch.teacher_pooled)
+        total = total + config.hidden_weight * terms["hidden"]
+    return {**terms, "total": total}
+
+
+def _over_segments(loss, output: Output, reference: Tensor | None, weight: float) -> Tensor | float:  # type: ignore[no-untyped-def]
+    """``weight`` times ``loss`` over the segments that both the output and the reference have."""
+    if output.segments is None or reference is None or weight == 0.0:
+        return 0.0
+    count = min(output.segments.shape[1], reference.shape[1])
+    logits, reference = output.segments[:, :count], reference[:, :count]
+    present = torch.isfinite(logits).all(-1) & torch.isfinite(reference).all(-1)
+    if not bool(present.any()):
+        return 0.0
+    value: Tensor = weight * loss(logits[present], reference[present])
+    return value

@@ -1,0 +1,296 @@
+"""A run's stages, in order: each trains one classifier, keeps its checkpoint, and is scored.
+
+    <run>/stages/<name>/training      what is needed to go on after the last epoch; gone when the stage is finished
+    <run>/stages/<name>/checkpoint    the classifier
+    <run>/stages/<name>/predictions   logits of the validation and test splits, and document ids
+    <run>/stages/<name>/result.json   scores; its presence says that the stage is finished
+
+Nothing here knows Ray: the same code runs in the calling process and in every worker of a job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kdh_ray.config import RunConfig, StageConfig
+from kdh_ray.data.corpus import Corpus, Split
+from kdh_ray.data.tokens import Tokens, tokenize
+from kdh_ray.distillation import world
+from kdh_ray.distillation.documents import Documents, Prediction
+from kdh_ray.distillation.events import EventLog
+from kdh_ray.distillation.logits import teacher_prediction
+from kdh_ray.distillation.loop import EpochReport, Hooks, Training
+from kdh_ray.distillation.predict import mean_prediction, predict
+from kdh_ray.errors import CheckpointError
+from kdh_ray.evaluation.metrics import per_label, score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
+from kdh_ray.models.classifier import Classifier, take_layers
+from kdh_ray.models.encoders import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class StageRunner:
+    """Runs the stages of one configuration over one corpus.
+
+    Attributes:
+        config: The run.
+        corpus: Its documents.
+        folder: The run's folder, seen by every worker.
+        precision: ``float32`` or ``bfloat16``.
+        device: ``cpu`` or ``cuda``.
+        events: Where progress goes; only rank 0's is written.
+        on_epoch: Called by every worker with a stage's name and what an epoch of it gave.
+    """
+
+    config: RunConfig
+    corpus: Corpus
+    folder: Path
+    precision: str = "float32"
+    device: str = "cpu"
+    events: EventLog = field(default_factory=EventLog)
+    on_epoch: Callable[[str, EpochReport], None] = lambda stage, report: None
+
+    def run(self, name: str) -> dict[str, Any]:
+        """Run one stage, or go on with it, or read its result if it is finished; returns the result.
+
+        Raises:
+            CheckpointError: If a start, a teacher or a state to resume can't be used.
+            UnavailableError: If an encoder is out of reach.
+        """
+        folder = self.stage_folder(name)
+        finished = read_result(folder)
+        if finished is not None:
+            return finished
+        started, stage = datetime.now(UTC), self.config.stages[name]
+        folder.mkdir(parents=True, exist_ok=True)
+        seed = stage_seed(self.config.seed, name, stage)
+        torch.manual_seed(seed)
+        model, tokenizer = self._start(stage)
+        tokens = {split: self._tokens(split, tokenizer) for split in self.corpus.splits}
+        teacher = self._teachers(stage, name) if stage.teachers else None
+        train = Documents.of(self.corpus.splits["train"], tokens["train"], teacher)
+        validation = Documents.of(self.corpus.splits["validation"], tokens["validation"])
+        hooks = self._hooks(name)
+        training = Training(
+            model, train, validation, stage,
+            seed=seed, precision=self.precision, state=folder / "training", hooks=hooks,
+        )  # fmt: skip
+        history = training.run()
+        result = self._score(name, model, tokenizer, tokens, history)
+        result |= {
+            "started": started.isoformat(timespec="seconds"),
+            "device": self.device,
+            "precision": self.precision,
+            "workers": world.size(),
+            "threads": torch.get_num_threads(),
+        }
+        if world.rank() == 0:
+            _write_json(folder / "result.json", result)
+            shutil.rmtree(folder / "training", ignore_errors=True)
+            self.events.write("done", name, **{key: result[key] for key in ("validation", "test", "seconds")})
+        world.gather(None)
+        return result
+
+    def stage_folder(self, name: str) -> Path:
+        """Where a stage keeps its files."""
+        return self.folder / "stages" / name
+
+    def _cache(self) -> Path:
+        return self.config.cache or self.folder / "cache"
+
+    def _source(self, reference: str) -> str:
+        """The folder of an earlier stage's checkpoint, or the reference itself."""
+        return str(self.stage_folder(reference) / "checkpoint") if reference in self.config.stages else reference
+
+    def _start(self, stage: StageConfig) -> tuple[Classifier, PreTrainedTokenizerBase]:
+        """The model before training. A checkpoint's heads are kept where its labels and segments are this run's."""
+        source, labels = self._source(stage.start), list(self.corpus.labels)
+        segments = self.config.data.segments and self.corpus.splits["train"].segments is not None
+        model: Classifier | None = None
+        if (Path(source) / "classifier.json").exists():
+            loaded, card = load_checkpoint(Path(source), stage.dropout)
+            if card.labels == labels and card.segments == segments:
+                model = loaded
+        if model is None:
+            model = build_classifier(source, len(labels), segments, stage.dropout)
+            model.start_from_priors(*label_rates(self.corpus))
+        if stage.layers is not None:
+            model = take_layers(model, stage.layers)
+        if self.device == "cpu" and self.precision == "bfloat16":
+            model.encoder.set_attn_implementation("eager")  # the fused kernel is slower there in training
+        return model.to(self.device), load_tokenizer(source)
+
+    def _tokens(self, split: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Tokens:
+        limit = max_tokens or self.config.data.max_tokens
+        return tokenize(self.corpus.splits[split], tokenizer, limit, self._cache() / "tokens")
+
+    def _teachers(self, stage: StageConfig, name: str) -> Prediction:
+        """Mean prediction of the teachers over the training split, each with its own tokenizer."""
+        predictions = []
+        for reference in stage.teachers:
+            folder = Path(self._source(reference))
+            card = load_card(folder)
+            check_labels(folder, card.labels, list(self.corpus.labels))
+            documents = Documents.of(
+                self.corpus.splits["train"], self._tokens("train", load_tokenizer(str(folder)), card.max_tokens)
+            )
+            progress = self._hooks(f"{name}: logits of {reference}").on_step
+            predictions.append(
+                teacher_prediction(
+                    folder, documents, list(self.corpus.splits["train"].ids), self._cache() / "logits",
+                    precision=self.precision, device=self.device, progress=progress,
+                )
+            )  # fmt: skip
+        return mean_prediction(predictions)
+
+    def _score(
+        self,
+        name: str,
+        model: Classifier,
+        tokenizer: PreTrainedTokenizerBase,
+        tokens: dict[str, Tokens],
+        history: list[EpochReport],
+    ) -> dict[str, Any]:
+        """Choose the threshold on validation, save the checkpoint, and score both held-out splits."""
+        predictions = {
+            split: predict(model, Documents.of(self.corpus.splits[split], tokens[split]), precision=self.precision)
+            for split in ("validation", "test")
+        }
+        probabilities = {split: prediction.probabilities for split, prediction in predictions.items()}
+        threshold = tune_global(self.corpus.splits["validation"].targets, probabilities["validation"])
+        result = {
+            **score_probabilities(self.corpus, probabilities, threshold),
+            "history": [asdict(report) for report in history],
+            "seconds": sum(report.seconds for report in history),
+            "documents_per_second": float(np.median([report.documents_per_second for report in history])),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+        if world.rank() == 0:
+            folder = self.stage_folder(name)
+            card = Card(
+                labels=list(self.corpus.labels),
+                thresholds=[threshold] * len(self.corpus.labels),
+                max_tokens=self.config.data.max_tokens,
+                segments=model.segment_head is not None,
+                corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
+                notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
+                       "validation": result["validation"]},
+            )  # fmt: skip
+            save_checkpoint(folder / "checkpoint", model, tokenizer, card)
+            _save_predictions(folder / "predictions", self.corpus, predictions)
+        return result
+
+    def _hooks(self, stage: str) -> Hooks:
+        def on_step(done: int, total: int) -> None:
+            if world.rank() == 0:
+                self.events.write("step", stage, done=done, total=total)
+
+        def on_epoch(report: EpochReport) -> None:
+            if world.rank() == 0:
+                self.events.write("epoch", stage, **asdict(report))
+            self.on_epoch(stage, report)
+
+        return Hooks(on_step, on_epoch)
+
+
+def score_probabilities(
+    corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]], threshold: float
+) -> dict[str, Any]:
+    """Scores of both held-out splits at ``threshold`` and at 0.5, and the test split's per-label table.
+
+    Args:
+        corpus: For the targets.
+        probabilities: ``validation`` and ``test``, each (n_documents, n_labels).
+        threshold: Chosen on validation.
+    """
+    result: dict[str, Any] = {"threshold": threshold}
+    for split, values in probabilities.items():
+        targets = corpus.splits[split].targets
+        result[split] = score(targets, values, threshold)
+        result[f"{split}_at_half"] = score(targets, values, 0.5)
+    test = corpus.splits["test"].targets
+    result["labels"] = per_label(test, probabilities["test"], threshold, list(corpus.labels))
+    return result
+
+
+def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:
+    """The stage's own seed, or one made from the run's and the stage's name, so that ensemble members differ."""
+    if stage.seed is not None:
+        return stage.seed
+    return int.from_bytes(hashlib.sha256(f"{run_seed}/{name}".encode()).digest()[:4], "big") >> 1
+
+
+def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """(n_labels,) share of training documents, and of training segments, that have each label."""
+    train = corpus.splits["train"]
+    if train.segments is None:
+        return train.targets.mean(0), None
+    return train.targets.mean(0), np.concatenate(list(train.segments.targets)).mean(0)
+
+
+def check_labels(folder: Path, received: list[str], expected: list[str]) -> None:
+    """Refuse a teacher whose labels, or their order, are not the data's.
+
+    Raises:
+        CheckpointError: With the first place where they differ.
+    """
+    if len(received) != len(expected):
+        raise CheckpointError(f"{folder}: the teacher must have the data's {len(expected)} labels; got {len(received)}")
+    for number, (theirs, ours) in enumerate(zip(received, expected, strict=True)):
+        if theirs != ours:
+            raise CheckpointError(
+                f"{folder}: label {number} must be {ours!r} as in the data; the teacher has {theirs!r}"
+            )
+
+
+def classify(checkpoint: Path, split: Split, precision: str = "float32", device: str = "cpu") -> Prediction:
+    """What a checkpoint says of a split's documents.
+
+    Raises:
+        CheckpointError: If the checkpoint can't be used.
+    """
+    model, card = load_checkpoint(checkpoint)
+    tokens = tokenize(split, load_tokenizer(str(checkpoint)), card.max_tokens)
+    return predict(model.to(device), Documents.of(split, tokens), precision=precision)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """A finished stage's result, or None."""
+    file = folder / "result.json"
+    if not file.exists():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} can't be read ({error}); remove it to run the stage again") from None
+    return result
+
+
+def _save_predictions(folder: Path, corpus: Corpus, predictions: dict[str, Prediction]) -> None:
+    folder.mkdir(exist_ok=True)
+    for split, prediction in predictions.items():
+        np.save(folder / f"{split}.npy", prediction.documents, allow_pickle=False)
+        _write_json(folder / f"{split}-ids.json", list(corpus.splits[split].ids))
+
+
+def _write_json(file: Path, content: Any) -> None:
+    temporary = file.with_name(f".{file.name}-{os.getpid()}-{time.monotonic_ns()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, file)

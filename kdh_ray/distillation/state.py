@@ -1,0 +1,99 @@
+"""What a training needs to go on after its last epoch, kept in safetensors and JSON; nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kdh_ray.errors import CheckpointError
+
+
+class TrainingState:
+    """Files of one training.
+
+    ``epoch-N`` holds weights, averaged weights and optimiser moments after epoch N, and the history up to it;
+    ``best.safetensors`` the weights of the best epoch. An epoch's folder is written whole and then renamed; the one
+    before is removed after that, so that a kill at any moment leaves one to go on from.
+    """
+
+    def __init__(
+        self, folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
+    ) -> None:
+        self.folder, self.model, self.optimiser, self.average = folder, model, optimiser, average
+
+    def save(self, history: list[dict[str, Any]], best: nn.Module | None) -> None:
+        """Keep the state after the last epoch of ``history``, and ``best`` if that epoch is the best so far."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".writing-"))
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"moment.{number}.{name}": value for name, value in moments.items()}
+        _save(tensors, temporary / "state.safetensors")
+        (temporary / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        if best is not None:
+            _save(best.state_dict(), temporary / "best.safetensors")
+        elif len(history) > 1:
+            os.link(self._epochs()[-1] / "best.safetensors", temporary / "best.safetensors")
+        earlier = self._epochs()
+        os.replace(temporary, self.folder / f"epoch-{len(history):04d}")
+        for folder in earlier:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def restore(self) -> list[dict[str, Any]]:
+        """Load the last saved epoch into model, optimiser and average; returns its history, empty if there is none.
+
+        Raises:
+            CheckpointError: If the files can't be read or belong to another model.
+        """
+        epochs = self._epochs()
+        if not epochs:
+            return []
+        folder = epochs[-1]
+        try:
+            tensors = load_file(folder / "state.safetensors")
+            history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+            self.model.load_state_dict(_under("model.", tensors))
+            if self.average is not None:
+                self.average.load_state_dict(_under("average.", tensors))
+            self._restore_moments(_under("moment.", tensors))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{folder} can't be resumed from ({reason}); remove it to start the stage again"
+            ) from None
+        return history
+
+    def best_weights(self) -> dict[str, Tensor] | None:
+        """Weights of the best epoch, or None before the first."""
+        epochs = self._epochs()
+        return load_file(epochs[-1] / "best.safetensors") if epochs else None
+
+    def _restore_moments(self, tensors: dict[str, Tensor]) -> None:
+        state = self.optimiser.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            number, kind = name.split(".")
+            moments.setdefault(int(number), {})[kind] = value
+        self.optimiser.load_state_dict({**state, "state": moments})
+
+    def _epochs(self) -> list[Path]:
+        return sorted(self.folder.glob("epoch-[0-9]*"))
+
+
+def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    # Clones, since averaged and tied weights may share memory, which safetensors refuses.
+    save_file({name: value.detach().clone().contiguous().cpu() for name, value in tensors.items()}, file)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,172 @@
+"""Multi-label metrics, computed by scikit-learn.
+
+Rules where a metric is not defined, the same everywhere:
+
+* a ratio of zero by zero is 0 (scikit-learn's ``zero_division=0``). So a document without labels for which none is
+  predicted adds 0 to the ``samples`` averages, and a label without positives adds 0 to the ``macro`` averages;
+* average precision has no meaning for a label without positives: the macro average leaves such labels out, and is NaN
+  where no label has a positive.
+
+A label is predicted where its probability is at or above its threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kdh_ray.errors import DataError
+
+AVERAGES = ("micro", "macro", "weighted", "samples")
+METRICS = (
+    *(f"{kind}_{average}" for kind in ("f1", "precision", "recall") for average in AVERAGES),
+    "f1_blue",
+    "hamming_loss",
+    "subset_accuracy",
+    "average_precision_macro",
+)
+"""Keys of :func:`score`. Higher is better, except for ``hamming_loss``."""
+
+Thresholds = float | Sequence[float] | NDArray[np.float64]
+
+
+def check(targets: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Both as arrays of one shape, (n_documents, n_labels).
+
+    Raises:
+        DataError: If shapes differ or are empty, targets are not 0 or 1, or probabilities are not in 0..1.
+    """
+    truth, scores = np.asarray(targets), np.asarray(probabilities, dtype=np.float64)
+    if truth.ndim != 2 or truth.shape != scores.shape or truth.size == 0:
+        raise DataError(
+            "targets and probabilities must both be (n_documents, n_labels) and not empty; "
+            f"got {truth.shape} and {scores.shape}"
+        )
+    if not np.isin(truth, (0, 1)).all():
+        values = sorted({str(value) for value in np.unique(truth)} - {"0", "1", "0.0", "1.0"})
+        raise DataError(f"targets must be 0 or 1; got {', '.join(values[:3])}")
+    if not np.isfinite(scores).all():
+        raise DataError(f"probabilities must be numbers; {int((~np.isfinite(scores)).sum())} are NaN or infinite")
+    if scores.min() < 0.0 or scores.max() > 1.0:
+        raise DataError(f"probabilities must lie in 0..1; got {scores.min():.4g}..{scores.max():.4g} (logits?)")
+    return truth.astype(np.int8), scores
+
+
+def predict(probabilities: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+    """Where a probability reaches its threshold, as 0 and 1.
+
+    Args:
+        probabilities: (n_documents, n_labels).
+        thresholds: One for all labels, or (n_labels,).
+
+    Raises:
+        DataError: If there is not one threshold, or one a label, or one is NaN.
+    """
+    limits = np.asarray(thresholds, dtype=np.float64)
+    if limits.shape not in ((), (probabilities.shape[1],)) or np.isnan(limits).any():
+        raise DataError(
+            f"thresholds must be one number or {probabilities.shape[1]}, one a label, none of them NaN; "
+            f"got shape {limits.shape}"
+        )
+    return (probabilities >= limits).astype(np.int8)
+
+
+def score(targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds = 0.5) -> dict[str, float]:
+    """Every metric of :data:`METRICS`.
+
+    ``f1_blue`` is the official metric of ``hoc-blue``: the harmonic mean of the mean per-document precision and the
+    mean per-document recall (Peng et al. 2019, doi:10.18653/v1/W19-5006; ``blue/eval_hoc.py`` of BLUE_Benchmark).
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        probabilities: (n_documents, n_labels) in 0..1.
+        thresholds: One for all labels, or (n_labels,).
+
+    Raises:
+        DataError: If shapes differ, or values are outside what is allowed.
+    """
+    from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
+
+    truth, scores = check(targets, probabilities)
+    predicted = predict(scores, thresholds)
+    result: dict[str, float] = {}
+    for average in AVERAGES:
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            *_two_columns(truth, predicted), labels=range(truth.shape[1]), average=average, zero_division=0.0
+        )
+        result |= {f"f1_{average}": f1, f"precision_{average}": precision, f"recall_{average}": recall}
+    result["f1_blue"] = _harmonic_mean(result["precision_samples"], result["recall_samples"])
+    result["hamming_loss"] = hamming_loss(truth.ravel(), predicted.ravel())
+    result["subset_accuracy"] = accuracy_score(*_two_columns(truth, predicted))
+    average_precision = average_precisions(truth, scores)
+    defined = average_precision[~np.isnan(average_precision)]
+    result["average_precision_macro"] = defined.mean() if defined.size else np.nan
+    return {name: float(result[name]) for name in METRICS}
+
+
+def per_label(
+    targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds = 0.5, labels: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """One dict a label, in column order: label, support, precision, recall, f1, average_precision, threshold.
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        probabilities: (n_documents, n_labels) in 0..1.
+        thresholds: One for all labels, or (n_labels,).
+        labels: Names; the columns' numbers if not given.
+
+    Raises:
+        DataError: As :func:`score`, and where the number of names differs from the number of columns.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth, scores = check(targets, probabilities)
+    names = [str(column) for column in range(truth.shape[1])] if labels is None else list(labels)
+    if len(names) != truth.shape[1]:
+        raise DataError(f"there must be a name for each of {truth.shape[1]} labels; got {len(names)}")
+    predicted = predict(scores, thresholds)
+    values = precision_recall_fscore_support(
+        *_two_columns(truth, predicted), labels=range(truth.shape[1]), average=None, zero_division=0.0
+    )
+    columns = dict(zip(("precision", "recall", "f1", "support"), values, strict=True))
+    average_precision = average_precisions(truth, scores)
+    limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), truth.shape[1:])
+    return [
+        {
+            "label": name,
+            "support": int(columns["support"][j]),
+            "precision": float(columns["precision"][j]),
+            "recall": float(columns["recall"][j]),
+            "f1": float(columns["f1"][j]),
+            "average_precision": float(average_precision[j]),
+            "threshold": float(limits[j]),
+        }
+        for j, name in enumerate(names)
+    ]
+
+
+def average_precisions(targets: NDArray[np.int8], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_labels,): average precision of each label; NaN where it has no positive."""
+    from sklearn.metrics import average_precision_score
+
+    return np.array(
+        [
+            average_precision_score(truth, scores) if truth.any() else np.nan
+            for truth, scores in zip(targets.T, probabilities.T, strict=True)
+        ]
+    )
+
+
+def _two_columns(*arrays: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+    """The arrays, a lone label joined by an empty one.
+
+    scikit-learn takes a single column for a binary problem: it would count the negatives as a second class.
+    """
+    return [np.pad(array, ((0, 0), (0, 1))) if array.shape[1] == 1 else array for array in arrays]
+
+
+def _harmonic_mean(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b else 0.0

@@ -1,0 +1,88 @@
+"""Ray for one run: a local one started here, or a running cluster joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kdh_ray.config import JobConfig
+from kdh_ray.errors import UnavailableError
+
+# Read by Ray when it is imported or started; what the user has set stays.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
+    "RAY_AUTH_MODE": "token",  # Ray keeps a token in ~/.ray/auth_token
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU see the machine as it is; also quiets a warning
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+@contextmanager
+def ray_session(job: JobConfig, verbose: bool = False) -> Iterator[str]:
+    """Ray, for the length of a block; yields the dashboard's address, empty where there is none.
+
+    A Ray that is already initialised in this process is used and left running.
+
+    Args:
+        job: Its ``address`` names a running cluster; without one, Ray is started on this machine and bound to it.
+        verbose: Show Ray's own log lines.
+
+    Raises:
+        UnavailableError: If the cluster can't be reached.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield _dashboard()
+        return
+    level = logging.INFO if verbose else logging.ERROR
+    arguments = {"address": job.address} if job.address else {"include_dashboard": True, "dashboard_host": "127.0.0.1"}
+    try:
+        ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"the Ray cluster at {job.address!r}" if job.address else "a local Ray"
+        raise UnavailableError(f"{where} can't be reached or started: {' '.join(str(error).split())[:300]}") from None
+    try:
+        yield _dashboard()
+    finally:
+        ray.shutdown()
+
+
+def _dashboard() -> str:
+    import ray
+
+    url = ray._private.worker.get_dashboard_url()
+    return f"http://{url}" if url else ""
+
+
+def resources(job: JobConfig) -> tuple[float, float]:
+    """(CPUs, GPUs) of each worker: what is configured, else an equal share of the largest machine.
+
+    Raises:
+        UnavailableError: If the cluster hasn't as much.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most_cpus = max(node.get("CPU", 0.0) for node in nodes)
+    has_gpus = any(node.get("GPU", 0.0) > 0 for node in nodes)
+    gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus)
+    together = -(-job.workers // len(nodes))  # workers on a machine
+    cpus = float(job.cpus_per_worker or max(1, int(most_cpus) // together))
+    if cpus > most_cpus:
+        raise UnavailableError(
+            f"job.cpus_per_worker: the largest machine has {most_cpus:g} CPUs; got {cpus:g} for each worker"
+        )
+    total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    for kind, each in (("CPU", cpus), ("GPU", gpus)):
+        if each * job.workers > total[kind]:
+            raise UnavailableError(
+                f"job.workers: {job.workers} workers with {each:g} {kind} each need {each * job.workers:g};"
+                f" there are {total[kind]:g}"
+            )
+    return cpus, gpus

@@ -1,0 +1,76 @@
+"""A run's folder: one run at a time in it, always with the same configuration.
+
+config.yaml      the whole configuration, defaults included
+events.jsonl     what happened
+stages/          checkpoints, predictions and scores
+rows/            one result row a stage
+cache/           tokens and teacher logits
+ray/             what Ray Train keeps
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from kdh_ray.config import RunConfig, dump_config
+from kdh_ray.errors import ConfigError, UnavailableError
+from kdh_ray.results.rows import flatten
+
+FREE_BYTES = 2 * 2**30  # checkpoints, optimiser state and caches of base-sized models
+_MAY_CHANGE = ("config_job.", "config_cache")  # where and by how many a run is done may differ when it is resumed
+
+
+@contextmanager
+def run_folder(folder: Path, config: RunConfig) -> Iterator[Path]:
+    """Make or take up a run's folder, and hold it against a second run until the block ends.
+
+    Raises:
+        UnavailableError: If it can't be written, another run holds it, or the disk is nearly full.
+        ConfigError: If it belongs to another configuration; says where the two differ.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UnavailableError(f"{folder}: another run is writing here; wait for it, or give another --out") from None
+    except OSError as error:
+        raise UnavailableError(f"{folder} can't be written: {error.strerror}") from None
+    try:
+        _check_space(folder)
+        _check_config(folder / "config.yaml", config)
+        yield folder
+    finally:
+        lock.release()
+
+
+def _check_space(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise UnavailableError(f"{folder}: a run wants {FREE_BYTES / 2**30:g} GiB of free disk; got {free / 2**30:.1f}")
+
+
+def _check_config(file: Path, config: RunConfig) -> None:
+    text = dump_config(config)
+    if not file.exists():
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UnavailableError(f"{file} can't be written: {error.strerror}") from None
+        return
+    before = flatten(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    after = flatten(yaml.safe_load(text))
+    faults = [
+        f"{key.removeprefix('config_')}: the run in this folder has {before.get(key)!r}; got {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
+    ]
+    if faults:
+        raise ConfigError([*faults, "give another --out, or remove the folder"], str(file))

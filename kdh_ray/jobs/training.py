@@ -1,0 +1,116 @@
+"""A run's stages as one Ray Train job: its workers go through the stages together, and a lost one is replaced.
+
+One job for all stages, since starting a worker group costs more than many a stage. After a lost worker the group starts
+anew and goes on after the last finished stage and epoch, from files in the run's folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdh_ray import errors
+from kdh_ray.config import RunConfig, parse_config
+from kdh_ray.data.corpus import Corpus
+from kdh_ray.distillation.events import EVENTS, EventLog
+from kdh_ray.jobs.cluster import resources
+
+REFUSAL = "refused.json"  # a UserError of a worker on its way to the driver: no reason to try again
+
+
+class JobError(Exception):
+    """A job that failed for good; the message names the cause and where the logs are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker is given. The corpus travels through Ray's object store, once a machine."""
+
+    tree: dict[str, Any]
+    folder: str
+    stages: list[str]
+    threads: int
+    corpus: Any
+
+
+def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str]) -> None:
+    """Run stages on Ray Train workers; results are in the run's folder afterwards.
+
+    Raises:
+        UserError: If a worker met bad input.
+        JobError: If workers failed more often than ``job.max_failures``.
+    """
+    import ray
+    from ray.train import FailureConfig, ScalingConfig
+    from ray.train import RunConfig as TrainRun
+    from ray.train.torch import TorchTrainer
+
+    cpus, gpus = resources(config.job)
+    task = Task(config.model_dump(mode="json"), str(folder), stages, int(cpus), ray.put(corpus))
+    (folder / REFUSAL).unlink(missing_ok=True)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"task": task},
+        scaling_config=ScalingConfig(
+            num_workers=config.job.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, "GPU": gpus}
+        ),
+        run_config=TrainRun(
+            name=f"{config.name}-{ray.get_runtime_context().get_job_id()}",
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=config.job.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise JobError(f"{_last_line(error)} (Ray's logs: {_logs()})") from error
+    if (folder / REFUSAL).exists():
+        refusal = json.loads((folder / REFUSAL).read_text(encoding="utf-8"))
+        raise getattr(errors, refusal["kind"])(refusal["message"])
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does; imported by name on every machine."""
+    import ray
+    import torch
+    from ray import train
+
+    from kdh_ray.distillation.stages import StageRunner
+    from kdh_ray.hardware import precision
+
+    task: Task = config["task"]
+    torch.set_num_threads(task.threads)
+    rank = train.get_context().get_world_rank()
+    folder = Path(task.folder)
+    run = parse_config(task.tree)
+    runner = StageRunner(
+        run,
+        ray.get(task.corpus),
+        folder,
+        precision=precision(run.precision),
+        device=train.torch.get_device().type,
+        events=EventLog(folder / EVENTS),
+        on_epoch=lambda stage, report: train.report(
+            {"stage": stage, "epoch": report.epoch, "validation_f1_micro": report.score}
+        ),
+    )
+    try:
+        for stage in task.stages:
+            runner.run(stage)
+    except errors.UserError as error:
+        if rank == 0:
+            content = {"kind": type(error).__name__, "message": str(error)}
+            (folder / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+def _logs() -> str:
+    import ray
+
+    return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs" / "train")

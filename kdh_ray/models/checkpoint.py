@@ -1,0 +1,143 @@
+"""Checkpoints: a folder that ``transformers`` can read as an encoder, with the head and what it means beside it.
+
+    config.json, model.safetensors    the encoder, for AutoModel.from_pretrained(folder)
+    tokenizer.json, ...               its tokenizer
+    head.safetensors                  the linear head(s)
+    classifier.json                   labels in order, thresholds, maximum length, corpus, digests of the weights
+
+Nothing is pickled. A checkpoint is written beside its final place and renamed, so a folder of that name is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_file, save_file
+
+from kdh_ray.errors import CheckpointError
+from kdh_ray.models.classifier import Classifier
+from kdh_ray.models.encoders import load_encoder, sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FORMAT = 1
+WEIGHTS = ("model.safetensors", "head.safetensors")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint's weights mean.
+
+    Attributes:
+        labels: In the order of the logits.
+        thresholds: A label's probability from which it counts as present, chosen on validation data.
+        max_tokens: Longest document in training.
+        segments: Whether the classifier reads documents in parts.
+        corpus: Protocol and fingerprint of the corpus it was trained on.
+        weights: SHA-256 of each weight file.
+        notes: Anything a reader may want to know: stage, seed, validation scores.
+    """
+
+    labels: list[str]
+    thresholds: list[float]
+    max_tokens: int
+    segments: bool
+    corpus: dict[str, str]
+    weights: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the classifier: its weights, labels, and how it reads text."""
+        identity = (sorted(self.weights.items()), self.labels, self.max_tokens, self.segments)
+        return hashlib.sha256(repr(identity).encode()).hexdigest()
+
+
+def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokenizerBase, card: Card) -> Card:
+    """Write a checkpoint, replacing one of the same name; returns the card with the weights' digests."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        model.encoder.save_pretrained(temporary, safe_serialization=True)
+        tokenizer.save_pretrained(temporary)
+        head = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
+        save_file({name: value.contiguous() for name, value in head.items()}, temporary / "head.safetensors")
+        card = Card(**{**asdict(card), "weights": {name: sha256(temporary / name) for name in WEIGHTS}})
+        (temporary / "classifier.json").write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        _replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return card
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename a folder over another: the old one is moved aside first, since folders can't be replaced in one step."""
+    if target.exists():
+        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
+        os.replace(target, old / target.name)
+        os.replace(source, target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(source, target)
+
+
+def load_card(folder: Path) -> Card:
+    """Read ``classifier.json`` alone.
+
+    Raises:
+        CheckpointError: If the folder is missing or holds no checkpoint of this project.
+    """
+    file = folder / "classifier.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise CheckpointError(f"{file}: format must be {FORMAT}; got {content.get('format')!r}")
+        return Card(**content)
+    except OSError as error:
+        raise CheckpointError(f"{folder} is not a checkpoint: classifier.json: {error.strerror}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} is not a checkpoint's card: {' '.join(str(error).split())}") from None
+
+
+def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Card]:
+    """Read a checkpoint and check that it is whole.
+
+    Args:
+        folder: The checkpoint.
+        dropout: Rate for hidden states and head, for training on.
+
+    Raises:
+        CheckpointError: If it is missing, corrupt, foreign, or its parts don't belong together.
+    """
+    card = load_card(folder)
+    for name in WEIGHTS:
+        received = sha256(folder / name)
+        if received != card.weights.get(name):
+            raise CheckpointError(f"{folder / name}: SHA-256 must be {card.weights.get(name)}; got {received}")
+    model = build_classifier(str(folder), len(card.labels), card.segments, dropout)
+    try:
+        problems = model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
+        foreign = [name for name in problems.missing_keys if not name.startswith("encoder.")]
+        if foreign or problems.unexpected_keys:
+            raise CheckpointError(
+                f"{folder}: head does not fit (missing {foreign}, foreign {problems.unexpected_keys})"
+            )
+    except RuntimeError:
+        raise CheckpointError(f"{folder}: head.safetensors does not fit {len(card.labels)} labels") from None
+    return model, card
+
+
+def build_classifier(source: str, n_labels: int, segments: bool, dropout: float) -> Classifier:
+    """A classifier over the encoder of ``source`` (folder, hub name or ``embedded``) with a fresh head."""
+    return Classifier(load_encoder(source, dropout), n_labels, segments, dropout)

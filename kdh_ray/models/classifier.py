@@ -1,0 +1,155 @@
+"""A multi-label classifier: a pretrained encoder, mean pooling, and a linear head; over documents and their parts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kdh_ray.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass
+class Output:
+    """What the classifier says of a batch.
+
+    Attributes:
+        documents: (n_documents, n_labels) logits.
+        segments: (n_documents, n_segments, n_labels) logits; padding segments hold -inf. None without segments.
+        pooled: (n_documents, hidden) mean of each document's last hidden states.
+    """
+
+    documents: Tensor
+    segments: Tensor | None
+    pooled: Tensor
+
+
+class Classifier(nn.Module):
+    """Encoder and multi-label head.
+
+    Without segments, a document's logits are a linear map of its mean-pooled hidden states. With segments (sentences,
+    sections), each segment's hidden states are mean-pooled and mapped to segment logits, and
+
+        document logits = log sum_s exp(segment logits_s) + linear(document mean),
+
+    the log-sum-exp being the smooth maximum of multiple-instance learning (Ramon and De Raedt, "Multi instance neural
+    networks", 2000): a document has a label where one of its segments has it. It also shows which segment speaks for
+    which label.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, n_labels: int, segments: bool, dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        hidden = int(encoder.config.hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.document_head = nn.Linear(hidden, n_labels)
+        self.segment_head = nn.Linear(hidden, n_labels) if segments else None
+        for head in self.heads():
+            nn.init.normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
+
+    def heads(self) -> list[nn.Linear]:
+        """The linear maps on top of the encoder."""
+        return [self.document_head, *([self.segment_head] if self.segment_head is not None else [])]
+
+    @property
+    def n_labels(self) -> int:
+        return self.document_head.out_features
+
+    @property
+    def pad_id(self) -> int:
+        """Token id of padding."""
+        return int(self.encoder.config.pad_token_id or 0)
+
+    def start_from_priors(self, document_rate: NDArray[np.float64], segment_rate: NDArray[np.float64] | None) -> None:
+        """Set biases so that the untrained head predicts each label's rate (Lin et al., 2017, section 3.3).
+
+        Args:
+            document_rate: (n_labels,) share of training documents that have the label.
+            segment_rate: (n_labels,) share of training segments that have it.
+        """
+
+        def log_odds(rate: NDArray[np.float64]) -> Tensor:
+            clipped = np.clip(rate, 1e-3, 1 - 1e-3)
+            return torch.tensor(np.log(clipped / (1 - clipped)), dtype=torch.float32)
+
+        with torch.no_grad():
+            if self.segment_head is None or segment_rate is None:
+                self.document_head.bias.copy_(log_odds(document_rate))
+            else:
+                self.segment_head.bias.copy_(log_odds(segment_rate))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_numbers: Tensor | None = None) -> Output:
+        """Logits of a batch.
+
+        Args:
+            input_ids: (n_documents, n_tokens) token ids.
+            attention_mask: (n_documents, n_tokens), 1 for tokens and 0 for padding.
+            segment_numbers: (n_documents, n_tokens) segment of each token, -1 for none. A document none of whose
+                tokens lies in a segment has its own mean as its only segment.
+        """
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.to(hidden.dtype)
+        pooled = torch.einsum("bt,bth->bh", weights, hidden) / weights.sum(1, keepdim=True)
+        documents = self.document_head(self.dropout(pooled)).float()
+        if self.segment_head is None:
+            return Output(documents, None, pooled)
+        vectors, present = _segment_means(hidden, attention_mask, segment_numbers)
+        segments = self.segment_head(self.dropout(vectors)).float()
+        segments = segments.masked_fill(~present.unsqueeze(-1), float("-inf"))
+        return Output(documents + torch.logsumexp(segments, dim=1), segments, pooled)
+
+
+def _segment_means(hidden: Tensor, attention_mask: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(n_documents, n_segments, hidden) means and (n_documents, n_segments) whether the segment has tokens."""
+    if numbers is None:
+        numbers = torch.full_like(attention_mask, -1)
+    alone = (numbers >= 0).sum(1, keepdim=True) == 0
+    numbers = torch.where(alone & (attention_mask > 0), torch.zeros_like(numbers), numbers)
+    count = int(numbers.max()) + 1
+    membership = (numbers.unsqueeze(1) == torch.arange(count, device=numbers.device).view(1, -1, 1)).to(hidden.dtype)
+    tokens = membership.sum(2)
+    means = torch.bmm(membership, hidden) / tokens.clamp(min=1).unsqueeze(-1)
+    return means, tokens > 0
+
+
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The encoder's stack of transformer layers (``encoder.layer`` of BERT, ``transformer.layer`` of DistilBERT).
+
+    Raises:
+        CheckpointError: If the architecture has no such stack.
+    """
+    depth = encoder.config.num_hidden_layers
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth and name.split(".")[-1] in ("layer", "layers"):
+            return module
+    raise CheckpointError(f"{type(encoder).__name__}: no stack of {depth} layers found to take a student from")
+
+
+def take_layers(classifier: Classifier, count: int) -> Classifier:
+    """A student with ``count`` evenly spaced layers of ``classifier``, embeddings and heads included.
+
+    Layer i of the student is layer floor(i * n / count) of the teacher: every second one for half the depth, as in
+    DistilBERT (Sanh et al., 2019, section 3).
+
+    Raises:
+        CheckpointError: If the encoder has fewer layers than that.
+    """
+    depth = len(encoder_layers(classifier.encoder))
+    if count > depth:
+        raise CheckpointError(f"layers: the start has {depth} encoder layers; got {count}")
+    student = copy.deepcopy(classifier)
+    stack = encoder_layers(student.encoder)
+    kept = [stack[i * depth // count] for i in range(count)]
+    del stack[:]
+    stack.extend(kept)
+    student.encoder.config.num_hidden_layers = count
+    return student

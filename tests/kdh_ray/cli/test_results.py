@@ -1,0 +1,80 @@
+"""``kdh-ray results``."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kdh_ray.cli.main import main
+from kdh_ray.results import write_row
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed, f1 in enumerate((0.8, 0.9)):
+        write_row(
+            tmp_path / f"run-{seed}",
+            {"run_id": f"run-{seed}", "stage": "distil", "status": "ok", "seed": seed, "test_f1_micro": f1},
+        )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("table", "85.0 ± 7.1 (2)"),
+        ("md", "| 85.0 ± 7.1 (2) |"),
+        ("latex", r"85.0 $\pm$ 7.1 (2)"),
+        ("csv", "test_f1_micro_sd"),
+    ],
+)
+def test_each_format_prints_the_mean_over_seeds(
+    runs: Path, capfd: pytest.CaptureFixture[str], style: str, expected: str
+) -> None:
+    assert main(["results", str(runs), "--format", style]) == 0
+    assert expected in capfd.readouterr().out
+
+
+def test_parquet_goes_to_a_pipe(runs: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["results", str(runs), "--format", "parquet"]) == 0
+    assert pd.read_parquet(io.BytesIO(capfdbinary.readouterr().out))["n"].tolist() == [2]
+
+
+def test_all_rows_keep_their_columns(runs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "all.csv"
+    assert main(["results", str(runs), "--all", "--format", "csv", "-o", str(output)]) == 0
+    assert pd.read_csv(output)["test_f1_micro"].tolist() == [0.8, 0.9]
+
+
+def test_several_folders_make_one_table(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", str(runs / "run-0"), str(runs / "run-1")]) == 0
+    assert "(2)" in capfd.readouterr().out
+
+
+def test_missing_folder_is_one_line_and_exit_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", str(tmp_path / "nowhere")]) == 2
+    streams = capfd.readouterr()
+    assert streams.out == ""
+    assert streams.err == f"kdh-ray: {tmp_path}/nowhere: no such file or folder\n"
+
+
+def test_folder_without_rows_is_one_line_and_exit_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", str(tmp_path)]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_corrupt_row_is_named_and_skipped_only_on_demand(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    broken = next((runs / "run-0").glob("*.parquet"))
+    broken.write_bytes(b"PAR1")
+    assert main(["results", str(runs)]) == 2
+    assert broken.name in capfd.readouterr().err
+    assert main(["results", str(runs), "--skip-corrupt"]) == 0
+    streams = capfd.readouterr()
+    assert broken.name in streams.err
+    assert "90.0" in streams.out
+
+
+def test_output_that_can_not_be_written_is_exit_2(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", str(runs), "-o", str(runs / "no" / "such" / "file")]) == 2
+    assert "can't be written" in capfd.readouterr().err

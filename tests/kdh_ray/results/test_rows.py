@@ -1,0 +1,213 @@
+"""Rows: written whole or not at all, read back all or by name."""
+
+import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.results import compact, load_runs, store, write_row
+from kdh_ray.results.rows import flatten, order_columns
+
+
+def row(run_id: str = "run-0", stage: str = "distil", **more: Any) -> dict[str, Any]:
+    return {"run_id": run_id, "stage": stage, "status": "ok", **more}
+
+
+def write_many(folder: Path, writer: int) -> None:
+    for number in range(10):
+        write_row(folder, row(f"run-{writer}-{number}", seed=number))
+
+
+def test_a_row_reads_back_as_written(tmp_path: Path) -> None:
+    write_row(
+        tmp_path / "a" / "rows", row(seed=3, test_f1_micro=np.float32(0.5), error=None, path=Path("x"), layers=(1, 2))
+    )
+    frame = load_runs(tmp_path)
+    assert len(frame) == 1
+    assert frame.loc[0, "seed"] == 3
+    assert frame.loc[0, "test_f1_micro"] == 0.5
+    assert frame.loc[0, "path"] == "x"
+    assert frame.loc[0, "layers"] == "[1, 2]"
+    assert frame.loc[0, "error"] is None or pd.isna(frame.loc[0, "error"])
+
+
+def test_concurrent_threads_lose_no_row(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda writer: write_many(tmp_path, writer), range(8)))
+    assert load_runs(tmp_path)["run_id"].nunique() == 80
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_concurrent_processes_with_one_name_lose_no_row(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_many, args=(tmp_path, writer)) for writer in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert len(load_runs(tmp_path)) == 20
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_row_is_named(tmp_path: Path, keep: int) -> None:
+    write_row(tmp_path, row("whole"))
+    broken = write_row(tmp_path, row("broken"))
+    broken.write_bytes(broken.read_bytes()[:keep])
+    with pytest.raises(DataError, match=f"{broken.name}: corrupt or half-written"):
+        load_runs(tmp_path)
+    with pytest.warns(RuntimeWarning, match=broken.name):
+        frame = load_runs(tmp_path, on_error="warn")
+    assert frame["run_id"].tolist() == ["whole"]
+
+
+def test_a_folder_of_corrupt_rows_only_is_an_error_even_when_warned(tmp_path: Path) -> None:
+    broken = write_row(tmp_path, row())
+    broken.write_bytes(b"PAR1")
+    with pytest.warns(RuntimeWarning, match=broken.name), pytest.raises(DataError, match="no result rows"):
+        load_runs(tmp_path, on_error="warn")
+
+
+def test_a_foreign_parquet_file_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "row-foreign.parquet")
+    with pytest.raises(DataError, match=r"row-foreign.parquet: not a result row: no column run_id"):
+        load_runs(tmp_path)
+
+
+def test_a_row_its_writer_never_finished_is_named(tmp_path: Path) -> None:
+    write_row(tmp_path, row())
+    temporary = tmp_path / ".row-dead-1.parquet.tmp"
+    temporary.write_bytes(b"PAR1")
+    assert len(load_runs(tmp_path)) == 1  # it may still be being written
+    os.utime(temporary, (0, 0))
+    with pytest.warns(RuntimeWarning, match=temporary.name):
+        load_runs(tmp_path)
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    write_row(tmp_path, row())
+    (tmp_path / "logits.parquet").write_bytes(b"not a row")
+    assert len(load_runs(tmp_path)) == 1
+
+
+def test_missing_and_empty_folders_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        load_runs(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"no result rows \(row-\*\.parquet\)"):
+        load_runs(tmp_path)
+
+
+def test_columns_that_some_rows_lack_are_missing_values(tmp_path: Path) -> None:
+    write_row(tmp_path, row("a", config_layers=None, test_f1_micro=1))
+    write_row(tmp_path, row("b", config_layers=3, test_f1_micro=0.5, extra="x"))
+    frame = load_runs(tmp_path).set_index("run_id")
+    assert pd.isna(frame.loc["a", "config_layers"])
+    assert frame.loc["b", "config_layers"] == 3
+    assert frame["test_f1_micro"].to_dict() == {"a": 1.0, "b": 0.5}
+    assert pd.isna(frame.loc["a", "extra"])
+
+
+def test_a_setting_that_changes_type_becomes_text(tmp_path: Path) -> None:
+    write_row(tmp_path, row("a", config_x=3))
+    write_row(tmp_path, row("b", config_x="auto"))
+    write_row(tmp_path, row("c", config_x=True))
+    assert load_runs(tmp_path).set_index("run_id")["config_x"].to_dict() == {"a": "3", "b": "auto", "c": "true"}
+
+
+def test_the_last_row_of_a_repeated_stage_counts(tmp_path: Path) -> None:
+    write_row(tmp_path, row(error="lost a worker\nTraceback ...") | {"status": "failed"})
+    assert load_runs(tmp_path).loc[0, "error"] == "lost a worker"
+    write_row(tmp_path, row(test_f1_micro=0.8))
+    frame = load_runs(tmp_path)
+    assert frame["status"].tolist() == ["ok"]
+
+
+def test_overlapping_folders_give_each_row_once(tmp_path: Path) -> None:
+    file = write_row(tmp_path / "a", row())
+    assert len(load_runs(tmp_path, tmp_path / "a", file)) == 1
+
+
+def test_compaction_changes_files_and_no_row(tmp_path: Path) -> None:
+    for number in range(5):
+        write_row(tmp_path / f"run-{number}", row(f"run-{number}", score=number / 2, started=f"2026-01-0{5 - number}"))
+    before = load_runs(tmp_path)
+    merged = compact(tmp_path)
+    assert list(tmp_path.rglob("*.parquet")) == [merged]
+    pd.testing.assert_frame_equal(load_runs(tmp_path), before)
+    assert before["run_id"].iloc[0] == "run-4"  # in the order in which they were started
+
+
+def test_compaction_of_corrupt_rows_changes_nothing(tmp_path: Path) -> None:
+    write_row(tmp_path, row("whole"))
+    broken = write_row(tmp_path, row("broken"))
+    broken.write_bytes(b"PAR1")
+    files = set(tmp_path.iterdir())
+    with pytest.raises(DataError, match=broken.name):
+        compact(tmp_path)
+    assert set(tmp_path.iterdir()) == files
+
+
+def test_column_order_does_not_depend_on_files() -> None:
+    names = ["written", "test_f1_micro", "device", "config_epochs", "seed", "validation_f1_micro", "run_id", "config_a"]
+    expected = [
+        "run_id",
+        "seed",
+        "config_a",
+        "config_epochs",
+        "validation_f1_micro",
+        "test_f1_micro",
+        "device",
+        "written",
+    ]
+    assert order_columns(names) == order_columns(reversed(names)) == expected
+
+
+def test_nested_settings_become_dotted_columns() -> None:
+    assert flatten({"epochs": 3, "loss": {"alpha": 0.5}}) == {"config_epochs": 3, "config_loss.alpha": 0.5}
+
+
+def test_rows_go_through_fsspec_file_systems() -> None:
+    write_row("memory://bucket/rows", row("remote"))
+    assert load_runs("memory://bucket")["run_id"].tolist() == ["remote"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"run_id": ""}, "missing: run_id"), ({"stage": None}, "missing: stage"), ({"status": "fine"}, "got 'fine'")],
+)
+def test_incomplete_rows_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        write_row(tmp_path, row() | change)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="'x' of a result row can't hold a ndarray"):
+        write_row(tmp_path, row(x=np.zeros(3)))
+
+
+def test_a_folder_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError, match="a result row can't be written"):
+        write_row(tmp_path / "file" / "rows", row())
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(UnavailableError, match="no space left"):
+        write_row(tmp_path, row())
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_schemes_are_one_clear_error() -> None:
+    with pytest.raises(UnavailableError, match="nonsense://x: can't be opened"):
+        load_runs("nonsense://x")

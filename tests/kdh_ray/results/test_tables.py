@@ -1,0 +1,134 @@
+"""Tables: means over seeds, the best student, and every format."""
+
+import io
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kdh_ray.errors import DataError
+from kdh_ray.results import render
+from kdh_ray.results.tables import run_table, stage_table
+
+
+def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
+    return {
+        "run_id": f"run-{seed}",
+        "stage": stage,
+        "kind": kind,
+        "protocol": "hoc-blurb",
+        "size": "large",
+        "seed": seed,
+        "status": "ok",
+        "error": None,
+        "metric": "f1_micro",
+        "test_f1_micro": f1,
+        "test_f1_blue": f1 + 0.01,
+        "parameters": None if kind == "baseline" else 22_700_000,
+        "seconds": 100.0,
+        **more,
+    }
+
+
+FRAME = pd.DataFrame(
+    [row("tfidf", 0.9, 0, "baseline"), row("teacher", 0.84, 0, "teacher")]
+    + [row("plain", f1, seed) for seed, f1 in enumerate((0.78, 0.80))]
+    + [row("distilled", f1, seed) for seed, f1 in enumerate((0.80, 0.82, 0.84))]
+)
+
+
+def test_a_line_holds_mean_spread_and_count() -> None:
+    line = stage_table(FRAME).set_index("stage").loc["distilled"]
+    assert line["n"] == 3
+    assert line["test_f1_micro"] == pytest.approx(0.82)
+    assert line["test_f1_micro_sd"] == pytest.approx(0.02)  # the sample's: divided by n - 1
+
+
+def test_lines_keep_the_order_of_stages() -> None:
+    assert stage_table(FRAME)["stage"].tolist() == ["tfidf", "teacher", "plain", "distilled"]
+
+
+def test_best_is_a_student_never_a_teacher_or_baseline() -> None:
+    table = stage_table(FRAME)
+    assert table.loc[table["best"], "stage"].tolist() == ["distilled"]
+
+
+def test_protocols_are_never_ranked_together() -> None:
+    other = pd.DataFrame([row("plain", 0.99, protocol="hoc-blue", metric="f1_blue")])
+    table = stage_table(pd.concat([FRAME, other]))
+    assert table[table["best"]][["protocol", "stage"]].to_numpy().tolist() == [
+        ["hoc-blurb", "distilled"],
+        ["hoc-blue", "plain"],
+    ]
+    assert table["official"].iloc[-1] == pytest.approx(1.0)
+
+
+def test_failed_rows_are_counted_and_not_averaged() -> None:
+    failed = pd.DataFrame([row("distilled", 0.1, 3, status="failed"), row("lost", float("nan"), status="failed")])
+    table = stage_table(pd.concat([FRAME, failed])).set_index("stage")
+    assert table.loc["distilled", ["n", "unfinished"]].tolist() == [3, 1]
+    assert table.loc["distilled", "test_f1_micro"] == pytest.approx(0.82)
+    assert table.loc["lost", ["n", "unfinished"]].tolist() == [0, 1]
+    assert "unfinished" in render.to_plain(table.reset_index())
+
+
+def test_rows_without_kinds_compare_encoders() -> None:
+    table = stage_table(FRAME.assign(kind=None))
+    assert table.loc[table["best"], "stage"].tolist() == ["teacher"]
+
+
+def test_rows_that_only_failed_still_make_a_table() -> None:
+    frame = pd.DataFrame([{"run_id": "a", "stage": "teacher", "status": "failed", "error": "no memory"}])
+    assert "–" in render.to_plain(stage_table(frame))
+    assert "no memory" in render.to_plain(run_table(frame))
+
+
+def test_an_empty_frame_is_an_error() -> None:
+    with pytest.raises(DataError, match="no result rows"):
+        stage_table(FRAME.iloc[:0])
+
+
+def test_plain_text_shows_percentages_and_marks_the_best() -> None:
+    text = render.to_plain(stage_table(FRAME))
+    assert text.startswith("hoc-blurb, large, test scores in %, threshold tuned on validation")
+    assert "82.0 ± 2.0 (3)" in text
+    assert "distilled *" in text
+    assert "84.0 ±" not in text  # one teacher has no spread
+    assert "22.7 M" in text
+
+
+def test_markdown_sets_the_best_in_bold_and_escapes() -> None:
+    frame = FRAME.assign(stage=FRAME["stage"].replace("distilled", "my_|student"))
+    text = render.to_markdown(stage_table(frame))
+    assert r"**my\_\|student**" in text
+    assert "**82.0 ± 2.0 (3)**" in text
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_uses_booktabs_and_escapes() -> None:
+    text = render.to_latex(stage_table(FRAME.assign(stage=FRAME["stage"] + "_50%")))
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert r"\textbf{distilled\_50\%}" in text
+    assert r"82.0 $\pm$ 2.0 (3)" in text
+
+
+def test_numbers_survive_csv_and_parquet() -> None:
+    table = stage_table(FRAME)
+    from_csv = pd.read_csv(io.StringIO(render.to_csv(table)))
+    from_parquet = pd.read_parquet(io.BytesIO(render.to_parquet(table)))
+    assert from_csv["test_f1_micro"].tolist() == pytest.approx(table["test_f1_micro"].tolist())
+    pd.testing.assert_frame_equal(from_parquet, table)
+
+
+def test_terminal_table_takes_markup_in_names_literally() -> None:
+    from rich.console import Console
+
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(render.to_rich(stage_table(FRAME.assign(stage="[red]x"))))
+    assert "[red]x" in console.export_text()
+
+
+def test_official_metric_has_a_column_where_it_is_another() -> None:
+    assert "F1 (BLUE)" not in render.to_plain(stage_table(FRAME))
+    assert "F1 (BLUE)" in render.to_plain(stage_table(FRAME.assign(metric="f1_blue")))
