@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from kdh_ray.config import DataConfig
 
-__all__ = ["SPLIT_NAMES", "Corpus", "Segments", "Split", "corpus_from_config", "load_corpus"]
+CORPORA = ("synthetic", "hoc-blurb", "hoc-blue", "hoc-sentence", "table")
+
+__all__ = ["CORPORA", "SPLIT_NAMES", "Corpus", "Segments", "Split", "corpus_from_config", "load_corpus"]
 
 
 def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Corpus:
@@ -53,5 +55,12 @@ def _read(data: DataConfig) -> Corpus:
 
     if data.corpus in hoc.PROTOCOLS:
         return hoc.read_hoc(data.corpus, data.path)
-    known = ", ".join(hoc.PROTOCOLS)
-    raise DataError(f"corpus must be one of {known}; got {data.corpus!r}")
+    if data.corpus == "table":
+        from kdh_ray.data.tables import read_tables
+
+        return read_tables(data)
+    if data.corpus == "synthetic":
+        from kdh_ray.data.synthetic import synthetic_corpus
+
+        return synthetic_corpus(data.documents, data.sample_seed)
+    raise DataError(f"corpus must be one of {', '.join(CORPORA)}; got {data.corpus!r}")
