@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdh_ray.errors import ConfigError
+from kdh_ray.tune_config import TuneConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -113,6 +115,7 @@ class RunConfig(_Section):
     stages: dict[str, StageConfig] = Field(min_length=1)
     job: JobConfig = JobConfig()
     baselines: BaselineConfig = BaselineConfig()
+    tune: TuneConfig = TuneConfig()
 
     @field_validator("stages")
     @classmethod
@@ -138,6 +141,8 @@ class RunConfig(_Section):
             if stage.start in self.stages and stage.start not in earlier:
                 faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
             earlier.append(name)
+        if self.tune.stage is not None and self.tune.stage not in self.stages:
+            faults.append(f"tune.stage: no such stage: {self.tune.stage!r} (stages: {', '.join(self.stages)})")
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -239,8 +244,6 @@ def _faults(error: ValidationError) -> list[str]:
 
 def _nearest(location: tuple[int | str, ...]) -> str:
     """``; did you mean 'alpha'?`` for a misspelt key."""
-    from difflib import get_close_matches
-
     section: type[BaseModel] | None = RunConfig
     for part in location[:-1]:
         if section is None:

@@ -97,6 +97,13 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     return encoder
 
 
+def encoder_depth(source: str) -> int:
+    """Transformer layers of an encoder, from its configuration alone; see ``load_encoder`` for the errors."""
+    from transformers import AutoConfig
+
+    return int(_from_pretrained(AutoConfig, source).num_hidden_layers)
+
+
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """The fast tokenizer of an encoder; see ``load_encoder`` for the errors."""
     from transformers import AutoTokenizer

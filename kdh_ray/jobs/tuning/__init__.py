@@ -1,0 +1,5 @@
+"""Hyperparameter search: trials as concurrent Ray Tune workers, stopped early, recorded, resumable."""
+
+from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
+
+__all__ = ["Search", "make_scheduler", "tune"]

@@ -1,0 +1,209 @@
+"""What a search has done so far, on disk: every trial, and the searcher's state of the same moment.
+
+``search.json`` is replaced whole at each event (suggestion, report, checkpoint, end), and names the file with the
+searcher's state. So a kill at any moment leaves one consistent pair to go on from.
+
+Ray Tune's own snapshots are not used for that (Ray 2.60): they are at least 10 s apart, are copied into the storage
+folder in place, don't hold the scheduler, and a snapshot that can't be read makes ``Tuner.restore`` start over without
+an error. Trials that began after the last one would be lost, and those that ended after it run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from kdh_ray.errors import CheckpointError
+from kdh_ray.results.store import sync_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "search.json"
+VERSION = 1
+ENDED = ("ok", "stopped", "failed")
+
+
+class Savable(Protocol):
+    """Of a Ray Tune searcher, what a ledger needs."""
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+
+@dataclass
+class Report:
+    """What a trial said after a unit of training.
+
+    Attributes:
+        time: Units of training, such as epochs.
+        score: The metric that is optimised.
+        seconds: Of the trial so far, on its worker.
+    """
+
+    time: float
+    score: float
+    seconds: float
+
+
+@dataclass
+class Trial:
+    """One configuration's run.
+
+    Attributes:
+        number: From 1, in the order of suggestions.
+        id: By which the searcher knows it, over all sessions of a search.
+        config: As suggested.
+        status: ``running``, ``ok`` (ran to its end), ``stopped`` (by the scheduler or the time budget) or ``failed``.
+        reports: In order.
+        checkpoint: Folder to go on from, and the result that it belongs to.
+        error: Why it failed or was stopped; one line.
+        particle: What the searcher says of the particle behind it.
+        started: UTC, ISO 8601.
+        worker: Host and process id of its last report.
+    """
+
+    number: int
+    id: str
+    config: dict[str, Any]
+    status: Literal["running", "ok", "stopped", "failed"] = "running"
+    reports: list[Report] = field(default_factory=list)
+    checkpoint: str | None = None
+    checkpoint_result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    particle: dict[str, Any] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    worker: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def score(self) -> float | None:
+        """Of the last report."""
+        return self.reports[-1].score if self.reports else None
+
+    @property
+    def time(self) -> float:
+        """Units of training reached."""
+        return self.reports[-1].time if self.reports else 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.reports[-1].seconds if self.reports else 0.0
+
+    def add(self, report: Report) -> None:
+        """Append a report; after a resumption from an earlier checkpoint, in place of those of the same time on."""
+        self.reports = [*(earlier for earlier in self.reports if earlier.time < report.time), report]
+
+
+class Ledger:
+    """The trials of one search, kept in ``folder``.
+
+    Attributes:
+        trials: In the order of suggestions.
+        searcher: File of the searcher's state, None before the first commit or where the searcher can't be saved.
+
+    Raises:
+        CheckpointError: If there is a ledger that can't be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trials: list[Trial] = []
+        self.searcher: Path | None = None
+        self._spent, self._opened = 0.0, time.monotonic()
+        if (folder / FILE).exists():
+            self._read()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the search, over all its sessions."""
+        return self._spent + time.monotonic() - self._opened
+
+    def n_ended(self) -> int:
+        return sum(trial.ended for trial in self.trials)
+
+    def running(self) -> list[Trial]:
+        return [trial for trial in self.trials if not trial.ended]
+
+    def commit(self, searcher: Savable | None = None) -> None:
+        """Make the trials, and the state of ``searcher``, what a later session goes on from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self.searcher
+        if searcher is not None:
+            self.searcher = self._save(searcher)
+        content = {
+            "version": VERSION,
+            "seconds": self.seconds,
+            "searcher": self.searcher.name if self.searcher else None,
+            "trials": [asdict(trial) for trial in self.trials],
+        }
+        temporary = self.folder / f".{FILE}"
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, default=_plain)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self.folder / FILE)
+        sync_folder(self.folder)
+        if before is not None and before != self.searcher:
+            before.unlink(missing_ok=True)
+
+    def _save(self, searcher: Savable) -> Path | None:
+        file = self.folder / f"searcher-{time.time_ns()}"
+        try:
+            searcher.save(str(file))
+        except NotImplementedError:  # Ray's base class; the search goes on with a fresh one then
+            return None
+        return file
+
+    def _read(self) -> None:
+        file = self.folder / FILE
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["version"] != VERSION:
+                raise CheckpointError(f"{file}: version must be {VERSION}; got {content['version']!r}")
+            self.trials = [
+                Trial(**{**entry, "reports": [Report(**report) for report in entry["reports"]]})
+                for entry in content["trials"]
+            ]
+            self._spent = float(content["seconds"])
+            self.searcher = self.folder / content["searcher"] if content["searcher"] else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{file} can't be read ({reason}); remove it to search anew") from None
+
+    def frame(self) -> pd.DataFrame:
+        """One row a trial: number, status, time and score reached, configuration, particle, curve."""
+        import pandas as pd
+
+        return pd.DataFrame([trial_columns(trial) for trial in self.trials])
+
+
+def trial_columns(trial: Trial) -> dict[str, Any]:
+    """A trial as flat columns; ``config/NAME`` for its configuration."""
+    return {
+        "trial": trial.number,
+        "status": trial.status,
+        "error": trial.error,
+        "time": trial.time,
+        "score": trial.score,
+        "seconds": trial.seconds,
+        "curve": [report.score for report in trial.reports],
+        "started": trial.started,
+        "worker": trial.worker,
+        **trial.particle,
+        **{f"config/{name}": value for name, value in trial.config.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars and arrays as JSON has them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a search's state can't hold a {type(value).__name__}")

@@ -1,0 +1,132 @@
+"""A stage's search space: its settings' ranges, as configured or as a default, and as Ray Tune's domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdh_ray.config import RunConfig, StageConfig
+from kdh_ray.errors import ConfigError
+from kdh_ray.tune_config import SearchRange, is_integer
+
+# From what the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. Number of layers is not
+# here: without a budget for size or latency, more is always better.
+DEFAULT_SPACE = {
+    "learning_rate": SearchRange(low=2e-5, high=1e-3, log=True),
+    "head_multiplier": SearchRange(low=1.0, high=100.0, log=True),
+    "layer_decay": SearchRange(low=0.7, high=1.0),
+    "batch_size": SearchRange(choices=(8, 16, 32)),
+    "warmup": SearchRange(low=0.0, high=0.3),
+    "weight_decay": SearchRange(low=1e-4, high=0.1, log=True),
+    "dropout": SearchRange(low=0.0, high=0.3),
+}
+DISTILLATION_SPACE = {
+    "loss.temperature": SearchRange(low=1.0, high=8.0, log=True),
+    "loss.alpha": SearchRange(low=0.0, high=1.0),
+    "loss.soft": SearchRange(choices=("bernoulli-kl", "softmax-kl")),
+}
+
+
+def tuned_stage(config: RunConfig) -> str:
+    """Name of the stage that is tuned: ``tune.stage``, else the first with teachers.
+
+    Raises:
+        ConfigError: If neither is there.
+    """
+    if config.tune.stage is not None:
+        return config.tune.stage
+    for name, stage in config.stages.items():
+        if stage.teachers:
+            return name
+    raise ConfigError(["tune.stage: name the stage to tune; none of them has teachers"])
+
+
+def search_space(config: RunConfig) -> dict[str, SearchRange]:
+    """The ranges to search: ``tune.space``, else the defaults for the tuned stage.
+
+    Epochs go from half of the stage's own to all of them by default, so that no trial costs more than the stage does.
+
+    Raises:
+        ConfigError: With every fault that the ranges have together with the rest of the configuration.
+    """
+    name = tuned_stage(config)
+    stage = config.stages[name]
+    space = config.tune.space
+    if space is None:
+        space = {**DEFAULT_SPACE, **(DISTILLATION_SPACE if stage.teachers else {})}
+        if stage.epochs > 1:
+            space["epochs"] = SearchRange(low=(stage.epochs + 1) // 2, high=stage.epochs)
+    faults = [
+        f"tune.space.{key}: stage {name!r} has no teachers, so nothing reads this"
+        for key in ("loss.soft", "loss.temperature", "loss.alpha", "loss.hidden_weight")
+        if key in space and not stage.teachers
+    ]
+    if config.tune.grace > longest(stage, space):
+        faults.append(f"tune.grace: at most the epochs of the longest trial, {longest(stage, space)}; got "
+                      f"{config.tune.grace}")  # fmt: skip
+    faults += _too_many_layers(config, stage, space)
+    if faults:
+        raise ConfigError(faults)
+    return space
+
+
+def longest(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
+    """Epochs of the longest trial."""
+    return int(_highest(space["epochs"])) if "epochs" in space else stage.epochs
+
+
+def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
+    """Ray Tune's domains. Its ``randint`` leaves the upper bound out, ours is included."""
+    from ray import tune
+
+    def domain(name: str, entry: SearchRange) -> Any:
+        if entry.choices is not None:
+            return tune.choice(list(entry.choices))
+        if entry.low is None or entry.high is None:
+            raise ValueError(f"{name}: a range has low and high")
+        if is_integer(name):
+            integer = tune.lograndint if entry.log else tune.randint
+            return integer(int(entry.low), int(entry.high) + 1)
+        return (tune.loguniform if entry.log else tune.uniform)(entry.low, entry.high)
+
+    return {name: domain(name, entry) for name, entry in space.items()}
+
+
+def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
+    """``stage`` with a trial's settings (``{"loss.alpha": 0.3}``), validated.
+
+    Raises:
+        pydantic.ValidationError: If a value is out of bounds.
+    """
+    tree = stage.model_dump()
+    for name, value in values.items():
+        *sections, last = name.split(".")
+        node = tree
+        for section in sections:
+            node = node[section]
+        node[last] = value.item() if hasattr(value, "item") else value  # some searchers suggest NumPy's scalars
+    return StageConfig.model_validate(tree)
+
+
+def _highest(entry: SearchRange) -> float:
+    values = entry.choices if entry.choices is not None else (entry.high,)
+    return max(float(value) for value in values if value is not None)
+
+
+def _too_many_layers(config: RunConfig, stage: StageConfig, space: Mapping[str, SearchRange]) -> list[str]:
+    if "layers" not in space:
+        return []
+    depth, wanted = _depth(config, stage.start), int(_highest(space["layers"]))
+    if wanted <= depth:
+        return []
+    return [f"tune.space.layers: the stage's start has {depth} encoder layers; got {wanted}"]
+
+
+def _depth(config: RunConfig, reference: str) -> int:
+    """Encoder layers of a stage or of an encoder."""
+    if reference in config.stages:
+        earlier = config.stages[reference]
+        return earlier.layers or _depth(config, earlier.start)
+    from kdh_ray.models.encoders import encoder_depth
+
+    return encoder_depth(reference)
