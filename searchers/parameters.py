@@ -313,11 +313,8 @@ class Categorical(_Choices):
     def width(self) -> int:
         return len(self.choices)
 
-    def decode_index(self, units: Array) -> int:
-        return int(np.argmax(units))
-
     def decode(self, units: Array) -> Any:
-        return self.choices[self.decode_index(units)]
+        return self.choices[int(np.argmax(units))]
 
     def encode(self, value: Any) -> Array:
         return self.at(self.index_of(value))

@@ -7,7 +7,7 @@ coordinates stay in every position, as in Optuna's and ConfigSpace's vectors, an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,9 @@ class Space:
 
     Attributes:
         n_dims: Coordinates of a position (a categorical has one a choice).
-        n_parameters: Parameters, conditional ones included.
+        parameters: All of them, conditional ones included, in the order of the tree.
+        n_parameters: How many.
+        is_conditional: True if some parameter exists only under another's choice.
         size: Number of configurations; infinite if any parameter is continuous.
 
     Raises:
@@ -68,7 +70,8 @@ class Space:
         self.n_parameters = len(self._leaves)
         self.size = self._root.size
         self._discrete = [leaf for leaf in self._leaves if math.isfinite(leaf.parameter.size)]
-        self._conditional = any(leaf.parent is not None for leaf in self._leaves)
+        self.parameters = [leaf.parameter for leaf in self._leaves]
+        self.is_conditional = any(leaf.parent is not None for leaf in self._leaves)
 
     def _compile(self, tree: Any, path: tuple[str, ...], parent: tuple[int, int] | None) -> _Node:
         if isinstance(tree, PARAMETERS):
@@ -97,24 +100,32 @@ class Space:
 
     def decode(self, position: Array) -> dict[str, Any]:
         """The configuration at a position, shape (n_dims,): plain Python values, only parameters that exist."""
-        config: dict[str, Any] = self._decode(self._root, position)
+
+        def pick(number: int, parameter: Parameter) -> Any:
+            units = position[self._leaves[number].units]
+            return int(np.argmax(units)) if isinstance(parameter, Categorical) else parameter.decode(units)
+
+        return self.build(pick)
+
+    def build(self, pick: Callable[[int, Parameter], Any]) -> dict[str, Any]:
+        """A configuration from ``pick(number, parameter)``, asked only for parameters that exist.
+
+        ``pick`` returns the value; of a categorical, the number of its choice. Numbers are places in ``parameters``.
+        """
+        config: dict[str, Any] = self._build(self._root, pick)
         return config
 
-    def _decode(self, node: _Node, position: Array) -> Any:
+    def _build(self, node: _Node, pick: Callable[[int, Parameter], Any]) -> Any:
         if node.kind == "constant":
             return node.value
-        if node.kind == "leaf":
+        if node.kind in ("leaf", "choice"):
             leaf = self._leaves[node.value]
-            return leaf.parameter.decode(position[leaf.units])
-        if node.kind == "choice":
-            return self._decode(node.children[self._chosen(node, position)], position)
-        children = [self._decode(child, position) for child in node.children]
+            value = pick(node.value, leaf.parameter)
+            return value if node.kind == "leaf" else self._build(node.children[value], pick)
+        children = [self._build(child, pick) for child in node.children]
         if node.kind == "dict":
             return dict(zip(node.keys, children, strict=True))
         return children if node.kind == "list" else tuple(children)
-
-    def _chosen(self, node: _Node, position: Array) -> int:
-        return int(np.argmax(position[self._leaves[node.value].units]))
 
     def encode(self, config: Mapping[str, Any], fill: Array | None = None, strict: bool = True) -> Array:
         """The position of a configuration, shape (n_dims,).
@@ -205,7 +216,7 @@ class Space:
         snapped = positions + 0.0  # -0.0 and 0.0 are one place
         for leaf in self._discrete:
             snapped[:, leaf.units] = leaf.parameter.snap(positions[:, leaf.units])
-        if self._conditional:
+        if self.is_conditional:
             active = self._active(snapped)
             for number, leaf in enumerate(self._leaves):
                 snapped[~active[:, number], leaf.units] = 0.5
@@ -242,9 +253,14 @@ class Space:
     # JSON
 
     def to_json(self) -> dict[str, Any]:
-        """The space as JSON values; a choice or constant that JSON lacks is kept by its ``repr`` alone."""
+        """The space as JSON values; of a choice or constant that JSON lacks (a function, a class) just the name."""
         tree: dict[str, Any] = _to_json(self.tree)
         return tree
+
+    @staticmethod
+    def is_whole(tree: Mapping[str, Any]) -> bool:
+        """True if ``from_json`` can make the space again from ``tree``, what ``to_json`` gave."""
+        return not _has_opaque(tree)
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Space:
@@ -303,9 +319,21 @@ def _to_json(tree: Any) -> Any:
         return {"dict": {key: _to_json(child) for key, child in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return {type(tree).__name__ if type(tree) in (list, tuple) else "tuple": [_to_json(child) for child in tree]}
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return {"not_finite": str(tree)}
     if tree is None or type(tree) in (bool, int, float, str):
         return {"constant": tree}
-    return {"opaque": repr(tree)}
+    kind = tree if hasattr(tree, "__qualname__") else type(tree)
+    return {"opaque": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def _has_opaque(tree: Any) -> bool:
+    ((kind, content),) = tree.items()
+    if kind == "opaque":
+        return True
+    if kind in ("constant", "not_finite", "Float", "Integer"):
+        return False
+    return any(map(_has_opaque, content.values() if kind == "dict" else content))
 
 
 def _plain(value: Any) -> Any:
@@ -325,4 +353,6 @@ def _from_json(tree: Mapping[str, Any]) -> Any:
         return items if kind == "list" else tuple(items)
     if kind == "constant":
         return content
+    if kind == "not_finite":
+        return float(content)
     raise ValueError(f"the state names {content}, which JSON can't hold; give the search space again")

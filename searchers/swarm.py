@@ -248,6 +248,10 @@ class ParticleSwarm:
     def full_fidelity(self, fidelity: float) -> None:
         self._particles.set_full(fidelity)
 
+    def exhausted(self) -> bool:
+        """True if every configuration of a finite space has been asked for or learnt from."""
+        return self.archive.n_seen >= self.space.size
+
     @property
     def flying(self) -> list[int]:
         """Ids of moves asked for and not yet told."""
@@ -262,13 +266,17 @@ class ParticleSwarm:
         if move_id not in self._flights:
             raise KeyError(f"move {move_id!r} is not in the air")
         flight = self._flights[move_id]
-        best = float(self._particles.best_value[flight.particle])
         return {
             "particle": flight.particle,
             "position": flight.position.tolist(),
             "velocity_norm": float(np.linalg.norm(flight.velocity)),
-            "personal_best": best if math.isfinite(best) else None,
+            "personal_best": self.personal_best(flight.particle),
         }
+
+    def personal_best(self, particle: int) -> float | None:
+        """The value of a particle's personal best; None before it has one."""
+        best = float(self._particles.best_value[particle])
+        return best if math.isfinite(best) else None
 
     # Motion
 
