@@ -14,6 +14,10 @@ from pydantic.fields import FieldInfo
 Count = Annotated[int, Field(ge=1)]
 
 
+MACHINE_SETTINGS = ("concurrency", "cpus_per_trial", "gpus_per_trial", "time_budget", "max_failures")
+"""Settings of ``tune`` that may differ when a search is resumed, on another machine perhaps."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -61,6 +65,10 @@ class TuneConfig(_Section):
     gpus_per_trial: float = Field(0.0, description="parts of a GPU are fine", ge=0.0)
     time_budget: float | None = Field(None, description="seconds, or 90s, 30m, 2h; the search ends then", gt=0.0)
     max_failures: int = Field(0, description="times a failed trial goes on from its last epoch", ge=0)
+
+    def without_machine(self) -> TuneConfig:
+        """Itself, with the settings of :data:`MACHINE_SETTINGS` at their defaults: the identity of a search."""
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in MACHINE_SETTINGS})
 
     @field_validator("time_budget", mode="before")
     @classmethod

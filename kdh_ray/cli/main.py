@@ -18,6 +18,7 @@ VERBS = {
     "corpus": "describe or fetch a corpus",
     "teach": "train the stages of a configuration that have no teacher and are one",
     "distill": "train the stages of a configuration that have teachers, and what follows them",
+    "tune": "search for the best settings of a stage, and train and test it with them",
     "evaluate": "score a checkpoint on a split",
     "results": "print what runs have given, as a table, CSV, Markdown, LaTeX or Parquet",
     "doctor": "tell what this machine can do, and what is slow and why",

@@ -68,7 +68,7 @@ def _print_line(config: RunConfig, event: Event) -> None:
     elif event["kind"] == "epoch":
         losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
         line = (
-            f"{stage}: epoch {event['epoch']}/{config.stages[stage].epochs},"
+            f"{stage}: epoch {event['epoch']}/{event['epochs']},"
             f" validation micro F1 {100 * event['score']:.1f}, losses {losses},"
             f" {event['documents_per_second']:.1f} documents/s, {event['seconds']:.0f} s"
         )

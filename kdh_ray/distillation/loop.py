@@ -122,9 +122,8 @@ class Training:
         """Train to the end, or until the score has not risen for ``patience`` epochs; returns every epoch's report."""
         self._resume()
         best = _copy(self._judged()) if self.state is None else None
-        while len(self.history) < self.config.epochs and not self._exhausted():
-            report = self._epoch(len(self.history) + 1)
-            self.history.append(report)
+        while not self.finished:
+            report = self.advance()
             if report.best and self.state is None:
                 best = _copy(self._judged())
             if self.state is not None and world.rank() == 0:
@@ -135,6 +134,17 @@ class Training:
         if weights is not None:
             self.classifier.load_state_dict(weights)
         return self.history
+
+    def advance(self) -> EpochReport:
+        """Train one epoch and validate."""
+        report = self._epoch(len(self.history) + 1)
+        self.history.append(report)
+        return report
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done, or the score has not risen for ``patience`` of them."""
+        return len(self.history) >= self.config.epochs or self._exhausted()
 
     def _resume(self) -> None:
         if self.state is None:

@@ -45,6 +45,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a stage's training needs: the model at its start, tokens with labels and teacher logits, and a seed."""
+
+    model: Classifier
+    tokenizer: PreTrainedTokenizerBase
+    train: Documents
+    validation: Documents
+    seed: int
+
+
 @dataclass
 class StageRunner:
     """Runs the stages of one configuration over one corpus.
@@ -80,20 +91,14 @@ class StageRunner:
             return finished
         started, stage = datetime.now(UTC), self.config.stages[name]
         folder.mkdir(parents=True, exist_ok=True)
-        seed = stage_seed(self.config.seed, name, stage)
-        torch.manual_seed(seed)
-        model, tokenizer = self._start(stage)
-        tokens = {split: self._tokens(split, tokenizer) for split in self.corpus.splits}
-        teacher = self._teachers(stage, name) if stage.teachers else None
-        train = Documents.of(self.corpus.splits["train"], tokens["train"], teacher)
-        validation = Documents.of(self.corpus.splits["validation"], tokens["validation"])
-        hooks = self._hooks(name)
+        material = self.prepare(name, stage)
         training = Training(
-            model, train, validation, stage,
-            seed=seed, precision=self.precision, state=folder / "training", hooks=hooks,
+            material.model, material.train, material.validation, stage,
+            seed=material.seed, precision=self.precision, state=folder / "training", hooks=self._hooks(name),
         )  # fmt: skip
         history = training.run()
-        result = self._score(name, model, tokenizer, tokens, history)
+        tokens = {split: self._tokens(split, material.tokenizer) for split in self.corpus.splits}
+        result = self._score(name, material.model, material.tokenizer, tokens, history)
         result |= {
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,
@@ -107,6 +112,26 @@ class StageRunner:
             self.events.write("done", name, **{key: result[key] for key in ("validation", "test", "seconds")})
         world.gather(None)
         return result
+
+    def prepare(self, name: str, stage: StageConfig) -> Material:
+        """What ``stage``, by the name of ``name``, trains on and starts from.
+
+        Raises:
+            CheckpointError: If the start or a teacher can't be used.
+            UnavailableError: If an encoder is out of reach.
+        """
+        seed = stage_seed(self.config.seed, name, stage)
+        torch.manual_seed(seed)
+        model, tokenizer = self._start(stage)
+        teacher = self._teachers(stage, name) if stage.teachers else None
+        train, validation = (self.corpus.splits[split] for split in ("train", "validation"))
+        return Material(
+            model,
+            tokenizer,
+            Documents.of(train, self._tokens("train", tokenizer), teacher),
+            Documents.of(validation, self._tokens("validation", tokenizer)),
+            seed,
+        )
 
     def stage_folder(self, name: str) -> Path:
         """Where a stage keeps its files."""
@@ -204,7 +229,7 @@ class StageRunner:
 
         def on_epoch(report: EpochReport) -> None:
             if world.rank() == 0:
-                self.events.write("epoch", stage, **asdict(report))
+                self.events.write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].epochs)
             self.on_epoch(stage, report)
 
         return Hooks(on_step, on_epoch)

@@ -30,7 +30,10 @@ class TrainingState:
         self.folder, self.model, self.optimiser, self.average = folder, model, optimiser, average
 
     def save(self, history: list[dict[str, Any]], best: nn.Module | None) -> None:
-        """Keep the state after the last epoch of ``history``, and ``best`` if that epoch is the best so far."""
+        """Keep the state after the last epoch of ``history``, and ``best`` if that epoch is the best so far.
+
+        Without any ``best`` there are no best weights to go back to, which a trial of a search has no use for.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".writing-"))
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -42,7 +45,7 @@ class TrainingState:
         (temporary / "history.json").write_text(json.dumps(history), encoding="utf-8")
         if best is not None:
             _save(best.state_dict(), temporary / "best.safetensors")
-        elif len(history) > 1:
+        elif self._epochs():
             os.link(self._epochs()[-1] / "best.safetensors", temporary / "best.safetensors")
         earlier = self._epochs()
         os.replace(temporary, self.folder / f"epoch-{len(history):04d}")

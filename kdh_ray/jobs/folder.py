@@ -20,9 +20,11 @@ import yaml
 from kdh_ray.config import RunConfig, dump_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.results.rows import flatten
+from kdh_ray.tune_config import MACHINE_SETTINGS
 
 FREE_BYTES = 2 * 2**30  # checkpoints, optimiser state and caches of base-sized models
-_MAY_CHANGE = ("config_job.", "config_cache")  # where and by how many a run is done may differ when it is resumed
+# Where and by how many a run is done may differ when it is resumed.
+_MAY_CHANGE = ("config_job.", "config_cache", *(f"config_tune.{name}" for name in MACHINE_SETTINGS))
 
 
 @contextmanager

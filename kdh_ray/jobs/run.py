@@ -39,6 +39,7 @@ def run(
     local: bool = False,
     verbose: bool = False,
     listener: Listener | None = None,
+    variant: str | None = None,
 ) -> pd.DataFrame:
     """Run a configuration, or go on with it where an earlier call in the same folder was interrupted.
 
@@ -49,6 +50,7 @@ def run(
         local: Run in this process instead of on Ray Train workers, for debugging.
         verbose: Show Ray's own log lines.
         listener: Is given every event (see ``kdh_ray.distillation.events``).
+        variant: What rows call the stages, instead of ``distilled`` or ``fine-tuned``.
 
     Returns:
         One row a stage and baseline; see ``kdh_ray.results.rows`` for the columns.
@@ -72,9 +74,9 @@ def run(
             else:
                 _run_on_ray(config, corpus, folder, wanted, verbose, listener)
         except Exception as error:
-            _write_rows(config, corpus, folder, wanted, error)
+            _write_rows(config, corpus, folder, wanted, variant, error)
             raise
-        _write_rows(config, corpus, folder, wanted)
+        _write_rows(config, corpus, folder, wanted, variant)
         baseline.result()
     return load_runs(folder / "rows")
 
@@ -149,9 +151,10 @@ def _listening(file: Path, listener: Listener | None) -> Iterator[None]:
         thread.join()
 
 
-def _identity(config: RunConfig, corpus: Corpus) -> dict[str, Any]:
+def identity(config: RunConfig, corpus: Corpus) -> dict[str, Any]:
     """Columns that every row of a run has."""
-    digest = sha256(dump_config(config.model_copy(update={"job": type(config.job)()})).encode()).hexdigest()[:8]
+    same = {"job": type(config.job)(), "tune": config.tune.without_machine()}  # what may change when it is resumed
+    digest = sha256(dump_config(config.model_copy(update=same)).encode()).hexdigest()[:8]
     return {
         "run_id": f"{config.name}-{config.seed}-{digest}",
         "experiment": config.name,
@@ -169,7 +172,12 @@ def stage_kind(config: RunConfig, name: str) -> str:
 
 
 def _write_rows(
-    config: RunConfig, corpus: Corpus, folder: Path, stages: list[str], error: Exception | None = None
+    config: RunConfig,
+    corpus: Corpus,
+    folder: Path,
+    stages: list[str],
+    variant: str | None,
+    error: Exception | None = None,
 ) -> None:
     """A row for each finished stage and, after an error, one for the first that isn't."""
     from kdh_ray.distillation.stages import read_result
@@ -177,10 +185,10 @@ def _write_rows(
     for name in stages:
         result = read_result(folder / "stages" / name)
         row = {
-            **_identity(config, corpus),
+            **identity(config, corpus),
             "stage": name,
             "kind": stage_kind(config, name),
-            "variant": _variant(config.stages[name]),
+            "variant": variant or _variant(config.stages[name]),
             **flatten({"data": config.data.model_dump(mode="json"), **config.stages[name].model_dump(mode="json")}),
         }
         if result is not None:
@@ -222,5 +230,5 @@ def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> None:
     validation, test = tfidf_logistic(corpus, config.seed)
     threshold = tune_global(corpus.splits["validation"].targets, validation)
     result = score_probabilities(corpus, {"validation": validation, "test": test}, threshold)
-    row = {**_identity(config, corpus), "stage": "tf-idf", "kind": "baseline", "variant": "logistic regression"}
+    row = {**identity(config, corpus), "stage": "tf-idf", "kind": "baseline", "variant": "logistic regression"}
     write_row(folder / "rows", {**row, "status": "ok", **_scores({**result, "seconds": perf_counter() - started})})
