@@ -1,0 +1,139 @@
+"""What a search keeps on disk, and how it hands it back to searchers and schedulers."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+from cheap_search import RandomSearch
+
+from kdh_ray.errors import CheckpointError
+from kdh_ray.jobs.tuning.ledger import FILE, Ledger, Report, Trial
+from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch
+from kdh_ray.jobs.tuning.search import Search, best_of, make_scheduler
+
+
+def trial(number, *scores, status="ok"):
+    reports = [Report(time, score, 0.1 * time) for time, score in enumerate(scores, start=1)]
+    return Trial(number, f"id{number}", {"x": number / 10}, status, reports)
+
+
+def test_commit_reads_back(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.trials = [trial(1, 0.5, math.nan), trial(2, status="running")]
+    ledger.commit(RandomSearch())
+    again = Ledger(tmp_path)
+    assert again.trials[1] == ledger.trials[1]
+    assert math.isnan(again.trials[0].score)
+    assert again.searcher is not None
+    assert again.searcher.exists()
+    assert again.seconds >= ledger._spent
+
+
+def test_one_searcher_state_is_kept(tmp_path):
+    ledger = Ledger(tmp_path)
+    for _ in range(3):
+        ledger.commit(RandomSearch())
+    assert len(list(tmp_path.glob("searcher-*"))) == 1
+
+
+def test_interrupted_commit_leaves_the_one_before(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.trials = [trial(1, 0.5)]
+    ledger.commit(RandomSearch())
+
+    class Dying(RandomSearch):
+        def save(self, checkpoint_path):
+            super().save(checkpoint_path)
+            raise KeyboardInterrupt
+
+    ledger.trials.append(trial(2, 0.6))
+    with pytest.raises(KeyboardInterrupt):
+        ledger.commit(Dying())
+    again = Ledger(tmp_path)
+    assert [entry.number for entry in again.trials] == [1]
+    assert again.searcher.exists()
+
+
+def test_foreign_ledger_is_refused(tmp_path):
+    (tmp_path / FILE).write_text(json.dumps({"version": 99}))
+    with pytest.raises(CheckpointError, match="version must be 1; got 99"):
+        Ledger(tmp_path)
+
+
+def test_report_after_resumption_replaces_later_ones():
+    entry = trial(1, 0.1, 0.2, 0.3, status="running")
+    entry.add(Report(2, 0.25, 1.0))
+    assert [(report.time, report.score) for report in entry.reports] == [(1, 0.1), (2, 0.25)]
+
+
+def test_best_prefers_trials_that_ran_to_their_end():
+    trials = [trial(1, 0.5, 0.6), trial(2, 0.9, status="stopped"), trial(3, 0.7), trial(4, math.nan)]
+    assert best_of(trials, "max").number == 3
+    assert best_of(trials, "min").number == 1
+    assert best_of(trials[1:2], "max").number == 2
+    assert Search(trials, "score", "max", 1.0).best.number == 3
+
+
+def test_resumed_search_hands_out_running_trials_first(tmp_path):
+    ledger = Ledger(tmp_path)
+    first = RecordedSearch(RandomSearch(), ledger)
+    first.set_search_properties("score", "max", {})
+    configs = [first.suggest(name) for name in ("a", "b", "c")]
+    first.on_trial_complete("a", {"score": 1.0})
+    ledger.trials[0].status = "ok"
+    first.commit(ledger.trials[0])
+
+    inner = RandomSearch(seed=99)  # whose state is replaced
+    again = RecordedSearch(inner, Ledger(tmp_path))
+    again.set_search_properties("score", "max", {})
+    assert [again.suggest(name) for name in ("d", "e")] == configs[1:]
+    again.on_trial_complete("d", {"score": 2.0})
+    assert inner.told == {"a": 1.0, "b": 2.0}
+    following = first.suggest("f")
+    assert again.suggest("f") == following
+    assert again.trial("f").number == 4
+
+
+def test_scheduler_hears_of_earlier_trials_again(tmp_path):
+    """A rung's cutoff after a resumption is the one before."""
+    ledger = Ledger(tmp_path)
+    ledger.trials = [trial(number, number / 10, number / 10) for number in range(1, 9)]
+    scheduler = RecordedScheduler(make_scheduler("asha", 9, 1, 2.0), ledger, "score", "training_iteration", 9)
+    scheduler.set_search_properties("score", "max")
+    poor, good = (SimpleNamespace(trial_id=name, status="RUNNING") for name in ("poor", "good"))
+    for entry in (poor, good):
+        scheduler.on_trial_add(None, entry)
+    assert scheduler.on_trial_result(None, poor, {"score": 0.3, "training_iteration": 1}) == "STOP"
+    assert scheduler.on_trial_result(None, good, {"score": 0.8, "training_iteration": 1}) == "CONTINUE"
+    assert scheduler.stopped == {"poor"}
+
+
+def test_full_length_is_not_a_stop():
+    scheduler = RecordedScheduler(
+        make_scheduler("asha", 3), SimpleNamespace(trials=[]), "score", "training_iteration", 3
+    )
+    scheduler.set_search_properties("score", "max")
+    entry = SimpleNamespace(trial_id="a", status="RUNNING")
+    scheduler.on_trial_add(None, entry)
+    assert scheduler.on_trial_result(None, entry, {"score": 0.3, "training_iteration": 3}) == "STOP"
+    assert not scheduler.stopped
+
+
+def test_median_never_pauses():
+    live = SimpleNamespace(get_live_trials=lambda: [SimpleNamespace(status="PENDING")])
+    scheduler = make_scheduler("median")
+    scheduler.set_search_properties("score", "max")
+    entry = SimpleNamespace(trial_id="a", status="RUNNING")
+    scheduler.on_trial_add(live, entry)
+
+    class Hashable(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    entry = Hashable(trial_id="a")
+    assert scheduler.on_trial_result(live, entry, {"score": 0.3, "training_iteration": 1}) == "CONTINUE"
+
+
+def test_unknown_scheduler_is_refused():
+    with pytest.raises(ValueError, match="asha, median or none; got 'hyperband'"):
+        make_scheduler("hyperband")

@@ -1,0 +1,137 @@
+"""Search spaces: what is refused before anything starts, and what Ray Tune is given."""
+
+from typing import Any
+
+import pytest
+
+from kdh_ray.config import StageConfig, dump_config, parse_config
+from kdh_ray.errors import ConfigError
+from kdh_ray.jobs.tuning import space as spaces
+from kdh_ray.tune_config import tunable_settings
+
+
+def config(**tune: Any) -> Any:
+    stages = {"teacher": {"epochs": 3}, "student": {"start": "teacher", "teachers": ["teacher"], "epochs": 5}}
+    return parse_config({"stages": stages, "tune": tune})
+
+
+def faults(**space: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config(space=space)
+    return caught.value.faults
+
+
+def test_every_fault_is_reported_at_once():
+    found = faults(
+        **{
+            "learning_rte": {"low": 1e-5, "high": 1e-3},
+            "dropout": {"low": 0.0, "high": 1.0},
+            "layers": {"low": 1.5, "high": 4},
+            "loss.soft": {"choices": ["bernoulli-kl", "mse"]},
+            "loss.hard": {"low": 0, "high": 1},
+        }
+    )
+    assert len(found) == 5
+    assert "did you mean 'learning_rate'?" in found[0]
+    assert "dropout.high: input should be less than 1; got 1.0" in found[1]
+    assert "layers.low: input should be a valid integer" in found[2]
+    assert "got 'mse'" in found[3]
+    assert "takes choices, not a range" in found[4]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"low": 0.3, "high": 0.1}, "low must be less than high; got 0.3 and 0.1"),
+        ({"low": 0.0, "high": 0.1, "log": True}, "a log range starts above 0; got 0"),
+        ({"low": 0.1}, "takes either low and high, or choices"),
+        ({"low": 0.0, "high": 0.1, "choices": [0.1, 0.2]}, "takes either low and high, or choices"),
+        ({"choices": [0.1, 0.1]}, "two different values"),
+        ({"lo": 0.1, "high": 0.2}, "no such setting"),
+    ],
+)
+def test_impossible_range_is_refused(entry, message):
+    assert any(message in fault for fault in faults(dropout=entry))
+
+
+def test_start_and_teachers_are_not_tuned():
+    assert not {"start", "teachers", "seed", "loss"} & tunable_settings().keys()
+    assert "learning_rate" in tunable_settings()
+    assert "loss.alpha" in tunable_settings()
+
+
+def test_numbers_in_words_are_numbers():
+    """YAML 1.1 reads 1e-4 as text."""
+    space = config(space={"learning_rate": {"choices": ["1e-4", "3e-4"]}}).tune.space
+    assert space["learning_rate"].choices == (1e-4, 3e-4)
+
+
+def test_configuration_reads_back_as_written():
+    import yaml
+
+    written = config(space={"epochs": {"low": 2, "high": 4}, "batch_size": {"choices": [8, 16]}}, time_budget="2h")
+    assert written.tune.time_budget == 7200
+    assert parse_config(yaml.safe_load(dump_config(written))) == written
+
+
+def test_unknown_stage_is_refused():
+    with pytest.raises(ConfigError, match="no such stage: 'pupil' \\(stages: teacher, student\\)"):
+        config(stage="pupil")
+
+
+def test_first_stage_with_teachers_is_tuned():
+    assert spaces.tuned_stage(config()) == "student"
+    assert spaces.tuned_stage(config(stage="teacher")) == "teacher"
+
+
+def test_default_space_fits_the_stage():
+    student, teacher = spaces.search_space(config()), spaces.search_space(config(stage="teacher"))
+    assert (student["epochs"].low, student["epochs"].high) == (3, 5)
+    assert "loss.alpha" in student
+    assert "loss.alpha" not in teacher
+    assert config(space=student).tune.space == student  # the defaults pass their own checks
+
+
+def test_distillation_settings_need_teachers():
+    with pytest.raises(ConfigError, match=r"loss\.alpha: stage 'teacher' has no teachers"):
+        spaces.search_space(config(stage="teacher", space={"loss.alpha": {"low": 0, "high": 1}}))
+
+
+def test_grace_beyond_the_longest_trial_is_refused():
+    with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 5; got 6"):
+        spaces.search_space(config(grace=6))
+
+
+def test_more_layers_than_the_start_are_refused():
+    tree = {"stages": {"a": {"layers": 3}, "b": {"start": "a", "teachers": ["a"]}}}
+    tree["tune"] = {"space": {"layers": {"low": 1, "high": 4}}}
+    with pytest.raises(ConfigError, match="start has 3 encoder layers; got 4"):
+        spaces.search_space(parse_config(tree))
+
+
+def test_integer_range_includes_both_bounds():
+    domain = spaces.domains(config(space={"layers": {"low": 2, "high": 3}}).tune.space)["layers"]
+    assert set(domain.sample(size=200)) == {2, 3}
+
+
+def test_domains_keep_scale_and_choices():
+    from ray.tune.search.sample import Categorical, LogUniform
+
+    domains = spaces.domains(spaces.search_space(config()))
+    assert isinstance(domains["learning_rate"].get_sampler(), LogUniform)
+    assert isinstance(domains["loss.soft"], Categorical)
+    assert 0.0 <= domains["loss.alpha"].sample() <= 1.0
+
+
+def test_trial_settings_reach_the_stage():
+    import numpy as np
+
+    stage = spaces.configured(StageConfig(), {"loss.alpha": np.float64(0.3), "epochs": np.int64(7)})
+    assert (stage.loss.alpha, stage.epochs) == (0.3, 7)
+    assert stage.loss.temperature == StageConfig().loss.temperature
+
+
+def test_default_space_samples_valid_stages():
+    domains = spaces.domains(spaces.search_space(config()))
+    for _ in range(50):
+        spaces.configured(StageConfig(), {name: domain.sample() for name, domain in domains.items()})
