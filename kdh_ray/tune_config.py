@@ -62,7 +62,9 @@ class TuneConfig(_Section):
     reduction: float = Field(3.0, description="ASHA goes on with one in so many trials at each rung", gt=1.0)
     concurrency: Count | None = Field(None, description="trials at once; as many as there is room for if not set")
     cpus_per_trial: Count = Field(1, description="which is also a trial's number of threads")
-    gpus_per_trial: float = Field(0.0, description="parts of a GPU are fine", ge=0.0)
+    gpus_per_trial: float | None = Field(
+        None, description="1 where there are GPUs, else 0, if not set; parts of a GPU are fine", ge=0.0
+    )
     time_budget: float | None = Field(None, description="seconds, or 90s, 30m, 2h; the search ends then", gt=0.0)
     max_failures: int = Field(0, description="times a failed trial goes on from its last epoch", ge=0)
 

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.search import best_of
+from kdh_ray.jobs.tuning.space import tuned_stage
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,20 +28,22 @@ class Board:
     """What is known of a search's trials."""
 
     def __init__(self, config: RunConfig, out: Path) -> None:
-        from kdh_ray.jobs.tuning.ledger import Ledger
-
-        self.wanted, self.started = config.tune.trials, time.monotonic()
+        self.config, self.wanted, self.started = config, config.tune.trials, time.monotonic()
         self.trials = {trial.number: trial for trial in Ledger(out / "search").trials}
         self.earlier = sum(trial.ended for trial in self.trials.values())
 
     def best(self) -> Trial | None:
         """By the rule that the search itself goes by."""
-        from kdh_ray.jobs.tuning.search import best_of
-
         return best_of(list(self.trials.values()), "max")
 
     def counts(self) -> Counter[str]:
         return Counter(trial.status for trial in self.trials.values())
+
+    def epochs(self) -> tuple[int, int]:
+        """Epochs that the ended trials ran, and that they would have run without a scheduler or failures."""
+        ended = [trial for trial in self.trials.values() if trial.ended]
+        whole = self.config.stages[tuned_stage(self.config)].epochs
+        return sum(int(trial.time) for trial in ended), sum(int(trial.config.get("epochs", whole)) for trial in ended)
 
     def seconds_left(self) -> float | None:
         """At the pace of this session; None before its first trial has ended."""

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Search, print the best trials on stderr, and the result table on stdout."""
+    from kdh_ray.cli.trials import settings
     from kdh_ray.config import load_config
     from kdh_ray.jobs.training import JobError
     from kdh_ray.jobs.tuning import tune_stage
@@ -46,7 +47,12 @@ def execute(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"kdh-ray: interrupted; go on by the same command with --resume --out {out}", file=sys.stderr)
         return 130
+    ran, whole = display.board.epochs()
+    best = display.board.best()
     print_table(frame[frame["kind"] != "trial"])
+    if best is not None:
+        print(f"\nBest of {len(display.board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
+        print(f"Trials ran {ran} of the {whole} epochs that they would have run to their ends", file=sys.stderr)
     print(f"\nArtefacts: {out}\n  search/rows/       a row for each trial: kdh-ray results {out}", file=sys.stderr)
     print("  best/config.yaml   the best configuration, for kdh-ray run", file=sys.stderr)
     return 0

@@ -63,6 +63,13 @@ def _dashboard() -> str:
     return f"http://{url}" if url else ""
 
 
+def has_gpus() -> bool:
+    """Whether any machine of the cluster has a GPU."""
+    import ray
+
+    return any(node["Resources"].get("GPU", 0.0) > 0 for node in ray.nodes() if node["Alive"])
+
+
 def resources(job: JobConfig) -> tuple[float, float]:
     """(CPUs, GPUs) of each worker: what is configured, else an equal share of the largest machine.
 
@@ -73,8 +80,7 @@ def resources(job: JobConfig) -> tuple[float, float]:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most_cpus = max(node.get("CPU", 0.0) for node in nodes)
-    has_gpus = any(node.get("GPU", 0.0) > 0 for node in nodes)
-    gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus)
+    gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus())
     together = -(-job.workers // len(nodes))  # workers on a machine
     cpus = float(job.cpus_per_worker or max(1, int(most_cpus) // together))
     if cpus > most_cpus:

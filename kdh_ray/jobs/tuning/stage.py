@@ -92,11 +92,13 @@ def _search(
     """The trials, and a row for each."""
     from ray.tune import with_parameters
 
+    from kdh_ray.jobs.cluster import has_gpus
     from kdh_ray.jobs.tuning.trial import METRIC, StageTrial
 
     corpus = corpus_from_config(config.data)
     settings, space = config.tune, search_space(config)
     max_t = longest(config.stages[name], space)
+    gpus = float(has_gpus()) if settings.gpus_per_trial is None else settings.gpus_per_trial
 
     def watch(trial: Trial) -> None:
         if trial.ended:
@@ -104,7 +106,7 @@ def _search(
         on_trial(trial)
 
     search = tune(
-        with_parameters(StageTrial, task=_task(config, corpus, name, folder)),
+        with_parameters(StageTrial, task=_task(config, corpus, name, folder, gpus > 0)),
         domains(space),
         searcher=searcher,
         scheduler=make_scheduler(settings.scheduler, max_t, settings.grace, settings.reduction),
@@ -113,7 +115,7 @@ def _search(
         storage=folder / "search",
         max_t=max_t,
         concurrency=settings.concurrency,
-        resources={"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial},
+        resources={"CPU": settings.cpus_per_trial, "GPU": gpus},
         time_budget=settings.time_budget,
         max_failures=settings.max_failures,
         resume=resume,
@@ -125,25 +127,20 @@ def _search(
     return search
 
 
-def _task(config: RunConfig, corpus: Corpus, name: str, folder: Path) -> Any:
+def _task(config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gpu: bool) -> Any:
     """What trials share. Teacher logits come from the run's cache, or are computed here."""
+    import torch
+
     from kdh_ray.distillation.stages import StageRunner
     from kdh_ray.hardware import precision
     from kdh_ray.jobs.tuning.trial import PLACEHOLDER_DROPOUT, StageTask
 
-    device = "cuda" if config.tune.gpus_per_trial and _has_cuda() else "cpu"
-    runner = StageRunner(config, corpus, folder, precision=precision(config.precision), device=device)
+    here = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
+    runner = StageRunner(config, corpus, folder, precision=precision(config.precision), device=here)
     stage = config.stages[name]
-    whole = stage.model_copy(update={"layers": None, "dropout": PLACEHOLDER_DROPOUT})
-    material = runner.prepare(name, whole)
-    material.model.to("cpu")
-    return StageTask(stage, material, config.precision, config.tune.cpus_per_trial)
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    material = runner.prepare(name, stage.model_copy(update={"layers": None, "dropout": PLACEHOLDER_DROPOUT}))
+    material.model.to("cpu")  # as it travels
+    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune.cpus_per_trial)
 
 
 def earlier_stages(config: RunConfig, name: str) -> list[str]:

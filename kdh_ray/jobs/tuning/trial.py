@@ -27,12 +27,14 @@ class StageTask:
         stage: The stage, before a trial's settings.
         material: Tokens, labels, teacher logits and the start's weights, with every layer and placeholder dropout.
         precision: As configured.
+        device: ``cpu`` or ``cuda``.
         threads: Of a trial.
     """
 
     stage: StageConfig
     material: Material
     precision: str
+    device: str
     threads: int
 
 
@@ -52,7 +54,6 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
         from kdh_ray.hardware import precision
 
         self._task = task
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._precision = precision(task.precision)
         torch.set_num_threads(task.threads)
         self.reset_config(config)
@@ -64,7 +65,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
 
         material = self._task.material
         stage = configured(self._task.stage, new_config)
-        model = student(material.model, stage).to(self._device)
+        model = student(material.model, stage).to(self._task.device)
         self._training = Training(
             model, material.train, material.validation, stage, seed=material.seed, precision=self._precision
         )

@@ -197,7 +197,7 @@ def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
 
     config = small(encoder)
     run(config, tmp_path, stages=["teacher"], local=True)
-    task = _task(config, corpus_from_config(config.data), "student", tmp_path)
+    task = _task(config, corpus_from_config(config.data), "student", tmp_path, on_gpu=False)
     values = StageSearch().suggest("") | {"epochs": 3}
 
     def started():
