@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kdh_ray.models.classifier import Classifier
 
 METRIC = "validation_f1_micro"
+SAVING_SHARE = 0.1  # most of a trial's time that may go into checkpoints
 PLACEHOLDER_DROPOUT = 0.5  # of the model that workers are given; tells apart what dropout applies to (attention: 0)
 
 
@@ -55,6 +57,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
 
         self._task = task
         self._precision = precision(task.precision)
+        self._saving = 0.0  # seconds that the last checkpoint took in this worker
         torch.set_num_threads(task.threads)
         self.reset_config(config)
 
@@ -69,22 +72,26 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
         self._training = Training(
             model, material.train, material.validation, stage, seed=material.seed, precision=self._precision
         )
+        self._unsaved = 0.0  # seconds of training that a lost worker would cost
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
         report = self._training.advance()
         done = self._training.finished
+        self._unsaved += report.seconds
         return {
             METRIC: max(entry.score for entry in self._training.history),
             "training_iteration": report.epoch,
             "done": done,
-            SHOULD_CHECKPOINT: not done,
+            SHOULD_CHECKPOINT: not done and self._saving <= SAVING_SHARE * self._unsaved,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """What the next epoch needs. Not the best weights: the best configuration is trained again."""
+        started = time.perf_counter()
         self._state(checkpoint_dir).save([asdict(report) for report in self._training.history], None)
+        self._saving, self._unsaved = 2 * (time.perf_counter() - started), 0.0  # Tune then copies it to its place
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on after the epoch of ``save_checkpoint``, as if nothing had been in between."""

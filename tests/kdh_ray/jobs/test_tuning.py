@@ -216,33 +216,31 @@ def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
     assert not hasattr(task.material, "test")
 
 
-def killed(folder, trials, after, generator):
-    """Run the cheap search until ``after`` more trials have ended, then kill it; True if it was over before."""
+def killed(folder, trials, after, generator, by=signal.SIGKILL):
+    """Run the cheap search until ``after`` more trials have ended, then end it; its exit code."""
     command = [sys.executable, str(Path(__file__).with_name("cheap_search.py")), str(folder), str(trials)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = Ledger(folder / "search").n_ended() + after
     with (folder / "output").open("a") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, start_new_session=True
-        )  # fmt: skip
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         try:
             while process.poll() is None and Ledger(folder / "search").n_ended() < ended:
                 time.sleep(0.01)
             time.sleep(generator.uniform(0.0, 0.3))  # anywhere between two events
-            over = process.poll() is not None
+            if process.poll() is None:
+                os.killpg(process.pid, by) if by == signal.SIGINT else process.send_signal(by)  # as Ctrl-C does
+            return process.wait(timeout=120)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return over
+                process.kill()
 
 
-def kill_and_resume(folder, trials, kills, seed):
+def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
     generator = random.Random(seed)
-    folder.mkdir(exist_ok=True)
-    for _ in range(kills):
-        assert not killed(folder, trials, generator.randint(0, 2), generator), (folder / "output").read_text()
-    assert killed(folder, trials, trials, generator)
+    for number in range(kills):
+        code = killed(folder, trials, generator.randint(0, 2), generator, by[number % len(by)])
+        assert code in (-signal.SIGKILL, -signal.SIGINT, 130), (folder / "output").read_text()
+    assert killed(folder, trials, trials, generator) == 0, (folder / "output").read_text()
     ledger = Ledger(folder / "search")
     assert_whole(ledger, trials)
     steps = Counter(epochs_run(folder))
@@ -252,8 +250,8 @@ def kill_and_resume(folder, trials, kills, seed):
     assert sum(count - 1 for count in steps.values()) <= 2 * kills  # two at a time
 
 
-def test_killed_search_goes_on_where_it_was(tmp_path):
-    kill_and_resume(tmp_path, trials=12, kills=2, seed=0)
+def test_interrupted_search_goes_on_where_it_was(tmp_path):
+    kill_and_resume(tmp_path, trials=12, kills=2, seed=0, by=(signal.SIGKILL, signal.SIGINT))
 
 
 @pytest.mark.slow
