@@ -19,7 +19,14 @@ from kdh_ray.jobs.tuning.ledger import Ledger, Report, Trial
 Listener = Callable[[Trial], None]
 
 
-class RecordedSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
+class _StaysHere:
+    """Tune pickles all that it is given, for a restoration that is not used here; listeners can't always be pickled."""
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        return object, ()
+
+
+class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is untyped
     """Passes everything on to a searcher, and keeps each suggestion in the ledger.
 
     A resumed search first hands out the configurations of trials that were running, under the ids by which the
@@ -98,7 +105,7 @@ class _Earlier:
     status: str = "TERMINATED"
 
 
-class RecordedScheduler(TrialScheduler):  # type: ignore[misc]
+class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
     """Passes everything on to a scheduler; tells which trials it stopped, and it of trials of earlier sessions."""
 
     def __init__(self, inner: TrialScheduler, ledger: Ledger, metric: str, time_attr: str, max_t: float | None) -> None:
@@ -158,7 +165,7 @@ class RecordedScheduler(TrialScheduler):  # type: ignore[misc]
         return str(self._inner.debug_string())
 
 
-class Recorder(Callback):  # type: ignore[misc]
+class Recorder(_StaysHere, Callback):  # type: ignore[misc]
     """Writes what happens to trials into the ledger. Tune calls it right after the searcher."""
 
     def __init__(
