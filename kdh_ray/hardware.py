@@ -20,6 +20,8 @@ from kdh_ray.errors import ConfigError
 Precision = Literal["float32", "bfloat16"]
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
 _FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+_SMALLEST_PRODUCT, _LARGEST_PRODUCT = 256, 4096  # rows and columns
+_QUICK = 0.005  # seconds; shorter products measure the call, not the multiplication
 _UNLIMITED = 2**60  # cgroup v1 writes a number near 2^63 for no limit
 
 
@@ -116,22 +118,26 @@ def precision(requested: str = "auto", hardware: Hardware | None = None) -> Prec
     return "bfloat16" if (hardware or describe()).fast_bfloat16 else "float32"
 
 
-def matmul_speed(kind: Precision, seconds: float = 0.5, size: int = 1024, device: str = "cpu") -> float:
-    """GFLOP/s of square matrix products, measured for about ``seconds``."""
+def matmul_speed(kind: Precision, seconds: float = 0.5, device: str = "cpu") -> float:
+    """GFLOP/s of square matrix products, measured for about ``seconds``; of a size that takes milliseconds here."""
     import torch
 
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
 
-    def multiply() -> None:
-        (a @ b)[0, 0].item()  # the item waits for a GPU
+    def multiply(size: int, at_least: float) -> float:
+        """Seconds a product of that size."""
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        products, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < at_least or not products:
+            (a @ b)[0, 0].item()  # the item waits for a GPU
+            products += 1
+        return elapsed / products
 
-    multiply()  # the first product of a kind sets up its kernels
-    products, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or not products:
-        multiply()
-        products += 1
-    return products * 2 * size**3 / max(elapsed, 1e-9) / 1e9
+    size = _SMALLEST_PRODUCT
+    multiply(size, 0.0)  # the first product of a kind sets up its kernels
+    while size < _LARGEST_PRODUCT and multiply(size, 0.0) < _QUICK:
+        size *= 2
+    return 2 * size**3 / multiply(size, seconds) / 1e9
 
 
 def _processor(root: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import load_encoder, sha256
+from kdh_ray.models.encoders import load_encoder, quiet, sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,8 +67,9 @@ def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokeni
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        model.encoder.save_pretrained(temporary, safe_serialization=True)
-        tokenizer.save_pretrained(temporary)
+        with quiet():
+            model.encoder.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
         head = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
         save_file({name: value.contiguous() for name, value in head.items()}, temporary / "head.safetensors")
         card = Card(**{**asdict(card), "weights": {name: sha256(temporary / name) for name in WEIGHTS}})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +109,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
     place = locate(source)
-    with _quiet():
+    with quiet():
         try:
             return kind.from_pretrained(place, **arguments)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -124,19 +126,17 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
             raise CheckpointError(f"{place} can't be read: {reason}") from None
 
 
-class _quiet:
-    """No loading bars and no advice on stderr while an encoder is read."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no advice on stderr while transformers reads or writes."""
+    from transformers.utils import logging
 
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-    def __exit__(self, *exception: object) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
         logging.enable_progress_bar()

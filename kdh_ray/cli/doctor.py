@@ -1,0 +1,222 @@
+"""``kdh-ray doctor``: what this machine can do, and what is slow and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdh_ray import hardware
+from kdh_ray.errors import UserError
+
+_GB = 1e9
+_HUB_TIMEOUT = 3.0  # seconds
+_ENOUGH_MEMORY = 8 * _GB
+_ENOUGH_DISK = 5 * _GB
+_CLEARLY_FASTER = 1.3
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        facts: Name to what is the case, in words, in order of printing.
+        advice: What is slow or missing, why, and what to do; a line each.
+        data: The same as numbers, for ``--json``.
+    """
+
+    facts: dict[str, str] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--seconds", type=float, default=0.5, help="how long each speed is measured (default 0.5)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Examine the machine and print what was found; always succeeds."""
+    report = examine(args.seconds)
+    if args.json:
+        print(json.dumps({**report.data, "facts": report.facts, "advice": report.advice}, indent=2))
+    elif sys.stdout.isatty():
+        _print_rich(report)
+    else:
+        print("\n".join(f"{name}: {fact}" for name, fact in report.facts.items()))
+        print("\n".join(f"advice: {line}" for line in report.advice) or "advice: nothing stands out")
+    return 0
+
+
+def examine(seconds: float = 0.5) -> Report:
+    """Look at everything; each speed is measured for ``seconds``."""
+    report = Report()
+    machine = hardware.describe()
+    report.data["hardware"] = {**asdict(machine), "flags": sorted(machine.flags), "cores": machine.cores}
+    _cores(report, machine)
+    _threads(report, machine)
+    _precision(report, machine, seconds)
+    _memory(report, machine)
+    _disk(report)
+    _encoder(report)
+    _hub(report)
+    _versions(report)
+    return report
+
+
+def _cores(report: Report, machine: hardware.Hardware) -> None:
+    limits = [f"{machine.logical_cores} in the machine"]
+    if machine.affinity < machine.logical_cores:
+        limits.append(f"affinity {machine.affinity}")
+    if machine.quota is not None:
+        limits.append(f"cgroup quota {machine.quota:g}")
+    report.facts["processor"] = f"{machine.processor} ({' '.join(sorted(machine.flags)) or 'no vector flags known'})"
+    report.facts["cores"] = f"{machine.cores} usable ({', '.join(limits)})"
+    report.facts["gpu"] = "; ".join(f"{gpu.name}, {gpu.memory / _GB:.0f} GB" for gpu in machine.gpus) or "none"
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    report.data["load"] = load
+    if load > 0.5 * machine.cores:
+        report.advice.append(
+            f"other work is running (load {load:.1f} on {machine.cores} usable cores): what is measured here is too low"
+        )
+
+
+def _threads(report: Report, machine: hardware.Hardware) -> None:
+    import torch
+
+    threads, setting = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    report.facts["threads"] = f"{threads} in torch; OMP_NUM_THREADS {setting or 'not set'}"
+    report.data["threads"] = {"torch": threads, "OMP_NUM_THREADS": setting}
+    if threads < machine.cores:
+        why = f"OMP_NUM_THREADS={setting}" if setting else "torch's default here"
+        report.advice.append(
+            f"torch uses {threads} of {machine.cores} cores ({why}): set OMP_NUM_THREADS={machine.cores}"
+        )
+    elif threads > machine.cores:
+        report.advice.append(
+            f"torch starts {threads} threads for {machine.cores} usable cores, which then wait for each other: "
+            f"set OMP_NUM_THREADS={machine.cores}"
+        )
+
+
+def _precision(report: Report, machine: hardware.Hardware, seconds: float) -> None:
+    chosen = hardware.precision("auto", machine)
+    device = "cuda" if machine.gpus else "cpu"
+    float32 = hardware.matmul_speed("float32", seconds, device=device)
+    bfloat16 = hardware.matmul_speed("bfloat16", seconds, device=device)
+    ratio = bfloat16 / float32
+    report.data["precision"] = {"chosen": chosen, "gflops": {"float32": float32, "bfloat16": bfloat16}}
+    report.facts["precision"] = f"{chosen} ({_why(machine)})"
+    report.facts["matrix products"] = (
+        f"float32 {float32:,.0f} GFLOP/s, bfloat16 {bfloat16:,.0f} GFLOP/s ({ratio:.2g} times float32) on {device}"
+    )
+    if device == "cpu" and chosen == "float32":
+        report.advice.append(
+            "no AMX or avx512_bf16: training runs in float32, several times slower than on a processor that has them; "
+            "fewer layers, shorter max_tokens or a GPU help most"
+        )
+    if chosen == "float32" and ratio > _CLEARLY_FASTER:
+        report.advice.append("bfloat16 was measured faster all the same: try --set precision=bfloat16")
+    if chosen == "bfloat16" and ratio < 1.0:
+        report.advice.append("bfloat16 was measured slower all the same: try --set precision=float32")
+
+
+def _why(machine: hardware.Hardware) -> str:
+    if machine.gpus:
+        return "every GPU multiplies bfloat16" if machine.fast_bfloat16 else "a GPU has no bfloat16 in hardware"
+    names = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "avx512_bf16")) if flag in machine.flags]
+    return f"the processor has {' and '.join(names)}" if names else "the processor has neither AMX nor avx512_bf16"
+
+
+def _memory(report: Report, machine: hardware.Hardware) -> None:
+    available, total = machine.memory_available, machine.memory
+    report.facts["memory"] = f"{available / _GB:.1f} GB available of {total / _GB:.1f} GB"
+    if available < _ENOUGH_MEMORY:
+        report.advice.append(
+            f"{available / _GB:.1f} GB of memory are available; large encoders want {_ENOUGH_MEMORY / _GB:.0f}: "
+            "raise a stage's accumulate or lower its batch_size"
+        )
+
+
+def _disk(report: Report) -> None:
+    free = shutil.disk_usage(Path.cwd()).free
+    report.data["disk_free"] = free
+    report.facts["disk"] = f"{free / _GB:.1f} GB free in the working directory"
+    if free < _ENOUGH_DISK:
+        report.advice.append(f"{free / _GB:.1f} GB of disk are free here: checkpoints and caches may not fit")
+    if not os.access(Path.cwd(), os.W_OK):
+        report.advice.append("the working directory can't be written: give --out a folder that can")
+
+
+def _encoder(report: Report) -> None:
+    from kdh_ray.models.encoders import embedded_folder
+
+    try:
+        folder: Path | None = embedded_folder()
+        report.facts["embedded encoder"] = f"present, checksum right ({folder})"
+    except UserError as error:
+        folder = None
+        report.facts["embedded encoder"] = "not usable"
+        report.advice.append(str(error))
+    report.data["embedded_encoder"] = folder and str(folder)
+
+
+def _hub(report: Report) -> None:
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE
+    state = "not asked: HF_HUB_OFFLINE is set" if offline else reach(constants.ENDPOINT)
+    report.data["hub"] = {"reachable": state == "reachable", "offline": bool(offline), "state": state}
+    report.facts["model hub"] = state
+    if state != "reachable":
+        report.advice.append(
+            "models can't be downloaded from here: use the embedded encoder, name a folder as a stage's start, "
+            "fill the hub's cache elsewhere, or set HF_ENDPOINT to a mirror"
+        )
+
+
+def reach(endpoint: str, timeout: float = _HUB_TIMEOUT) -> str:
+    """``reachable``, or in a few words why an HTTP endpoint is not."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(endpoint, method="HEAD"), timeout=timeout):
+            return "reachable"
+    except HTTPError as error:
+        return f"not reachable: answers with HTTP {error.code}"
+    except URLError as error:
+        return f"not reachable: {error.reason}"
+    except (OSError, ValueError) as error:
+        return f"not reachable: {error}"
+
+
+def _versions(report: Report) -> None:
+    from kdh_ray.results.provenance import commit, versions
+
+    found = versions()
+    report.data["versions"] = {**found, "commit": commit()}
+    report.facts["versions"] = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+
+
+def _print_rich(report: Report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    grid = Table.grid(padding=(0, 2))
+    for name, fact in report.facts.items():
+        grid.add_row(f"[bold]{escape(name)}[/]", escape(fact))
+    console.print(grid)
+    for line in report.advice:
+        console.print(f"[yellow]![/] {escape(line)}")
+    if not report.advice:
+        console.print("[green]nothing stands out[/]")
