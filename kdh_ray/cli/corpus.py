@@ -101,8 +101,10 @@ def _show(console: Console, table: Table) -> None:
     from rich import box
 
     table.box = box.SIMPLE_HEAD if console.is_terminal else None
-    table.title_justify, table.pad_edge = "left", False
-    console.print(table)
+    table.pad_edge = False
+    title, table.title = table.title, None  # printed by itself, since a narrow table would wrap it
+    console.print(title, style="bold", highlight=False)
+    console.print(table, highlight=False)
     console.print()
 
 
@@ -110,7 +112,7 @@ def _grid(title: str, head: str, columns: list[str]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_style="bold")
+    table = Table(title=escape(title))
     table.add_column(head, overflow="fold")
     for column in columns:
         table.add_column(escape(column), justify="right")
