@@ -47,9 +47,9 @@ def synthetic_corpus(documents: int = 1200, seed: int = 0) -> Corpus:
     writer = _Writer(Random(seed))
     sizes = {"train": round(documents * SHARES["train"]), "validation": round(documents * SHARES["validation"])}
     sizes["test"] = documents - sum(sizes.values())
-    splits = {}
+    splits: dict[str, Split] = {}
     for name, size in sizes.items():
-        first = sum(len(split) for split in splits.values())
+        first = sum(map(len, splits.values()))
         ids = [f"syn-{first + n + 1:05d}" for n in range(size)]
         splits[name] = _split(ids, [writer.document(name) for _ in ids])
     return Corpus("synthetic", HALLMARKS, splits)
