@@ -84,4 +84,4 @@ def _note(event: Event) -> str:
 
 
 def _done(event: Event) -> str:
-    return f"validation micro F1 {100 * event['validation']['f1_micro']:.1f}"
+    return f"validation micro F1 {100 * event['score']:.1f}"
