@@ -35,7 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fetch = verbs.add_parser("fetch", help="download a corpus from its public home")
     fetch.add_argument("name", choices=["hoc"], help="hoc: Hallmarks of Cancer (GPL-3.0)")
-    fetch.add_argument("destination", type=Path, metavar="DEST", help="folder to put it in")
+    fetch.add_argument(
+        "destination",
+        nargs="?",
+        type=Path,
+        default=Path("hoc"),
+        metavar="DEST",
+        help="folder to put it in (default: hoc)",
+    )
     fetch.add_argument("--url", help="of a ZIP archive of its repository, instead of GitHub's")
 
 
