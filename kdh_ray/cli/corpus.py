@@ -35,7 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fetch = verbs.add_parser("fetch", help="download a corpus from its public home")
     fetch.add_argument("name", choices=["hoc"], help="hoc: Hallmarks of Cancer (GPL-3.0)")
-    fetch.add_argument("destination", type=Path, metavar="DEST", help="folder to put it in")
+    fetch.add_argument(
+        "destination",
+        nargs="?",
+        type=Path,
+        default=Path("hoc"),
+        metavar="DEST",
+        help="folder to put it in (default: hoc)",
+    )
     fetch.add_argument("--url", help="of a ZIP archive of its repository, instead of GitHub's")
 
 
@@ -80,10 +87,9 @@ def _print(description: Description, notes: Any, max_tokens: int) -> None:
 
     # Not on a terminal: plain columns, never cut to a width.
     console = Console() if sys.stdout.isatty() else Console(width=1000, color_system=None)
-    console.print(
-        f"Corpus {description.name}: {sum(split.documents for split in description.splits)} documents, ", end=""
-    )
-    console.print(f"{len(description.labels)} labels", highlight=False)
+    documents = sum(split.documents for split in description.splits)
+    head = f"Corpus {description.name}: {documents} documents, {len(description.labels)} labels"
+    console.print(head, markup=False, highlight=False)
     for note in notes:
         console.print(f"  {note}", markup=False, highlight=False)
     for table in (_sizes(description, max_tokens), _support(description), _cooccurrence(description)):

@@ -79,6 +79,7 @@ def _root(path: Path | None) -> Path:
         raise DataError(
             "HoC needs data.path, the folder with its text/ and labels/; kdh-ray corpus fetch hoc DEST gets it"
         )
+    path = path.expanduser()
     for folder in ("text", "labels"):
         if not (path / folder).is_dir():
             raise DataError(f"{path}: a folder with HoC's text/ and labels/ is expected; found no {folder}/")

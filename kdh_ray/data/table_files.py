@@ -129,7 +129,11 @@ def _read_json_lines(path: Path) -> Content:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+            if "\\ud" in line.lower():  # an escaped surrogate, which without its other half is no character
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{path}: line {number} holds half a surrogate pair, which is not Unicode text") from None
+        except (ValueError, RecursionError):
             raise DataError(f"{path}: line {number} is not JSON; JSON Lines hold one object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}: line {number} must hold a JSON object; got {type(row).__name__}")

@@ -22,6 +22,7 @@ from kdh_ray.errors import DataError
 
 TRUE, FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 LONGEST_LABEL = 80  # characters; longer ones are text in the wrong column
+MOST_KINDS = 8  # of faults in one message
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ class Faults:
 
     def check(self, source: object) -> None:
         """Raise DataError if there are any: one line, a clause a kind."""
-        if self.rows:
-            raise DataError(f"{source}: " + "; ".join(f"{rule}: {listing(r, 'row')}" for rule, r in self.rows.items()))
+        if not self.rows:
+            return
+        kinds = [f"{rule}: {listing(names, 'row')}" for rule, names in self.rows.items()]
+        more = [f"and {len(kinds) - MOST_KINDS} faults of other kinds"] if len(kinds) > MOST_KINDS else []
+        raise DataError(f"{source}: " + "; ".join(kinds[:MOST_KINDS] + more))
 
 
 def documents_of(tables: Sequence[Table], data: DataConfig) -> list[Document]:
@@ -79,6 +83,9 @@ def _check_choice(data: DataConfig) -> None:
             "a table needs either data.label_columns (one 0/1 column a label) or data.labels_column (a list); "
             f"got {'both' if data.label_columns else 'neither'}"
         )
+    repeated = [column for column, count in Counter(data.label_columns).items() if count > 1]
+    if repeated:
+        raise DataError(f"data.label_columns must differ; repeated: {listing(repeated, 'column')}")
     if data.text_column in (*data.label_columns, data.labels_column):
         raise DataError(f"labels can't come from the text column; got {data.text_column!r} for both")
 

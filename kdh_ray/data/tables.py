@@ -29,12 +29,12 @@ def read_tables(data: DataConfig) -> Corpus:
     """
     if data.path is None:
         raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
-    documents = documents_of(read_files(data.path), data)
+    documents = documents_of(read_files(data.path.expanduser()), data)
     labels = _labels(documents, data)
     whole = _split(documents, labels)
     parts, notes = _parts(documents, whole, data)
     splits = {name: whole.take(np.flatnonzero(parts == place)) for place, name in enumerate(SPLIT_NAMES)}
-    return Corpus(data.path.stem, labels, splits, notes=notes)
+    return Corpus(data.path.resolve().stem, labels, splits, notes=notes)
 
 
 def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,12 @@ def list_rows(n: int = 20) -> Rows:
 
 
 def write(path: Path, content: Rows) -> Path:
-    frame = pd.DataFrame(content)
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
     elif path.suffix == ".parquet":
-        frame.to_parquet(path)
+        pd.DataFrame(content).to_parquet(path)
     else:
-        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+        pd.DataFrame(content).to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
     return path
 
 
@@ -270,17 +268,32 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     assert "no such file or folder" in fault(tmp_path / "absent.csv")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_file_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:  # as for anyone but root
+        raise PermissionError(13, "Permission denied")
+
     path = write(tmp_path / "notes.csv", rows())
-    path.chmod(0)
-    assert "can't be read: Permission denied" in fault(path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert fault(path) == f"{path}: can't be read: Permission denied"
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "notes.jsonl", changed(3, text="\ud83d"))
+    assert "line 4 holds half a surrogate pair" in fault(path)
+    write(path, changed(3, text="\N{SMILING FACE WITH OPEN MOUTH}"))  # written as two escapes
+    assert by_id(load(path))["d3"][0] == "\N{SMILING FACE WITH OPEN MOUTH}"
+
+
+def test_many_kinds_of_faults_stay_short(tmp_path: Path) -> None:
+    path = write(tmp_path / "notes.jsonl", [{**row, "pain": n + 2} for n, row in enumerate(rows())])
+    assert fault(path).endswith("row 'd7'; and 12 faults of other kinds")
 
 
 def test_labels_must_be_chosen_one_way(tmp_path: Path) -> None:
     path = write(tmp_path / "notes.csv", rows())
     assert "got both" in fault(path, labels_column="labels", label_columns=LABELS)
     assert "got neither" in fault(path, label_columns=())
+    assert "repeated: column 'pain'" in fault(path, label_columns=["pain", "pain"])
 
 
 def test_unknown_option_is_named(tmp_path: Path) -> None:
