@@ -1,0 +1,87 @@
+"""Problems with a known optimum: BBOB and BBOB-mixint (`coco-experiment`), and the tables of `tables.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.searchers.tables import GRIDS, ORDERED
+from searchers import Categorical, Float, Integer, Ordinal, Space
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Minimise ``function``; ``best`` is its optimum, ``typical`` the median of random configurations."""
+
+    name: str
+    space: Space
+    function: Callable[[dict[str, Any]], float]
+    best: float
+    typical: float
+
+    def regret(self, value: float) -> float:
+        """0 at the optimum, 1 at a random configuration's median."""
+        return (value - self.best) / (self.typical - self.best)
+
+
+def _typical(space: Space, function: Callable[[dict[str, Any]], float]) -> float:
+    rng = np.random.default_rng(0)
+    draws = [function(space.decode(space.spread(rng.random(space.n_parameters)))) for _ in range(1000)]
+    return float(np.median(draws))
+
+
+@cache
+def bbob(function: int, dimension: int, instance: int, suite: str = "bbob") -> Problem:
+    """A function of the suite over its own box; integer variables (mixint) are `Integer`."""
+    import cocoex
+
+    loaded = cocoex.Suite(suite, "", f"dimensions:{dimension} function_indices:{function} instance_indices:{instance}")
+    problem = loaded.get_problem(0)
+    n_integers = problem.number_of_integer_variables
+    bounds = list(zip(problem.lower_bounds, problem.upper_bounds, strict=True))
+    space = Space(
+        {
+            f"x{i}": Integer(round(low), round(high)) if i < n_integers else Float(float(low), float(high))
+            for i, (low, high) in enumerate(bounds)
+        }
+    )
+
+    def evaluate(config: dict[str, Any], _keep: Any = loaded) -> float:
+        return float(problem([config[f"x{i}"] for i in range(dimension)]))
+
+    best = float(problem(_optimum(problem)))
+    return Problem(problem.id, space, evaluate, best, _typical(space, evaluate))
+
+
+def _optimum(problem: Any) -> Any:
+    """The suite's optimum, which it prints to a file in the working folder."""
+    import os
+    import tempfile
+
+    here = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            problem._best_parameter("print")
+            (written,) = Path(folder).iterdir()
+            return np.loadtxt(written).reshape(-1)
+        finally:
+            os.chdir(here)
+
+
+@cache
+def table(name: str, folder: str) -> Problem:
+    errors = np.load(Path(folder) / f"{name}.npy")
+    grid = GRIDS[name.partition("-")[0]]
+    space = Space({key: (Ordinal if key in ORDERED else Categorical)(values) for key, values in grid.items()})
+    places = {key: {repr(value): i for i, value in enumerate(values)} for key, values in grid.items()}
+
+    def evaluate(config: dict[str, Any]) -> float:
+        return float(errors[tuple(places[key][repr(config[key])] for key in grid)])
+
+    return Problem(name, space, evaluate, float(errors.min()), float(np.median(errors)))

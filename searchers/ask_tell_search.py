@@ -1,0 +1,323 @@
+"""Ray Tune's `Searcher` contract over any optimiser that asks and tells; nothing about swarms is here.
+
+What Tune (2.60) does and does not say, and what follows here:
+
+* A scheduler's stop, a stop criterion and a natural end all arrive as ``on_trial_complete`` with a result. How far the
+  trial came is its fidelity: ``time_attr`` of that result, against ``max_t`` or else the largest seen.
+* A stopped trial's last report reaches ``on_trial_complete`` alone. A trial stopped while paused completes with no
+  result and no error: its last report stands in.
+* Trials cut off by a time budget are never completed; restarted trials can come back under ids that were never
+  suggested; a snapshot lags, so that completions are replayed after a restore. So completions are idempotent, and
+  unknown ids are ignored with one warning.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.tune.result import DEFAULT_METRIC
+from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
+
+from searchers.space import Space
+from searchers.swarm import Move
+from searchers.tune_space import convert
+
+logger = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+
+
+class Optimiser(Protocol):
+    """What is searched with. Minimises."""
+
+    space: Space
+    full_fidelity: float
+
+    def ask(self) -> Move | None: ...
+
+    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None: ...
+
+    def enqueue(self, point: Mapping[str, Any]) -> None: ...
+
+    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None: ...
+
+    def exhausted(self) -> bool:
+        """True if every configuration of a finite space has been asked for."""
+
+    def get_state(self) -> dict[str, Any]:
+        """JSON values."""
+
+
+class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
+    """A Tune searcher over an `Optimiser`. Subclasses say how to make one.
+
+    Args:
+        space: Tune domains or this package's parameters; if not given, Tune passes its ``param_space``.
+        metric: The result to optimise; Tune passes its own if not given.
+        mode: ``min`` or ``max``.
+        points_to_evaluate: Configurations to run first, nested or flat (``"a/b"``), whole or in part.
+        evaluated_rewards: Results of ``points_to_evaluate``, which are then learnt from and not run.
+        time_attr: The result that counts how far a trial came; None compares all trials as full runs.
+        max_t: ``time_attr`` of a full run. If not given: Tune's ``stop`` criterion on it, else the largest seen.
+
+    Raises:
+        ValueError: If the metric or mode is a list, or the settings or space are impossible.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | Space | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        evaluated_rewards: Sequence[float] | None = None,
+        time_attr: str | None = "training_iteration",
+        max_t: float | None = None,
+    ) -> None:
+        if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
+            raise ValueError(f"one metric is optimised, with mode 'min' or 'max'; got {metric!r} and {mode!r}")
+        if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate or ()):
+            raise ValueError("evaluated_rewards has one number for each of points_to_evaluate")
+        if max_t is not None and not max_t > 0:
+            raise ValueError(f"max_t is > 0; got {max_t}")
+        super().__init__(metric=metric, mode=mode)
+        self._mode = mode
+        self._metric = DEFAULT_METRIC if mode and not metric else metric
+        self._points = [dict(point) for point in points_to_evaluate or ()]
+        self._rewards = None if evaluated_rewards is None else list(evaluated_rewards)
+        self._time_attr = time_attr
+        self._max_t = max_t
+        self._max_concurrent: int | None = None
+        self._optimiser: Optimiser | None = None
+        self._space_given = space is not None
+        self._unplaced: dict[str, Any] | None = None  # a restored state that waits for its search space
+        self._live_trial_mapping: dict[str, int] = {}  # trial -> move in the air
+        self._completed: dict[str, None] = {}
+        self._reports: dict[str, tuple[float | None, float | None]] = {}  # of live trials: last value, fidelity
+        self._warned = False
+        if space is not None:
+            self._set_up(_as_space(space), None)
+
+    # For subclasses
+
+    def _make(self, space: Space, budget: int | None) -> Optimiser:
+        """An optimiser over ``space``; ``budget`` is Tune's ``num_samples`` where it is known."""
+        raise NotImplementedError
+
+    def _remake(self, state: dict[str, Any], space: Space | None) -> Optimiser:
+        """The optimiser of ``state``; ValueError if it needs ``space`` and has none."""
+        raise NotImplementedError
+
+    # Set-up
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Tune's metric, mode and ``param_space``. False if there is a search space already, and not this one."""
+        if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
+            raise ValueError(f"one metric is optimised, with mode 'min' or 'max'; got {metric!r} and {mode!r}")
+        self._mode = mode or self._mode
+        self._metric = metric or self._metric or (DEFAULT_METRIC if self._mode else None)
+        stop = spec.get("stop")
+        if self._max_t is None and self._time_attr and isinstance(stop, Mapping):
+            self._max_t = stop.get(self._time_attr)
+        if self._space_given:
+            return False
+        space = convert(config, keep_objects=False)
+        if self._unplaced is not None:
+            self._optimiser = self._remake(self._unplaced, space)
+            self._unplaced = None
+        if self._optimiser is not None:  # restored, or set up by an earlier call
+            return space == self._optimiser.space
+        samples = spec.get("num_samples")
+        self._set_up(space, samples if isinstance(samples, int) and samples > 0 else None)
+        return True
+
+    def _set_up(self, space: Space, budget: int | None) -> None:
+        if space.n_parameters == 0:
+            return
+        self._optimiser = self._make(space, budget)
+        if self._max_t is not None:
+            self._optimiser.full_fidelity = self._max_t
+        if self._rewards is None:
+            for point in self._points:
+                self._optimiser.enqueue(point)
+        elif self._mode:
+            self._learn_rewards()
+
+    def _learn_rewards(self) -> None:
+        """Earlier results need the mode, which may come after the space."""
+        rewards, self._rewards, points, self._points = self._rewards or [], None, self._points, []
+        for point, reward in zip(points, rewards, strict=True):
+            self.add_evaluated_point(point, reward)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """At most so many trials at once; ``suggest`` says None to more."""
+        self._max_concurrent = max_concurrent
+        return True
+
+    def _ready(self) -> Optimiser:
+        if self._optimiser is None:
+            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(cls=type(self).__name__, space="space"))
+        if not self._metric or not self._mode:
+            raise RuntimeError(
+                UNDEFINED_METRIC_MODE.format(cls=type(self).__name__, metric=self._metric, mode=self._mode)
+            )
+        if self._rewards:
+            self._learn_rewards()
+        return self._optimiser
+
+    # Trials
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A configuration; None while no trial can be started; FINISHED when a finite space is used up.
+
+        Raises:
+            RuntimeError: If the search space, metric or mode is not known yet.
+        """
+        optimiser = self._ready()
+        if trial_id in self._live_trial_mapping or trial_id in self._completed:
+            raise ValueError(f"trial {trial_id} has had its suggestion")
+        if self._max_concurrent is not None and len(self._live_trial_mapping) >= self._max_concurrent:
+            return None
+        if optimiser.exhausted():
+            finished: str = Searcher.FINISHED
+            return finished
+        move = optimiser.ask()
+        if move is None:
+            return None
+        self._live_trial_mapping[trial_id] = move.id
+        return move.config
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Remember the report, in case the trial ends without another."""
+        if self._known(trial_id):
+            self._reports[trial_id] = self._read(result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the optimiser. A trial that failed, or that never reported a finite number, is a failure."""
+        if not self._known(trial_id):
+            return
+        move_id = self._live_trial_mapping.pop(trial_id)
+        self._completed[trial_id] = None
+        value, fidelity = self._reports.pop(trial_id, (None, None))
+        if result:
+            final, reached = self._read(result)
+            value = final if self._metric in result else value
+            fidelity = reached if reached is not None else fidelity
+        self._ready().tell(move_id, None if error else value, fidelity)
+
+    def _known(self, trial_id: str) -> bool:
+        if trial_id in self._live_trial_mapping:
+            return True
+        if trial_id not in self._completed and not self._warned:
+            logger.warning("Trial %s was not suggested by this searcher; its results are ignored.", trial_id)
+            self._warned = True
+        return False
+
+    def _read(self, result: Mapping[str, Any]) -> tuple[float | None, float | None]:
+        """The value to minimise, None if there is no finite one, and the fidelity, None if there is none."""
+        value = _number(result.get(self._metric or ""))
+        fidelity = _number(result.get(self._time_attr)) if self._time_attr else None
+        if fidelity is not None and fidelity >= 0:
+            self._saw(fidelity)
+        else:
+            fidelity = None
+        return (-value if value is not None and self._mode == "max" else value), fidelity
+
+    def _saw(self, fidelity: float) -> None:
+        """Without a ``max_t``, a full run is the longest so far."""
+        optimiser = self._ready()
+        full = optimiser.full_fidelity
+        if self._max_t is not None:
+            optimiser.full_fidelity = self._max_t
+        elif not math.isfinite(full) or fidelity > full:
+            optimiser.full_fidelity = fidelity
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float | None,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+    ) -> None:
+        """Learn from a run made elsewhere; names that the space has not are ignored.
+
+        A pruned run counts at the fidelity of its number of ``intermediate_values`` (0 if there are none), any other
+        as a full run.
+
+        Raises:
+            RuntimeError: If the search space, metric or mode is not known yet.
+            ValueError: If a parameter is missing or outside the space.
+        """
+        optimiser = self._ready()
+        number = None if error else _number(value)
+        fidelity = float(len(intermediate_values or ())) if pruned else None
+        optimiser.add_evaluated(parameters, -number if number is not None and self._mode == "max" else number, fidelity)
+
+    # State
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {
+            "version": STATE_VERSION,
+            "metric": self._metric,
+            "mode": self._mode,
+            "max_t": self._max_t,
+            "time_attr": self._time_attr,
+            "max_concurrent": self._max_concurrent,
+            "optimiser": self._unplaced if self._optimiser is None else self._optimiser.get_state(),
+            "live": self._live_trial_mapping,
+            "completed": list(self._completed),
+            "reports": self._reports,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``get_state``, trials in the air included.
+
+        Raises:
+            ValueError: If the state is of another version or of another search space.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"a searcher's state is of version {STATE_VERSION}; got {state.get('version')!r}")
+        self._metric, self._mode = state["metric"], state["mode"]
+        self._max_t, self._time_attr = state["max_t"], state["time_attr"]
+        self._max_concurrent = state["max_concurrent"]
+        self._live_trial_mapping = dict(state["live"])
+        self._completed = dict.fromkeys(state["completed"])
+        self._reports = {trial_id: (value, fidelity) for trial_id, (value, fidelity) in state["reports"].items()}
+        self._points, self._rewards = [], None  # they are in the optimiser's state
+        saved = state["optimiser"]
+        if saved is None:
+            return
+        if self._optimiser is not None:
+            self._optimiser = self._remake(saved, self._optimiser.space)
+        elif Space.is_whole(saved["space"]):
+            self._optimiser = self._remake(saved, None)
+        else:
+            self._unplaced = saved
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the state as JSON, whatever the file's name says."""
+        Path(checkpoint_path).write_text(json.dumps(self.get_state(), allow_nan=False), encoding="utf-8")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read what ``save`` wrote. Where choices are functions or classes, Tune's space is waited for."""
+        self.set_state(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))
+
+
+def _as_space(space: Mapping[str, Any] | Space) -> Space:
+    return space if isinstance(space, Space) else convert(space)
+
+
+def _number(value: Any) -> float | None:
+    """A finite float, or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

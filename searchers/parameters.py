@@ -1,0 +1,336 @@
+"""The kinds of parameter a search space is made of, and their places in the unit cube.
+
+Every parameter owns ``width`` coordinates of a position. Numbers and ordered choices own one: a value out of ``n``
+owns a cell of [0, 1], so that each is as likely as its share of the range, the bounds included. A categorical owns one
+coordinate a choice and takes the choice of the largest (Kaempf and Robinson 2009 discuss why an integer code would
+impose an order), which keeps decoding deterministic: going back to a position goes back to its configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Above this, the middle of a value's cell on a log scale no longer identifies the value in double precision.
+MAX_VALUES = 2**40
+
+
+class Parameter(Protocol):
+    """What a search space asks of a parameter. ``units`` are coordinates in [0, 1], shape (width,) or (n, width)."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def size(self) -> float:
+        """Number of values; infinite for a continuous parameter."""
+
+    def decode(self, units: Array) -> Any: ...
+
+    def encode(self, value: Any) -> Array:
+        """Raises ValueError if ``value`` is not one of the parameter's."""
+
+    def spread(self, uniform: float) -> Array:
+        """The position of quantile ``uniform`` in [0, 1): uniform numbers give uniformly drawn values."""
+
+    def snap(self, units: Array) -> Array:
+        """(n, width) -> (n, width): equal for positions that decode to equal values."""
+
+    def at(self, index: int) -> Array:
+        """The position of the ``index``-th value of a parameter of finite size."""
+
+
+class _Numeric:
+    """One coordinate over [lower, upper], linear or logarithmic, continuous or on the grid ``lower + k * step``."""
+
+    lower: float
+    upper: float
+    log: bool
+    step: float | None
+    width = 1
+
+    def _check(self) -> None:
+        name = type(self).__name__
+        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower <= self.upper):
+            raise ValueError(f"{name} needs finite bounds with lower <= upper; got {self.lower} and {self.upper}")
+        if self.log and self.lower <= 0:
+            raise ValueError(f"{name} with log=True needs lower > 0; got {self.lower}")
+        if self.step is None:
+            return
+        if not (math.isfinite(self.step) and self.step > 0):
+            raise ValueError(f"{name} needs a step > 0; got {self.step}")
+        if self.size > MAX_VALUES:
+            raise ValueError(f"{name} can have at most 2**40 values; got {self.size:.0f}")
+
+    @property
+    def size(self) -> float:
+        if self.step is None:
+            return math.inf if self.upper > self.lower else 1.0
+        return math.floor((self.upper - self.lower) / self.step * (1 + 1e-12) + 1e-9) + 1
+
+    def _index(self, unit: float) -> int:
+        step, count = self.step or 1, int(self.size)
+        if self.log:
+            end = math.log(self.lower + count * step)
+            value = math.exp(math.log(self.lower) + unit * (end - math.log(self.lower)))
+            return min(max(int((value - self.lower) / step), 0), count - 1)
+        return min(int(unit * count), count - 1)
+
+    def _centre(self, index: int) -> float:
+        step, count = self.step or 1, int(self.size)
+        if self.log:
+            start, value = math.log(self.lower), self.lower + index * step
+            middle = 0.5 * (math.log(value) + math.log(value + step))
+            return (middle - start) / (math.log(self.lower + count * step) - start)
+        return (index + 0.5) / count
+
+    def snap(self, units: Array) -> Array:
+        if self.step is None:
+            return units if self.upper > self.lower else np.full_like(units, 0.5)
+        step, count = self.step, int(self.size)
+        if not self.log:
+            snapped: Array = (np.minimum(np.floor(units * count), count - 1) + 0.5) / count
+            return snapped
+        start = math.log(self.lower)
+        span = math.log(self.lower + count * step) - start
+        index = np.clip(np.floor((np.exp(start + units * span) - self.lower) / step), 0, count - 1)
+        value = self.lower + index * step
+        middle: Array = (0.5 * (np.log(value) + np.log(value + step)) - start) / span
+        return middle
+
+    def spread(self, uniform: float) -> Array:
+        return np.array([uniform])
+
+    def at(self, index: int) -> Array:
+        return np.array([self._centre(index)])
+
+    def _reject(self, value: object) -> ValueError:
+        grid = f" in steps of {self.step}" if self.step is not None else ""
+        return ValueError(f"{type(self).__name__} takes values from {self.lower} to {self.upper}{grid}; got {value!r}")
+
+    def _grid_unit(self, value: float) -> Array:
+        index = round((value - self.lower) / (self.step or 1))
+        near = self.lower + index * (self.step or 1)
+        if not 0 <= index < self.size or abs(value - near) > 1e-9 * max(abs(value), self.step or 1):
+            raise self._reject(value)
+        return self.at(index)
+
+
+@dataclass(frozen=True)
+class Float(_Numeric):
+    """A real number in [lower, upper].
+
+    Values carry 12 significant digits of the range, so that encoding a decoded value and decoding it again gives the
+    same number.
+
+    Args:
+        lower: Smallest value.
+        upper: Largest value, included.
+        log: Search on a logarithmic scale; needs ``lower > 0``.
+        step: Take only ``lower, lower + step, ...``.
+
+    Raises:
+        ValueError: If the bounds or the step break these rules.
+    """
+
+    lower: float
+    upper: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def decode(self, units: Array) -> float:
+        unit = float(units[0])
+        if self.step is not None:
+            value = float(f"{self.lower + self._index(unit) * self.step:.15g}")
+        elif self.log:
+            start = math.log(self.lower)
+            value = float(f"{math.exp(start + unit * (math.log(self.upper) - start)):.12g}")
+        elif self.upper == self.lower:
+            value = self.lower
+        else:
+            digits = 12 - math.ceil(math.log10(self.upper - self.lower))
+            value = round(self.lower + unit * (self.upper - self.lower), digits)
+        return float(min(max(value, self.lower), self.upper))
+
+    def encode(self, value: Any) -> Array:
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise self._reject(value)
+        number = float(value)
+        if self.step is not None and math.isfinite(number):
+            return self._grid_unit(number)
+        if not self.lower <= number <= self.upper:
+            raise self._reject(value)
+        if self.upper == self.lower:
+            return np.array([0.5])
+        if self.log:
+            start = math.log(self.lower)
+            return np.array([(math.log(number) - start) / (math.log(self.upper) - start)])
+        return np.array([(number - self.lower) / (self.upper - self.lower)])
+
+
+@dataclass(frozen=True)
+class Integer(_Numeric):
+    """A whole number in [lower, upper], both included.
+
+    Args:
+        lower: Smallest value.
+        upper: Largest value, included (of those that ``step`` reaches).
+        log: Value ``k`` is as likely as its share of the logarithmic range, ``log((k + step) / k)``.
+        step: Take only ``lower, lower + step, ...``.
+
+    Raises:
+        ValueError: If a bound is no whole number, or the bounds or the step break these rules.
+    """
+
+    lower: int
+    upper: int
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        for value in (self.lower, self.upper, self.step):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise ValueError(f"Integer needs whole numbers for its bounds and step; got {value!r}")
+        self._check()
+
+    def decode(self, units: Array) -> int:
+        return int(self.lower + self._index(float(units[0])) * self.step)
+
+    def encode(self, value: Any) -> Array:
+        whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole or not self.lower <= value <= self.upper:
+            raise self._reject(value)
+        return self._grid_unit(int(value))
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equality of choices: ``1``, ``1.0`` and ``True`` are three; values that can't be compared are not the same."""
+    if left is right:
+        return True
+    if isinstance(left, (list, tuple)) and type(left) is type(right):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    try:
+        return type(left) is type(right) and bool(left == right)
+    except (TypeError, ValueError):
+        return False
+
+
+class _Choices:
+    """A finite number of values, told apart by their place in ``choices``."""
+
+    choices: Sequence[Any]
+
+    def _check(self) -> None:
+        if isinstance(self.choices, (str, bytes, Mapping)) or not isinstance(self.choices, Sequence):
+            raise ValueError(f"{type(self).__name__} takes a list of choices; got {self.choices!r}")
+        if not self.choices:
+            raise ValueError(f"{type(self).__name__} needs at least one choice; got none")
+        object.__setattr__(self, "choices", tuple(self.choices))
+
+    @property
+    def size(self) -> float:
+        return len(self.choices)
+
+    def index_of(self, value: Any) -> int:
+        """The place of ``value`` among the choices.
+
+        Raises:
+            ValueError: If it is not among them.
+        """
+        for index, choice in enumerate(self.choices):
+            if same(choice, value):
+                return index
+        for index, choice in enumerate(self.choices):  # 1.0 for 1, a list for a tuple: what JSON makes of a value
+            if not isinstance(value, bool) and not isinstance(choice, bool) and _json_same(choice, value):
+                return index
+        raise ValueError(f"{type(self).__name__} takes one of {list(self.choices)!r}; got {value!r}")
+
+
+def _json_same(left: Any, right: Any) -> bool:
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return same(list(left), list(right))
+    return isinstance(left, (int, float)) and isinstance(right, (int, float)) and left == right
+
+
+@dataclass(frozen=True)
+class Ordinal(_Choices):
+    """One of several ordered values, such as batch sizes: neighbours in the list are neighbours in the search.
+
+    Raises:
+        ValueError: If ``choices`` is no list or is empty.
+    """
+
+    choices: Sequence[Any]
+    width = 1
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def decode(self, units: Array) -> Any:
+        return self.choices[min(int(float(units[0]) * len(self.choices)), len(self.choices) - 1)]
+
+    def encode(self, value: Any) -> Array:
+        return self.at(self.index_of(value))
+
+    def spread(self, uniform: float) -> Array:
+        return np.array([uniform])
+
+    def snap(self, units: Array) -> Array:
+        count = len(self.choices)
+        snapped: Array = (np.minimum(np.floor(units * count), count - 1) + 0.5) / count
+        return snapped
+
+    def at(self, index: int) -> Array:
+        return np.array([(index + 0.5) / len(self.choices)])
+
+
+@dataclass(frozen=True)
+class Categorical(_Choices):
+    """One of several unordered values. A choice may hold parameters, which then exist under that choice alone.
+
+    Raises:
+        ValueError: If ``choices`` is no list or is empty.
+    """
+
+    choices: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def width(self) -> int:
+        return len(self.choices)
+
+    def decode(self, units: Array) -> Any:
+        return self.choices[int(np.argmax(units))]
+
+    def encode(self, value: Any) -> Array:
+        return self.at(self.index_of(value))
+
+    def spread(self, uniform: float) -> Array:
+        return self.at(min(int(uniform * len(self.choices)), len(self.choices) - 1))
+
+    def snap(self, units: Array) -> Array:
+        snapped = np.zeros_like(units)
+        snapped[np.arange(len(units)), np.argmax(units, axis=1)] = 1.0
+        return snapped
+
+    def at(self, index: int) -> Array:
+        position = np.zeros(len(self.choices))
+        position[index] = 1.0
+        return position
+
+
+PARAMETERS = (Float, Integer, Ordinal, Categorical)

@@ -1,0 +1,432 @@
+"""An asynchronous, fidelity-aware particle swarm: ask for a configuration, tell its value, in any order.
+
+A particle moves as soon as its own result is told, with the best that its informants know by then (asynchronous PSO:
+B.-I. Koh et al., "Parallel asynchronous particle swarm optimization", Int. J. Numer. Meth. Engng 67, 2006; G. Venter
+and J. Sobieszczanski-Sobieski, "A parallel particle swarm optimization algorithm accelerated by asynchronous
+evaluations", JACIC 3, 2006). Motion is in `searchers.dynamics`, the choice among candidate moves in
+`searchers.screening`.
+
+What this implementation adds:
+
+* **More asks than particles.** The particle with the fewest moves in the air makes another, from where it is, with
+  fresh random numbers. Each counts for the particle that made it, so a swarm keeps its few informed particles however
+  many workers there are; growing the swarm instead would spend the budget on first, random points. Before anything is
+  known of a particle its further moves are Sobol points, so 64 workers start on 64 well spread points.
+* **Fidelity.** A result at a higher fidelity ranks before any at a lower one, equal fidelities compare values. So a
+  configuration that looked good after one epoch never stands in for one that was trained to the end, yet a particle
+  whose runs are all stopped early still follows the best of them. This is the rule of Optuna's TPE sampler; DEHB's
+  (one population a fidelity) needs a budget schedule of its own, which belongs to the trial scheduler here.
+* **Failures** (None, NaN, infinite of either sign) count as worst, leave bests alone, and the particle flies on.
+* **No configuration twice** while unseen ones remain, running ones included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searchers.archive import Archive
+from searchers.dynamics import BoundsName, InertiaName, TopologyName, check_name, confine, constriction
+from searchers.parameters import Array
+from searchers.particles import Particles
+from searchers.screening import Screen
+from searchers.sobol import Sobol
+from searchers.space import Space
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Move:
+    """A configuration to evaluate. ``tell`` its value under its ``id``."""
+
+    id: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a swarm moves; see `ParticleSwarm`."""
+
+    n_particles: int
+    topology: TopologyName
+    inertia: InertiaName
+    inertia_start: float
+    inertia_end: float
+    cognitive: float
+    social: float
+    velocity_limit: float
+    bounds: BoundsName
+    budget: int
+    generational: bool
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_particles, bool) or not isinstance(self.n_particles, int) or self.n_particles < 1:
+            raise ValueError(f"n_particles is a whole number >= 1; got {self.n_particles!r}")
+        check_name("topology", self.topology, TopologyName)
+        check_name("inertia", self.inertia, InertiaName)
+        check_name("bounds", self.bounds, BoundsName)
+        if not self.velocity_limit > 0:
+            raise ValueError(f"velocity_limit, in widths of the range, is > 0; got {self.velocity_limit}")
+        if self.budget < 1:
+            raise ValueError(f"budget, in evaluations, is >= 1; got {self.budget}")
+        if self.inertia == "constriction":
+            constriction(self.cognitive, self.social)
+
+
+@dataclass
+class _Flight:
+    """A move in the air."""
+
+    particle: int
+    position: Array
+    velocity: Array
+
+
+class ParticleSwarm:
+    """Particle swarm optimisation by ask and tell; minimises.
+
+    Args:
+        space: A dict of `Float`, `Integer`, `Ordinal`, `Categorical`, constants, and dicts and lists of them; or a
+            `Space`.
+        n_particles: Particles, each with a position, a velocity and a personal best.
+        topology: Who informs whom: ``global``, ``ring``, ``von-neumann`` or ``random``.
+        seed: One seed gives one sequence; None takes fresh entropy.
+        inertia: w. ``linear`` falls from 0.9 to 0.5 over ``budget`` (Shi and Eberhart 1998); ``constant`` 0.729;
+            ``constriction`` (Clerc and Kennedy 2002; coefficients 2.05 unless given); ``adaptive`` rises from 0.4 to
+            0.9 with the share of the last ``n_particles`` results that improved a personal best (A. Nickabadi et al.,
+            Applied Soft Computing 11, 2011).
+        cognitive: c1, the pull of the personal best; 1.494 (R. Eberhart and Y. Shi, CEC 2000).
+        social: c2, the pull of the neighbourhood's best; 1.494.
+        velocity_limit: Largest velocity a coordinate, in widths of the range.
+        bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
+        budget: Evaluations over which ``linear`` inertia falls.
+        screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
+            False is plain PSO.
+        generational: Wait until every particle has landed before any moves again, for comparison.
+        points_to_evaluate: Configurations to fly first; what a partial one lacks comes from the Sobol start.
+
+    Raises:
+        ValueError: If a setting is outside what is said here, or a point outside the space.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | Space,
+        n_particles: int = 10,
+        topology: TopologyName = "global",
+        seed: int | None = None,
+        *,
+        inertia: InertiaName = "linear",
+        cognitive: float | None = None,
+        social: float | None = None,
+        velocity_limit: float = 0.5,
+        bounds: BoundsName = "reflect",
+        budget: int = 100,
+        screening: bool | Screen = True,
+        generational: bool = False,
+        points_to_evaluate: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        self.space = space if isinstance(space, Space) else Space(space)
+        coefficient = 2.05 if inertia == "constriction" else 1.494
+        start, end = {"linear": (0.9, 0.5), "adaptive": (0.4, 0.9)}.get(inertia, (0.729, 0.729))
+        self.settings = Settings(
+            n_particles=n_particles,
+            topology=topology,
+            inertia=inertia,
+            inertia_start=start,
+            inertia_end=end,
+            cognitive=coefficient if cognitive is None else cognitive,
+            social=coefficient if social is None else social,
+            velocity_limit=velocity_limit,
+            bounds=bounds,
+            budget=budget,
+            generational=generational,
+        )
+        self.screen = (Screen() if screening else None) if isinstance(screening, bool) else screening
+        self._rng = np.random.default_rng(seed)
+        self._start()
+        for point in points_to_evaluate:
+            self.enqueue(point)
+
+    def _start(self) -> None:
+        settings = self.settings
+        self._sobol = Sobol(self.space.n_parameters, self._rng)
+        self._particles = Particles(settings.n_particles, self.space.n_dims, settings.topology, self._rng)
+        self._improved: deque[bool] = deque(maxlen=settings.n_particles)  # did the latest results improve a best
+        self._flights: dict[int, _Flight] = {}
+        self._queue: list[Array] = []
+        self._next_id = 0
+        self.archive = Archive(self.space.n_dims)
+
+    # What the user sees
+
+    def enqueue(self, point: Mapping[str, Any]) -> None:
+        """Fly ``point`` before anything not yet asked for; parameters that it lacks come from the Sobol sequence.
+
+        Raises:
+            ValueError: If a value is outside the space, or a name unknown.
+        """
+        self._queue.append(self.space.encode(point, fill=self._sobol_position()))
+
+    def ask(self) -> Move | None:
+        """The next configuration to evaluate.
+
+        None only when every particle is in the air, and in generational mode; asynchronously there is always a move.
+        """
+        particle = self._particles.waiting(self.settings.generational)
+        if particle is None:
+            return None
+        position, velocity = self._launch(particle)
+        move = Move(self._next_id, self.space.decode(position))
+        self._next_id += 1
+        self._flights[move.id] = _Flight(particle, position, velocity)
+        self._particles.in_air[particle] += 1
+        self._particles.n_moves[particle] += 1
+        self.archive.mark_seen(self._snap(position))
+        return move
+
+    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
+        """Land a move. Telling it again changes nothing.
+
+        Args:
+            move_id: ``Move.id``.
+            value: To be minimised; None, NaN and infinities mean that the run failed.
+            fidelity: How far the run came (a rung, an epoch), >= 0; None for a full run, which outranks any number
+                below ``full_fidelity``.
+
+        Raises:
+            KeyError: If no such move was ever asked for.
+            ValueError: If the fidelity is negative or NaN.
+        """
+        if not 0 <= move_id < self._next_id:
+            raise KeyError(f"no move {move_id!r} was asked for")
+        reached = _fidelity(fidelity)
+        flight = self._flights.pop(move_id, None)
+        if flight is None:
+            return
+        i, particles = flight.particle, self._particles
+        particles.in_air[i] -= 1
+        particles.position[i], particles.velocity[i] = flight.position, flight.velocity
+        self._improved.append(self._learn(i, flight.position, value, reached))
+        particles.landed[i] = len(self.archive)
+
+    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
+        """Learn from a run made elsewhere. It becomes the personal best of the particle that knows least.
+
+        Raises:
+            ValueError: If ``config`` is outside the space or lacks a parameter (names that the space has not are
+                ignored), or the fidelity is negative or NaN.
+        """
+        reached = _fidelity(fidelity)
+        position = self.space.encode(config, strict=False)
+        self.archive.mark_seen(self._snap(position))
+        weakest = self._particles.weakest()
+        if self._learn(weakest, position, value, reached):
+            self._particles.position[weakest] = position
+
+    @property
+    def best(self) -> tuple[dict[str, Any], float] | None:
+        """The best configuration and its value, of the highest fidelity reached; None before any success."""
+        leader = self._particles.leader
+        if leader is None:
+            return None
+        return self.space.decode(self._particles.best_position[leader]), float(self._particles.best_value[leader])
+
+    @property
+    def full_fidelity(self) -> float:
+        """Results that reach this are full runs and equals in fidelity; infinite unless set: only None is full."""
+        return self._particles.full
+
+    @full_fidelity.setter
+    def full_fidelity(self, fidelity: float) -> None:
+        self._particles.set_full(fidelity)
+
+    def exhausted(self) -> bool:
+        """True if every configuration of a finite space has been asked for or learnt from."""
+        return self.archive.n_seen >= self.space.size
+
+    @property
+    def flying(self) -> list[int]:
+        """Ids of moves asked for and not yet told."""
+        return list(self._flights)
+
+    def particle_of(self, move_id: int) -> dict[str, Any]:
+        """The particle that flies a move: index, position (unit cube), velocity norm (cube widths), personal best.
+
+        Raises:
+            KeyError: If the move is not in the air.
+        """
+        if move_id not in self._flights:
+            raise KeyError(f"move {move_id!r} is not in the air")
+        flight = self._flights[move_id]
+        return {
+            "particle": flight.particle,
+            "position": flight.position.tolist(),
+            "velocity_norm": float(np.linalg.norm(flight.velocity)),
+            "personal_best": self.personal_best(flight.particle),
+        }
+
+    def personal_best(self, particle: int) -> float | None:
+        """The value of a particle's personal best; None before it has one."""
+        best = float(self._particles.best_value[particle])
+        return best if math.isfinite(best) else None
+
+    # Motion
+
+    def _launch(self, particle: int) -> tuple[Array, Array]:
+        """An unseen position for the particle to fly to, and the velocity that it will have there."""
+        while self._queue:
+            position = self._queue.pop(0)
+            if self._unseen(position[None, :])[0]:
+                return position, self._random_velocity()
+        if not self._particles.knows(particle):
+            return self._unseen_position(), self._random_velocity()
+        screen = self.screen
+        if screen is not None and not screen.ready(self.archive, self.settings.n_particles):
+            screen = None
+        for attempt in range(3):
+            n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
+            jitter = 0.0 if n == 1 else 0.02 * 4**attempt
+            positions, velocities = self._moves(particle, n, jitter)
+            unseen = np.flatnonzero(self._unseen(positions))
+            if len(unseen):
+                chosen = int(unseen[0])
+                if screen is not None:
+                    scored = self.space.snap(positions[unseen])
+                    chosen = int(unseen[screen.choose(scored, self.archive, self._particles.full)])
+                return positions[chosen], velocities[chosen]
+        return self._unseen_position(), self._random_velocity()
+
+    def _moves(self, particle: int, n: int, jitter: float) -> tuple[Array, Array]:
+        """n candidate moves, each from its own r1, r2: positions and velocities, (n, n_dims) each."""
+        settings, particles, shape = self.settings, self._particles, (n, self.space.n_dims)
+        position = particles.position[particle]
+        own, group = particles.best_position[particle], particles.best_position[particles.informer(particle)]
+        pull = settings.cognitive * self._rng.random(shape) * (own - position)
+        pull += settings.social * self._rng.random(shape) * (group - position)
+        if settings.inertia == "constriction":
+            velocity = constriction(settings.cognitive, settings.social) * (particles.velocity[particle] + pull)
+        else:
+            velocity = self._inertia() * particles.velocity[particle] + pull
+        velocity = np.clip(velocity, -settings.velocity_limit, settings.velocity_limit)
+        moved = position + velocity
+        if jitter:
+            moved += self._rng.normal(0.0, jitter, shape)
+        if n > 1 and self.screen is not None:
+            drawn = self._rng.random(n) < self.screen.uniform
+            moved[drawn] = self._rng.random((int(drawn.sum()), self.space.n_dims))
+        return confine(moved, velocity, settings.bounds, self._rng)
+
+    def _inertia(self) -> float:
+        settings = self.settings
+        share = min(len(self.archive) / settings.budget, 1.0)
+        if settings.inertia == "adaptive":
+            share = sum(self._improved) / max(len(self._improved), 1)
+        return settings.inertia_start + (settings.inertia_end - settings.inertia_start) * share
+
+    def _learn(self, particle: int, position: Array, value: float | None, fidelity: float) -> bool:
+        """File a result; True if it is the particle's new personal best."""
+        number = math.inf if value is None or not math.isfinite(value) else float(value)
+        self.archive.add(self._snap(position), number, fidelity)
+        return self._particles.learn(particle, position, number, fidelity, self._rng)
+
+    # Places
+
+    def _random_velocity(self) -> Array:
+        limit = min(0.5, self.settings.velocity_limit)
+        return self._rng.uniform(-limit, limit, self.space.n_dims)
+
+    def _sobol_position(self) -> Array:
+        return self.space.spread(self._sobol.next(self._rng))
+
+    def _snap(self, position: Array) -> Array:
+        snapped: Array = self.space.snap(position[None, :])[0]
+        return snapped
+
+    def _unseen(self, positions: Array) -> NDArray[np.bool_]:
+        return self.archive.unseen(self.space.snap(positions))
+
+    def _unseen_position(self) -> Array:
+        """An unseen place of the Sobol sequence; of a nearly used-up finite space, any unseen one; else any."""
+        for _ in range(32):
+            position = self._sobol_position()
+            if self._unseen(position[None, :])[0]:
+                return position
+        if self.archive.n_seen < self.space.size < math.inf:
+            size = int(self.space.size)
+            start = int(self._rng.integers(size))
+            for offset in range(size):
+                position = self.space.position_at((start + offset) % size)
+                if self._unseen(position[None, :])[0]:
+                    return position
+        return self._sobol_position()
+
+    # State
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything, as JSON values: settings, space, generator, particles, results, moves in the air."""
+        flights = self._flights.items()
+        return {
+            "version": STATE_VERSION,
+            "space": self.space.to_json(),
+            "settings": asdict(self.settings),
+            "screen": None if self.screen is None else asdict(self.screen),
+            "rng": self._rng.bit_generator.state,
+            "sobol": self._sobol.get_state(),
+            "particles": self._particles.get_state(),
+            "improved": list(self._improved),
+            "next_id": self._next_id,
+            "flights": [[id, f.particle, f.position.tolist(), f.velocity.tolist()] for id, f in flights],
+            "queue": [position.tolist() for position in self._queue],
+            "archive": self.archive.get_state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], space: Mapping[str, Any] | Space | None = None) -> ParticleSwarm:
+        """The swarm that ``get_state`` described, with its moves still in the air; goes on as it would have.
+
+        Args:
+            state: From ``get_state``, also by way of JSON.
+            space: The search space, needed where it holds values that JSON lacks (functions, classes).
+
+        Raises:
+            ValueError: If the state is of another version, or needs a space and has none or another one.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"a swarm's state is of version {STATE_VERSION}; got {state.get('version')!r}")
+        found = Space.from_json(state["space"]) if space is None else space
+        swarm = cls.__new__(cls)
+        swarm.space = found if isinstance(found, Space) else Space(found)
+        if swarm.space.to_json() != state["space"]:
+            raise ValueError("the search space is not the one that the state was made with")
+        swarm.settings = Settings(**state["settings"])
+        swarm.screen = None if state["screen"] is None else Screen(**state["screen"])
+        swarm._rng = np.random.default_rng(0)
+        swarm._start()
+        swarm._set_state(state)
+        return swarm
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
+        self._sobol.set_state(state["sobol"])
+        self._particles.set_state(state["particles"])
+        self._improved.extend(state["improved"])
+        self._next_id = state["next_id"]
+        self._flights = {id: _Flight(i, np.array(x), np.array(v)) for id, i, x, v in state["flights"]}
+        self._queue = [np.array(position) for position in state["queue"]]
+        self.archive = Archive.from_state(self.space.n_dims, state["archive"])
+        self._rng.bit_generator.state = state["rng"]
+
+
+def _fidelity(fidelity: float | None) -> float:
+    if fidelity is None:
+        return math.inf
+    if not fidelity >= 0:
+        raise ValueError(f"a fidelity is a number >= 0, or None for a full run; got {fidelity}")
+    return float(fidelity)

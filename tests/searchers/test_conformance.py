@@ -1,0 +1,255 @@
+"""One suite over every searcher that the factory makes: Ray Tune's contract, and what users of any can count on."""
+
+import copy
+import importlib.util
+import json
+import logging
+import math
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+tune = pytest.importorskip("ray.tune")
+
+from ray.tune.search import ConcurrencyLimiter  # noqa: E402
+
+from searchers.baselines import SEARCHERS, make_searcher  # noqa: E402
+
+NEEDS = {"optuna-tpe": "optuna", "pyswarms": "pyswarms"}
+
+
+def installed(name):
+    package = NEEDS.get(name, "nevergrad" if name.startswith("nevergrad") else "numpy")
+    return importlib.util.find_spec(package) is not None
+
+
+SPACE = {
+    "lr": tune.loguniform(1e-5, 1e-1),
+    "layers": tune.randint(1, 7),
+    "dropout": tune.quniform(0.0, 0.5, 0.1),
+    "head": {"kind": tune.choice(["linear", "mlp", None]), "bias": True},
+    "batch": tune.choice([8, 16]),
+}
+
+
+@pytest.fixture(params=SEARCHERS)
+def make(request):
+    name = request.param
+    if not installed(name):
+        pytest.skip(f"{name} needs a package that is not installed")
+
+    def make(**arguments):
+        return make_searcher(name, **{"seed": 1, **arguments})
+
+    make.name = name
+    return make
+
+
+def ready(make, mode="min", **arguments):
+    search = make(**arguments)
+    assert search.set_search_properties("loss", mode, SPACE, num_samples=30)
+    return search
+
+
+def loss(config):
+    return math.log10(config["lr"]) ** 2 + config["layers"] + config["dropout"] + (config["head"]["kind"] == "mlp")
+
+
+def run(search, trials, report=loss, start=0):
+    configs = []
+    for i in range(start, start + trials):
+        config = search.suggest(f"t{i}")
+        configs.append(config)
+        search.on_trial_complete(f"t{i}", {"loss": report(config), "training_iteration": 1})
+    return configs
+
+
+def test_configurations_are_inside_the_space_and_plain(make):
+    for config in run(ready(make), 60):
+        assert 1e-5 <= config["lr"] <= 1e-1
+        assert config["layers"] in range(1, 7)
+        assert round(config["dropout"] * 10, 9) in range(6)
+        assert config["head"] == {"kind": config["head"]["kind"], "bias": True}
+        assert config["head"]["kind"] in ("linear", "mlp", None)
+        assert [type(config[name]) for name in ("lr", "layers", "dropout", "batch")] == [float, int, float, int]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None, "text", "absent"])
+def test_no_result_stops_the_search(make, mode, bad):
+    search = ready(make, mode)
+    for i in range(25):
+        config = search.suggest(f"t{i}")
+        assert config is not None
+        result = {"loss": loss(config) if i % 4 == 0 else bad, "training_iteration": 1}
+        if bad == "absent" and i % 4:
+            del result["loss"]
+        search.on_trial_complete(f"t{i}", result)
+    json.dumps(search.get_state(), allow_nan=False)
+
+
+def test_every_way_in_which_tune_ends_a_trial_lands_it(make):
+    search = ready(make)
+    for i in range(24):
+        assert search.suggest(f"t{i}") is not None
+        result = {"loss": float(i), "training_iteration": 1}
+        if i % 4 == 0:
+            search.on_trial_result(f"t{i}", result)
+            search.on_trial_complete(f"t{i}")  # stopped while paused
+        elif i % 4 == 1:
+            search.on_trial_complete(f"t{i}", error=True)
+        elif i % 4 == 2:
+            search.on_trial_complete(f"t{i}", {})  # ended without a report
+        else:
+            search.on_trial_complete(f"t{i}", result)
+        search.on_trial_complete(f"t{i}", {"loss": -1e9, "training_iteration": 9})  # replayed
+        search.on_trial_result(f"t{i}", {"loss": -1e9, "training_iteration": 9})
+    assert search.get_state()["live"] == {}
+
+
+def test_strangers_are_ignored_with_one_warning(make, caplog):
+    search = ready(make)
+    with caplog.at_level(logging.WARNING):
+        for i in range(3):
+            search.on_trial_result(f"stranger{i}", {"loss": 0.0, "training_iteration": 1})
+            search.on_trial_complete(f"stranger{i}", {"loss": 0.0, "training_iteration": 1})
+    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert len(run(search, 5)) == 5
+
+
+def test_a_seed_gives_one_sequence(make):
+    assert run(ready(make), 45) == run(ready(make), 45)
+    assert run(ready(make), 3) != run(ready(make, seed=2), 3)
+
+
+SEQUENCES = """
+import json, sys
+from ray import tune
+from searchers.baselines import make_searcher
+for name in sys.argv[1:]:
+    search = make_searcher(name, seed=5, metric="m", mode="max")
+    search.set_search_properties(None, None, {"x": tune.uniform(0, 1), "c": tune.choice(["a", "b", "c"])})
+    configs = []
+    for i in range(12):
+        configs.append(search.suggest(str(i)))
+        search.on_trial_complete(str(i), {"m": configs[-1]["x"]})
+    print("SEQUENCE", name, json.dumps(configs))
+"""
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    """{hash seed: {name: configurations}}, all searchers in one process a hash seed."""
+    names = [name for name in SEARCHERS if installed(name)]
+    processes = {}
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)}
+        command = [sys.executable, "-c", SEQUENCES, *names]
+        processes[hash_seed] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    printed = {hash_seed: process.communicate()[0].splitlines() for hash_seed, process in processes.items()}
+    return {
+        hash_seed: dict(line.split(" ", 2)[1:] for line in lines if line.startswith("SEQUENCE"))
+        for hash_seed, lines in printed.items()
+    }
+
+
+def test_a_seed_gives_one_sequence_in_any_process(make, sequences):
+    assert sequences["1"][make.name] == sequences["2"][make.name]
+    assert len(json.loads(sequences["1"][make.name])) == 12
+
+
+def test_saved_in_mid_run_it_goes_on_alike(make, tmp_path):
+    search = ready(make, points_to_evaluate=[{"lr": 1e-3}])
+    run(search, 13)
+    flying = {f"f{i}": search.suggest(f"f{i}") for i in range(4)}
+    search.save(str(tmp_path / "state"))
+    json.loads((tmp_path / "state").read_text())
+    fresh = make(seed=99)
+    fresh.restore(str(tmp_path / "state"))
+    trails = []
+    for searcher in (search, fresh):
+        for trial_id, config in reversed(flying.items()):
+            searcher.on_trial_complete(trial_id, {"loss": loss(config), "training_iteration": 1})
+        trails.append(run(searcher, 20, start=50))
+    assert trails[0] == trails[1]
+
+
+def test_restored_before_tune_sets_its_properties(make, tmp_path):
+    search = ready(make, "max")
+    run(search, 3)
+    search.save_to_dir(str(tmp_path), "one")
+    fresh = make()
+    fresh.restore_from_dir(str(tmp_path))
+    assert fresh.mode == "max"
+    assert fresh.metric == "loss"
+    assert fresh.set_search_properties("loss", "max", SPACE)
+    assert not fresh.set_search_properties("loss", "max", {"other": tune.uniform(0, 1)})
+
+
+def test_points_are_run_first_nested_flat_and_partial(make):
+    points = [
+        {"lr": 1e-3, "layers": 2, "dropout": 0.3, "head": {"kind": "mlp"}, "batch": 8},
+        {"lr": 1e-2, "head/kind": None},
+        {"layers": 6},
+    ]
+    first, second, third = run(ready(make, points_to_evaluate=points), 3)
+    assert first == {**points[0], "head": {"kind": "mlp", "bias": True}}
+    assert (second["lr"], second["head"]["kind"]) == (1e-2, None)
+    assert third["layers"] == 6
+
+
+def test_a_wrong_point_says_which_name(make):
+    with pytest.raises(ValueError, match="no learning_rate"):
+        ready(make, points_to_evaluate=[{"learning_rate": 1}])
+
+
+def test_results_from_elsewhere_are_taken(make):
+    search = ready(make)
+    known = {"lr": 1e-3, "layers": 2, "dropout": 0.3, "head": {"kind": "mlp", "bias": True}, "batch": 8, "epochs": 9}
+    search.add_evaluated_point(known, 0.5)
+    search.add_evaluated_point({**known, "layers": 3}, float("nan"), error=True)
+    search.add_evaluated_point({**known, "layers": 4}, 0.1, pruned=True, intermediate_values=[0.3, 0.1])
+    assert search.suggest("next") is not None
+
+
+def test_properties_come_from_tune_once(make):
+    search = make()
+    with pytest.raises(RuntimeError, match="search space"):
+        search.suggest("early")
+    assert ready(make).metric == "loss"
+    given = make(space={"x": tune.uniform(0, 1)}, metric="m", mode="min")
+    assert not given.set_search_properties("m", "min", SPACE)
+    assert set(given.suggest("t")) == {"x"}
+    anonymous = make()
+    anonymous.set_search_properties(None, "max", {"x": tune.uniform(0, 1)})
+    assert anonymous.metric == "_metric"
+    with pytest.raises(ValueError, match="one metric"):
+        make(metric=["a", "b"], mode=["min", "max"])
+
+
+def test_concurrency_is_limited(make):
+    search = ConcurrencyLimiter(ready(make), max_concurrent=3)
+    assert all(search.suggest(f"t{i}") for i in range(3))
+    assert search.suggest("t3") is None
+    search.on_trial_complete("t1", {"loss": 1.0, "training_iteration": 1})
+    if make.name not in ("pso-generational", "pyswarms"):
+        assert search.suggest("t4") is not None
+
+
+def test_searchers_are_copied_and_pickled_by_tune(make):
+    search = ready(make)
+    if make.name.startswith("pso"):
+        run(search, 6)
+        copied = pickle.loads(pickle.dumps(search))  # noqa: S301  # as Tune does with its Tuner
+        assert run(copied, 5, start=9) == run(copy.deepcopy(search), 5, start=9)
+    else:
+        copy.deepcopy(make())
+        pickle.dumps(make())
+
+
+def test_an_unknown_name_lists_the_known():
+    with pytest.raises(ValueError, match="optuna-tpe"):
+        make_searcher("gradient")

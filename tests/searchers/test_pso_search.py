@@ -1,0 +1,238 @@
+"""The swarm under Ray Tune: what is particular to it, and whole runs of a local Ray."""
+
+import json
+
+import numpy as np
+import pytest
+
+ray = pytest.importorskip("ray")
+
+from ray import tune  # noqa: E402
+from ray.tune.schedulers import ASHAScheduler  # noqa: E402
+
+from searchers import Categorical, Float  # noqa: E402
+from searchers.pso_search import ParticleSwarmSearch  # noqa: E402
+
+SPACE = {"a": tune.uniform(0.0, 5.0), "b": tune.choice(["x", "y"])}
+
+
+def ready(mode="max", **arguments):
+    search = ParticleSwarmSearch(seed=0, **arguments)
+    search.set_search_properties("metric", mode, SPACE)
+    return search
+
+
+def report(search, trial_id, value, t=1, done=True):
+    result = {"metric": value, "training_iteration": t}
+    if done:
+        search.on_trial_complete(trial_id, result)
+    else:
+        search.on_trial_result(trial_id, result)
+
+
+def test_a_stopped_trial_never_displaces_a_full_one():
+    search = ready()
+    for trial in "abcd":
+        search.suggest(trial)
+    report(search, "a", 0.5, t=10)
+    report(search, "b", 0.9, t=1)
+    assert search.swarm.best[1] == -0.5
+    report(search, "c", 0.6, t=10)
+    assert search.swarm.best[1] == -0.6
+    report(search, "d", 0.1, t=20)  # without max_t a full run is the longest so far
+    assert search.swarm.best[1] == -0.1
+
+
+def test_trials_past_max_t_are_equals():
+    search = ready(max_t=10)
+    search.suggest("a"), search.suggest("b")
+    report(search, "a", 0.5, t=10)
+    report(search, "b", 0.1, t=12)
+    assert search.swarm.best[1] == -0.5
+
+
+def test_the_stop_criterion_says_what_a_full_run_is():
+    search = ParticleSwarmSearch(seed=0)
+    search.set_search_properties("metric", "max", SPACE, stop={"training_iteration": 10}, num_samples=7)
+    assert search.swarm.settings.budget == 7
+    search.suggest("a")
+    report(search, "a", 0.9, t=4)
+    assert search.swarm.full_fidelity == 10
+    search.add_evaluated_point({"a": 1.0, "b": "x"}, 0.2)
+    assert search.swarm.best[1] == -0.2
+
+
+def test_earlier_results_are_full_runs_whatever_a_full_run_is():
+    search = ready(points_to_evaluate=[{"a": 1.0, "b": "x"}], evaluated_rewards=[0.7])
+    for trial, t in (("a", 1), ("b", 9)):
+        search.suggest(trial)
+        report(search, trial, 0.5, t=t)
+        assert search.swarm.best[1] == -0.7
+
+
+def test_a_trial_stopped_while_paused_counts_by_its_last_report():
+    search = ready("min")
+    search.suggest("a")
+    report(search, "a", 3.0, t=2, done=False)
+    search.on_trial_complete("a")
+    assert search.swarm.best[1] == 3.0
+
+
+def test_time_can_be_left_out():
+    search = ready("min", time_attr=None)
+    search.suggest("a"), search.suggest("b")
+    report(search, "a", 1.0, t=1)
+    report(search, "b", 2.0, t=10)
+    assert search.swarm.best[1] == 1.0
+
+
+def test_a_finite_space_finishes():
+    search = ParticleSwarmSearch({"n": tune.randint(0, 4)}, "metric", "max", seed=0)
+    assert sorted(search.suggest(str(i))["n"] for i in range(4)) == [0, 1, 2, 3]
+    assert search.suggest("more") == search.FINISHED
+
+
+def test_a_row_of_results_can_name_its_particle():
+    search = ready()
+    config = search.suggest("t")
+    row = search.particle_of("t")
+    assert row["particle"] == 0
+    assert row["personal_best"] is None
+    assert row["velocity_norm"] > 0
+    np.testing.assert_allclose(search.swarm.space.encode(config), row["position"])
+    report(search, "t", 0.25)
+    assert search.particle_of("t")["personal_best"] == 0.25
+    json.dumps(row)
+    with pytest.raises(KeyError, match="not suggested"):
+        search.particle_of("other")
+
+
+def test_impossible_settings_fail_at_once():
+    for wrong in ({"n_particles": 0}, {"topology": "star"}, {"max_t": 0}, {"evaluated_rewards": [1.0]}):
+        with pytest.raises(ValueError, match=r"got|one number"):
+            ParticleSwarmSearch(**wrong)
+
+
+def test_choices_that_json_lacks_wait_for_the_space(tmp_path):
+    space = {"f": tune.choice([len, max]), "x": tune.uniform(0, 1)}
+    search, fresh = ParticleSwarmSearch(seed=0), ParticleSwarmSearch()
+    search.set_search_properties("m", "min", space)
+    assert search.suggest("t")["f"] in (len, max)
+    search.save(str(tmp_path / "s"))
+    fresh.restore(str(tmp_path / "s"))
+    with pytest.raises(RuntimeError, match="search space"):
+        fresh.suggest("u")
+    fresh.save(str(tmp_path / "s"))  # nothing is lost in between
+    assert fresh.set_search_properties("m", "min", space)
+    fresh.on_trial_complete("t", {"m": 1.0, "training_iteration": 1})
+    assert fresh.suggest("u") is not None
+
+
+def test_own_parameters_work_without_tune_domains():
+    space = {"x": Float(0, 1), "m": Categorical([{"k": Float(0, 1)}, None])}
+    assert set(ParticleSwarmSearch(space, "m", "min").suggest("t")) == {"x", "m"}
+
+
+# Ray's own searcher tests (python/ray/tune/tests/test_searchers.py), with this class put in
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    ray.init(
+        num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False, ignore_reinit_error=True
+    )
+    yield
+    ray.shutdown()
+
+
+def fit(trainable, space, tmp_path, search, samples, scheduler=None, **config):
+    tuner = tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            num_samples=samples,
+            max_concurrent_trials=2,
+            reuse_actors=True,
+            **config,
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
+    )
+    return tuner.fit()
+
+
+@pytest.mark.ray
+def test_ray_invalid_values(local_ray, tmp_path):
+    def trainable(config):
+        value = config["report"]
+        bad = float("inf") if value > 4 else float("-inf") if value > 3 else float("nan") if value > 2 else None
+        tune.report({"_metric": value or 0.1 if bad is None else bad})
+
+    space = {"report": tune.uniform(0.0, 5.0), "list": [1, 2, 3], "num": 4}
+    search = ParticleSwarmSearch(seed=1)
+    results = fit(trainable, space, tmp_path, search, 12, mode="max")
+    assert results.num_errors == 0
+    best = results.get_best_result("_metric", "max", scope="last", filter_nan_and_inf=True)
+    assert best.config["report"] <= 2.0
+    assert (best.config["list"], best.config["num"]) == ([1, 2, 3], 4)
+    assert search.swarm.best[1] == -best.metrics["_metric"]
+    # Tune saved it as the run went, and the file is JSON.
+    (saved,) = (tmp_path / "run").glob("searcher-state-*.pkl")
+    assert json.loads(saved.read_text())["mode"] == "max"
+    # AddEvaluatedPoint: an earlier experiment's trials are learnt from.
+    later = ParticleSwarmSearch({"report": tune.uniform(0.0, 5.0)}, "_metric", "max", seed=0)
+    later.add_evaluated_trials(results._experiment_analysis, "_metric")
+    assert len(later.swarm.archive) == 12
+    assert later.suggest("1") is not None
+
+
+@pytest.mark.ray
+def test_ray_scheduler_stops_reach_the_swarm(local_ray, tmp_path):
+    def trainable(config):
+        for epoch in range(1, 10):
+            tune.report({"loss": abs(config["x"] - 0.3) + 1 / epoch})
+
+    search = ParticleSwarmSearch(seed=1, n_particles=4)
+    scheduler = ASHAScheduler(max_t=9, grace_period=1, reduction_factor=3)
+    fit(trainable, {"x": tune.uniform(0, 1)}, tmp_path, search, 14, scheduler, metric="loss", mode="min")
+    archive = search.swarm.archive
+    assert len(archive) == 14
+    assert search.swarm.flying == []
+    assert min(archive.fidelities) < max(archive.fidelities) == 9
+    full = [value for value, reached in zip(archive.values, archive.fidelities, strict=True) if reached == 9]
+    assert search.swarm.best[1] == min(full)
+
+
+def test_ray_save_restore_checkpoint(tmp_path):
+    path = str(tmp_path / "checkpoint.pkl")
+
+    def callbacks(searcher, trial_id):
+        result = {"training_iteration": 1, "metric": 1, "config/a": 1.0, "time_total_s": 1}
+        searcher.on_trial_result(trial_id, result)
+        searcher.on_trial_complete(trial_id, result)
+
+    search = ParticleSwarmSearch()
+    search.set_search_properties(metric="metric", mode="max", config={"a": tune.uniform(0.0, 5.0)})
+    for trial_id in ("1", "2", "not_completed"):
+        search.suggest(trial_id)
+    callbacks(search, "1")
+    search.save(path)
+
+    restored = ParticleSwarmSearch()
+    restored.restore(path)
+    callbacks(restored, "2")
+    restored.suggest("3")
+    callbacks(restored, "3")
+    assert "not_completed" in restored._live_trial_mapping
+
+
+def test_ray_report_after_complete():
+    search = ready()
+    search.suggest("trial_1")
+    report(search, "trial_1", 1.0, done=False)
+    report(search, "trial_1", 2.0, t=2)
+    before = json.dumps(search.get_state())
+    report(search, "trial_1", 3.0, t=3, done=False)
+    report(search, "trial_1", 3.0, t=3)
+    assert json.dumps(search.get_state()) == before

@@ -1,0 +1,219 @@
+"""The search space and its unit cube."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from searchers import Categorical, Float, Integer, Ordinal, Space
+
+CONDITIONAL = {
+    "model": Categorical(
+        [{"kind": "svm", "C": Float(1e-3, 1e3, log=True)}, {"kind": "forest", "trees": Integer(1, 9)}]
+    ),
+    "optimizer": {"lr": Float(1e-5, 1e-1, log=True), "betas": [Float(0.8, 0.9), 0.999]},
+    "batch": Ordinal([8, 16, 64]),
+    "loss": Categorical(["mse", None, True]),
+    "seed": 3,
+}
+
+
+@st.composite
+def floats(draw):
+    lower = draw(st.floats(-1e6, 1e6))
+    log = draw(st.booleans())
+    if log:
+        lower = draw(st.floats(1e-9, 1e6))
+    upper = lower + draw(st.floats(1e-3, 1e6)) * max(1.0, abs(lower))
+    return Float(lower, upper, log=log)
+
+
+@st.composite
+def grids(draw):
+    step = draw(st.sampled_from([0.001, 0.05, 0.1, 0.25, 1.0, 3.0]))
+    first, count = draw(st.integers(1, 1000)), draw(st.integers(1, 5000))
+    return Float(first * step, (first + count) * step, log=draw(st.booleans()), step=step)
+
+
+@st.composite
+def integers(draw):
+    log = draw(st.booleans())
+    lower = draw(st.integers(1 if log else -(10**6), 10**6))
+    step = draw(st.integers(1, 50))
+    return Integer(lower, lower + draw(st.integers(0, 10**9)), log=log, step=step)
+
+
+choices = st.lists(st.one_of(st.integers(), st.booleans(), st.none(), st.text(max_size=3)), min_size=1, max_size=6)
+parameters = st.one_of(
+    floats(),
+    grids(),
+    integers(),
+    choices.map(Ordinal),
+    choices.map(lambda values: Categorical(list(dict.fromkeys(values)))),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(parameters, st.data())
+def test_decoded_values_encode_back_exactly(parameter, data):
+    space = Space({"x": parameter})
+    unit = np.array(data.draw(st.lists(st.floats(0, 1), min_size=space.n_dims, max_size=space.n_dims)))
+    config = space.decode(unit)
+    again = space.encode(config)
+    assert space.decode(again) == config
+    assert type(space.decode(again)["x"]) is type(config["x"])
+    assert ((again >= 0) & (again <= 1)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(parameters, st.data())
+def test_snap_agrees_with_decode(parameter, data):
+    space = Space({"x": parameter})
+    positions = np.array(
+        [data.draw(st.lists(st.floats(0, 1), min_size=space.n_dims, max_size=space.n_dims)) for _ in range(2)]
+    )
+    first, second = space.snap(positions)
+    assert space.decode(first) == space.decode(positions[0])
+    if (first == second).all():
+        assert space.decode(positions[0]) == space.decode(positions[1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(floats(), grids(), integers()))
+def test_bounds_are_included_and_kept(parameter):
+    space = Space({"x": parameter})
+    low, high = space.decode(np.zeros(1))["x"], space.decode(np.ones(1))["x"]
+    assert low == pytest.approx(parameter.lower)
+    assert parameter.lower <= low <= high <= parameter.upper
+    if parameter.step is None:
+        assert high == pytest.approx(parameter.upper)
+    else:
+        assert parameter.upper - high < parameter.step
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_integer_shares_match_their_range(log):
+    space = Space({"k": Integer(1, 4, log=log)})
+    drawn = [space.decode(np.array([u]))["k"] for u in (np.arange(20000) + 0.5) / 20000]
+    shares = np.bincount(drawn, minlength=5)[1:] / len(drawn)
+    expected = np.log(np.arange(2, 6) / np.arange(1, 5)) / np.log(5) if log else np.full(4, 0.25)
+    np.testing.assert_allclose(shares, expected, atol=1e-3)
+
+
+def test_quantised_values_have_no_float_dust():
+    space = Space({"x": Float(0.1, 0.9, step=0.1)})
+    values = [space.decode(space.position_at(i))["x"] for i in range(9)]
+    assert values == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_conditional_parameters_exist_under_their_choice():
+    space = Space(CONDITIONAL)
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(50):
+        config = space.decode(space.spread(rng.random(space.n_parameters)))
+        kinds.add(config["model"]["kind"])
+        assert set(config["model"]) == {"kind", "C"} if config["model"]["kind"] == "svm" else {"kind", "trees"}
+        assert config["seed"] == 3
+        assert config["optimizer"]["betas"][1] == 0.999
+        assert space.decode(space.encode(config)) == config
+    assert kinds == {"svm", "forest"}
+
+
+def test_parameters_that_do_not_exist_make_no_new_configuration():
+    space = Space({"m": Categorical([{"a": Integer(0, 9)}, {"b": Integer(0, 9)}])})
+    position = space.encode({"m": {"a": 4}})
+    other = position.copy()
+    other[-1] = 0.95  # b
+    assert space.decode(position) == space.decode(other)
+    assert (space.snap(position[None]) == space.snap(other[None])).all()
+    assert space.size == 20
+
+
+def test_every_configuration_of_a_finite_space_has_its_index():
+    space = Space(
+        {"m": Categorical([{"a": Integer(0, 2)}, None]), "o": Ordinal(["x", "y", "z", 1]), "i": Integer(1, 3)}
+    )
+    assert space.size == 4 * 4 * 3
+    configs = {json.dumps(space.decode(space.position_at(i))) for i in range(int(space.size))}
+    assert len(configs) == space.size
+
+
+def test_points_may_be_flat_or_partial():
+    space = Space(CONDITIONAL)
+    fill = space.spread(np.full(space.n_parameters, 0.4))
+    config = space.decode(space.encode({"optimizer/lr": 1e-3, "model/kind": "forest", "model/trees": 2}, fill=fill))
+    assert config["optimizer"]["lr"] == 1e-3
+    assert config["model"] == {"kind": "forest", "trees": 2}
+    assert config["batch"] == 16
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"learning_rate": 1}, "no learning_rate"),
+        ({"x": 2.0}, "from 0.0 to 1.0"),
+        ({"x": float("nan")}, "from 0.0 to 1.0"),
+        ({"x": True}, "from 0.0 to 1.0"),
+        ({"k": 2.5}, "from 1 to 4"),
+        ({"k": 5}, "from 1 to 4"),
+        ({"q": 0.33}, "in steps of 0.1"),
+        ({"c": "z"}, "one of"),
+        ({"seed": 4}, "always 3"),
+        ({"x": 0.5}, "missing k, q, c"),
+    ],
+)
+def test_a_point_outside_the_space_says_why(point, words):
+    space = Space(
+        {
+            "x": Float(0.0, 1.0),
+            "k": Integer(1, 4),
+            "q": Float(0, 1, step=0.1),
+            "c": Categorical(["a", "b"]),
+            "seed": 3,
+        }
+    )
+    with pytest.raises(ValueError, match=words):
+        space.encode(point)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Float(1, 0), "lower <= upper"),
+        (lambda: Float(0, float("inf")), "finite bounds"),
+        (lambda: Float(0, 1, log=True), "lower > 0"),
+        (lambda: Float(0, 1, step=0), "step > 0"),
+        (lambda: Integer(0.5, 2), "whole numbers"),
+        (lambda: Integer(0, 2**50), "2\\*\\*40"),
+        (lambda: Categorical([]), "at least one"),
+        (lambda: Categorical("abc"), "list of choices"),
+        (lambda: Space({1: Float(0, 1)}), "keys"),
+        (lambda: Space([Float(0, 1)]), "dict of parameters"),
+    ],
+)
+def test_impossible_spaces_say_the_rule(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_one_and_true_are_two_choices():
+    space = Space({"c": Categorical([1, True, 1.5, (1, 2)])})
+    for value in (1, True, 1.5, (1, 2)):
+        decoded = space.decode(space.encode({"c": value}))["c"]
+        assert decoded == value
+        assert type(decoded) is type(value)
+    assert space.decode(space.encode({"c": [1, 2]}))["c"] == (1, 2)
+
+
+def test_space_survives_json():
+    space = Space(CONDITIONAL)
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_choices_that_json_lacks_need_the_space_again():
+    space = Space({"activation": Categorical([len, max])})
+    with pytest.raises(ValueError, match="give the search space again"):
+        Space.from_json(json.loads(json.dumps(space.to_json())))

@@ -1,0 +1,99 @@
+"""Sobol points, the rules of motion, the archive and the forest."""
+
+import numpy as np
+import pytest
+
+from searchers.archive import Archive
+from searchers.dynamics import confine, constriction, informants
+from searchers.forest import ExtraTrees
+from searchers.screening import Screen
+from searchers.sobol import Sobol
+
+
+def test_sobol_without_its_shift_is_the_published_sequence():
+    qmc = pytest.importorskip("scipy.stats.qmc")
+    rng = np.random.default_rng(0)
+    sobol = Sobol(40, rng)
+    sobol.shift[:] = 0
+    points = np.array([sobol.next(rng) for _ in range(64)])
+    np.testing.assert_array_equal(points, qmc.Sobol(40, scramble=False).random(64))
+
+
+def test_shifted_sobol_fills_every_stratum():
+    rng = np.random.default_rng(1)
+    sobol = Sobol(5, rng)
+    points = np.array([sobol.next(rng) for _ in range(32)])
+    for column in points.T:
+        assert sorted((column * 32).astype(int)) == list(range(32))
+
+
+def test_sobol_goes_past_its_table():
+    rng = np.random.default_rng(1)
+    point = Sobol(60, rng).next(rng)
+    assert point.shape == (60,)
+    assert ((point >= 0) & (point < 1)).all()
+
+
+def test_walls():
+    position, velocity = np.array([-0.2, 1.3, 0.5, -1.2]), np.array([-0.4, 0.6, 0.1, -2.0])
+    rng = np.random.default_rng(0)
+    x, v = confine(position, velocity, "reflect", rng)
+    np.testing.assert_allclose(x, [0.2, 0.7, 0.5, 0.8])
+    np.testing.assert_allclose(v, [0.4, -0.6, 0.1, -2.0])  # -1.2 meets both walls
+    x, v = confine(position, velocity, "absorb", rng)
+    np.testing.assert_allclose(x, [0, 1, 0.5, 0])
+    np.testing.assert_allclose(v, [0, 0, 0.1, 0])
+    x, v = confine(position, velocity, "periodic", rng)
+    np.testing.assert_allclose(x, [0.8, 0.3, 0.5, 0.8])
+    np.testing.assert_allclose(v, velocity)
+    x, v = confine(position, velocity, "random", rng)
+    assert ((x >= 0) & (x <= 1)).all()
+    np.testing.assert_allclose(v, [0, 0, 0.1, 0])
+
+
+def test_constriction_of_clerc_and_kennedy():
+    assert constriction(2.05, 2.05) == pytest.approx(0.7298, abs=1e-4)
+    with pytest.raises(ValueError, match="> 4"):
+        constriction(1.5, 1.5)
+
+
+def test_ring_and_torus_neighbours():
+    assert list(informants("ring", 0, 6)) == [0, 1, 5]
+    assert list(informants("von-neumann", 0, 9)) == [0, 1, 2, 3, 6]
+    assert list(informants("von-neumann", 0, 1)) == [0]
+    assert len(informants("global", 3, 7)) == 7
+
+
+def test_ranks_put_fidelity_before_value():
+    archive = Archive(1)
+    for value, fidelity in [(0.1, 1.0), (5.0, 9.0), (4.0, 9.0), (np.inf, 9.0), (4.0, 12.0)]:
+        archive.add(np.zeros(1), value, fidelity)
+    assert list(np.argsort(archive.ranks(full=np.inf))) == [4, 2, 1, 3, 0]
+    ranks = archive.ranks(full=9.0)  # 12 is no more than full
+    assert ranks[4] == ranks[2]
+
+
+def test_forest_learns_a_smooth_function_and_keeps_its_samples():
+    rng = np.random.default_rng(0)
+    inputs, new = rng.random((300, 3)), rng.random((200, 3))
+
+    def function(x):
+        return (x[:, 0] - 0.3) ** 2 + x[:, 1] * x[:, 2]
+
+    forest = ExtraTrees(inputs, function(inputs), 30, rng)
+    np.testing.assert_allclose(forest.predict(inputs), np.tile(function(inputs), (30, 1)))
+    assert np.corrcoef(forest.predict(new).mean(axis=0), function(new))[0, 1] > 0.95
+
+
+def test_forest_averages_equal_inputs():
+    forest = ExtraTrees(np.array([[0.5], [0.5], [0.1]]), np.array([1.0, 3.0, 7.0]), 5, np.random.default_rng(0))
+    np.testing.assert_allclose(forest.predict(np.array([[0.5], [0.1]])), [[2.0, 7.0]] * 5)
+
+
+def test_screen_prefers_where_results_were_good():
+    rng = np.random.default_rng(0)
+    archive = Archive(2)
+    for position in rng.random((60, 2)):
+        archive.add(position, float(((position - 0.8) ** 2).sum()), np.inf)
+    candidates = np.array([[0.1, 0.1], [0.8, 0.8], [0.2, 0.9]])
+    assert Screen(kappa=0.0).choose(candidates, archive, np.inf) == 1
