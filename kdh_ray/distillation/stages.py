@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -79,6 +80,8 @@ class StageRunner:
             return finished
         started, stage = datetime.now(UTC), self.config.stages[name]
         folder.mkdir(parents=True, exist_ok=True)
+        if world.rank() == 0:
+            self.events.write("start", name, host=platform.node(), pid=os.getpid(), workers=world.size())
         seed = stage_seed(self.config.seed, name, stage)
         torch.manual_seed(seed)
         model, tokenizer = self._start(stage)

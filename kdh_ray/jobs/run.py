@@ -122,7 +122,7 @@ def _run_on_ray(
 
     log = EventLog(folder / EVENTS)
     with _listening(folder / EVENTS, listener), ray_session(config.job, verbose) as dashboard:
-        log.write("note", "", dashboard=dashboard)
+        log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
         run_on_ray(config, corpus, folder, stages)
 
 
