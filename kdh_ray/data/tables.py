@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdh_ray.config import DataConfig
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
@@ -60,9 +61,7 @@ def _split(documents: Sequence[Document], labels: Sequence[str]) -> Split:
     return Split([document.id for document in documents], [document.text for document in documents], targets)
 
 
-def _parts(
-    documents: Sequence[Document], whole: Split, data: DataConfig
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], tuple[str, ...]]:
+def _parts(documents: Sequence[Document], whole: Split, data: DataConfig) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The place in ``SPLIT_NAMES`` of each document's split, and notes on how it came about."""
     named = {document.split for document in documents}
     groups = [normalised(text) for text in whole.texts]
