@@ -38,7 +38,7 @@ class DataConfig(_Section):
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
     path: Path | None = Field(None, description="folder of HoC, or a user's file or folder")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
-    sample_seed: int = Field(0, description="seed of samples and of splits made here", ge=0)
+    sample_seed: int = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus", ge=0)
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
     text_column: str = Field("text", description="column of a user's table that holds the text")
     id_column: str | None = Field(None, description="column of document ids; row numbers where there is none")

@@ -47,7 +47,9 @@ def _bars(console: Console) -> Progress:
 def _show(progress: Progress, tasks: dict[str, TaskID], config: RunConfig, event: Event) -> None:
     stage = event["stage"]
     if event["kind"] == "note":
-        progress.console.print(_note(event))
+        progress.console.print(event["text"])
+        return
+    if event["kind"] == "start":
         return
     if stage not in tasks:
         tasks[stage] = progress.add_task(stage, total=event.get("total"), rate="", score="")
@@ -64,7 +66,7 @@ def _show(progress: Progress, tasks: dict[str, TaskID], config: RunConfig, event
 def _print_line(config: RunConfig, event: Event) -> None:
     stage = event["stage"]
     if event["kind"] == "note":
-        line = _note(event)
+        line = event["text"]
     elif event["kind"] == "epoch":
         losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
         line = (
@@ -79,9 +81,5 @@ def _print_line(config: RunConfig, event: Event) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _note(event: Event) -> str:
-    return f"Ray dashboard: {event['dashboard']}" if event.get("dashboard") else ""
-
-
 def _done(event: Event) -> str:
-    return f"validation micro F1 {100 * event['validation']['f1_micro']:.1f}"
+    return f"validation micro F1 {100 * event['score']:.1f}"

@@ -44,9 +44,19 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     from kdh_ray.data.checks import check_corpus
     from kdh_ray.data.samples import nested_sample
 
-    corpus = nested_sample(_read(data), data.size, data.sample_seed)
+    corpus = _read(data)
     check_corpus(corpus)
-    return corpus
+    sample = nested_sample(corpus, data.size, data.sample_seed, _groups(corpus))
+    if sample is not corpus:
+        check_corpus(sample)
+    return sample
+
+
+def _groups(corpus: Corpus) -> list[str] | None:
+    """What items of the training split must stay together in a sample: the sentences of a document."""
+    if corpus.name != "hoc-sentence":
+        return None
+    return [id_.partition("#")[0] for id_ in corpus.splits["train"].ids]
 
 
 def _read(data: DataConfig) -> Corpus:

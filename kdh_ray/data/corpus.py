@@ -38,9 +38,9 @@ class Split:
     """
 
     ids: Sequence[str]
-    texts: Sequence[str]
-    targets: NDArray[np.int8]
-    segments: Segments | None = None
+    texts: Sequence[str] = field(repr=False)  # tracebacks and logs show representations
+    targets: NDArray[np.int8] = field(repr=False)
+    segments: Segments | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)

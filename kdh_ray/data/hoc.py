@@ -11,6 +11,7 @@ the splits, lists of PubMed ids, are those of BLURB (Gu et al. 2021, doi:10.1145
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -78,6 +79,7 @@ def _root(path: Path | None) -> Path:
         raise DataError(
             "HoC needs data.path, the folder with its text/ and labels/; kdh-ray corpus fetch hoc DEST gets it"
         )
+    path = path.expanduser()
     for folder in ("text", "labels"):
         if not (path / folder).is_dir():
             raise DataError(f"{path}: a folder with HoC's text/ and labels/ is expected; found no {folder}/")
@@ -88,14 +90,11 @@ def _read_splits(root: Path) -> dict[str, list[str]]:
     """PMIDs of each split: from ``root/splits`` where it exists, else the published lists that are shipped here."""
     folder: Traversable = root / "splits" if (root / "splits").is_dir() else files("kdh_ray.data") / "hoc_splits"
     splits = {name: _read_text(folder / file).split() for name, file in SPLIT_FILES.items()}
-    seen: dict[str, str] = {}
-    repeated = []
-    for name, pmids in splits.items():
-        repeated += [pmid for pmid in pmids if pmid in seen]
-        seen.update(dict.fromkeys(pmids, name))
+    counts = Counter(pmid for pmids in splits.values() for pmid in pmids)
+    repeated = [pmid for pmid, count in counts.items() if count > 1]
     if repeated:
         raise DataError(f"{folder}: a PMID belongs to one split, once; repeated: {listing(repeated, 'PMID')}")
-    missing = [pmid for pmid in seen if not (root / "text" / f"{pmid}.txt").is_file()]
+    missing = [pmid for pmid in counts if not (root / "text" / f"{pmid}.txt").is_file()]
     if missing:
         raise DataError(f"{root}/text: lacks files of the split lists: {listing(missing, 'PMID')}")
     return splits

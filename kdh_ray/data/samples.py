@@ -40,25 +40,35 @@ def stratified_parts(targets: NDArray[np.int8], shares: Sequence[float], seed: i
     return parts
 
 
-def nested_sample(corpus: Corpus, size: str, seed: int) -> Corpus:
+def grouped_parts(
+    groups: Sequence[str], targets: NDArray[np.int8], shares: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """``stratified_parts`` of whole groups: items of one group come into one part. Returns (n_items,) parts."""
+    _, first, group_of = np.unique(np.asarray(groups, dtype=str), return_index=True, return_inverse=True)
+    labels = np.zeros((len(first), targets.shape[1]), dtype=np.int8)
+    np.maximum.at(labels, group_of, targets)
+    order = np.argsort(first)  # groups in the order in which they come, whatever their names
+    parts = np.empty(len(first), dtype=np.int64)
+    parts[order] = stratified_parts(labels[order], shares, seed)
+    return parts[group_of]
+
+
+def nested_sample(corpus: Corpus, size: str, seed: int, groups: Sequence[str] | None = None) -> Corpus:
     """The corpus with 25 % (small), 50 % (medium) or all (large) of its training split; the rest stays whole.
 
-    Samples nest: with one seed, every document of the small one is in the medium one. Where a document is split into
-    sentences (``hoc-sentence``), its sentences stay together.
+    Samples nest: with one seed, every document of the small one is in the medium one.
+
+    Args:
+        corpus: Sampled from.
+        size: ``small``, ``medium`` or ``large``.
+        seed: Of the sample.
+        groups: What each item of the training split belongs to, if items of one group must stay together.
     """
     quarters = SIZES[size]
     if quarters == 4:
         return corpus
     train = corpus.splits["train"]
-    groups, group_of = np.unique([document_of(id_) for id_ in train.ids], return_inverse=True)
-    targets = np.zeros((len(groups), len(corpus.labels)), dtype=np.int8)
-    np.maximum.at(targets, group_of, train.targets)
-    chosen = stratified_parts(targets, [0.25] * 4, seed) < quarters
-    sample = train.take(np.flatnonzero(chosen[group_of]))
+    parts = grouped_parts(train.ids if groups is None else groups, train.targets, [0.25] * 4, seed)
+    sample = train.take(np.flatnonzero(parts < quarters))
     note = f"training split: {size} sample (seed {seed}), {len(sample)} of {len(train)} documents"
     return replace(corpus, splits={**corpus.splits, "train": sample}, notes=(*corpus.notes, note))
-
-
-def document_of(id_: str) -> str:
-    """The document that an item of a corpus belongs to: ``PMID`` of the sentence ``PMID#3``."""
-    return id_.partition("#")[0]

@@ -1,6 +1,7 @@
 """What happens in a run, as JSON lines in the run's folder: a worker on any machine writes, whoever watches reads.
 
-Kinds: ``note``, ``step`` (documents done), ``epoch`` and ``done`` (with scores). Texts of documents never get here.
+Kinds: ``note``, ``start`` (of a stage), ``step`` (documents done), ``epoch`` and ``done`` (with the validation score).
+Texts never get here.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -160,7 +160,21 @@ class Training:
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     def _epoch(self, epoch: int) -> EpochReport:
-        started = time.perf_counter()
+        started = perf_counter()
+        losses, rate = self.train_epoch(epoch)
+        reached = self._score()
+        return EpochReport(
+            epoch=epoch,
+            score=reached,
+            best=reached > max((entry.score for entry in self.history), default=-1.0),
+            losses=losses,
+            seconds=perf_counter() - started,
+            documents_per_second=rate,
+        )
+
+    def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
+        """Train on every document once; returns the mean loss terms and documents a second. Epochs count from 1."""
+        started = perf_counter()
         torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
         generator = np.random.default_rng([self.seed, epoch])
         self.objective.train()
@@ -173,16 +187,8 @@ class Training:
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
             done += len(batch)
             self.hooks.on_step(done, self.config.epochs * len(self.train))
-        trained = time.perf_counter() - started
-        reached = self._score()
-        return EpochReport(
-            epoch=epoch,
-            score=reached,
-            best=reached > max((entry.score for entry in self.history), default=-1.0),
-            losses={name: value / len(self.train) for name, value in sums.items()},
-            seconds=time.perf_counter() - started,
-            documents_per_second=len(self.train) / trained,
-        )
+        losses = {name: value / len(self.train) for name, value in sums.items()}
+        return losses, len(self.train) / (perf_counter() - started)
 
     def _step(self, indices: Sequence[int]) -> dict[str, float]:
         """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms."""

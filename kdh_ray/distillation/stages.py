@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -35,8 +36,7 @@ from kdh_ray.distillation.logits import teacher_prediction
 from kdh_ray.distillation.loop import EpochReport, Hooks, Training
 from kdh_ray.distillation.predict import mean_prediction, predict
 from kdh_ray.errors import CheckpointError
-from kdh_ray.evaluation.metrics import per_label, score
-from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.evaluation.columns import score_columns
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
@@ -91,6 +91,8 @@ class StageRunner:
             return finished
         started, stage = datetime.now(UTC), self.config.stages[name]
         folder.mkdir(parents=True, exist_ok=True)
+        if world.rank() == 0:
+            self.events.write("start", name, host=platform.node(), pid=os.getpid(), workers=world.size())
         material = self.prepare(name, stage)
         training = Training(
             material.model, material.train, material.validation, stage,
@@ -109,7 +111,7 @@ class StageRunner:
         if world.rank() == 0:
             _write_json(folder / "result.json", result)
             shutil.rmtree(folder / "training", ignore_errors=True)
-            self.events.write("done", name, **{key: result[key] for key in ("validation", "test", "seconds")})
+            self.events.write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
         world.gather(None)
         return result
 
@@ -198,10 +200,8 @@ class StageRunner:
             split: predict(model, Documents.of(self.corpus.splits[split], tokens[split]), precision=self.precision)
             for split in ("validation", "test")
         }
-        probabilities = {split: prediction.probabilities for split, prediction in predictions.items()}
-        threshold = tune_global(self.corpus.splits["validation"].targets, probabilities["validation"])
         result = {
-            **score_probabilities(self.corpus, probabilities, threshold),
+            **score_held_out(self.corpus, {split: each.probabilities for split, each in predictions.items()}),
             "history": [asdict(report) for report in history],
             "seconds": sum(report.seconds for report in history),
             "documents_per_second": float(np.median([report.documents_per_second for report in history])),
@@ -211,12 +211,12 @@ class StageRunner:
             folder = self.stage_folder(name)
             card = Card(
                 labels=list(self.corpus.labels),
-                thresholds=[threshold] * len(self.corpus.labels),
+                thresholds=[result["threshold"]] * len(self.corpus.labels),
                 max_tokens=self.config.data.max_tokens,
                 segments=model.segment_head is not None,
                 corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
-                       "validation": result["validation"]},
+                       "validation_f1_micro": result["validation_f1_micro"]},
             )  # fmt: skip
             save_checkpoint(folder / "checkpoint", model, tokenizer, card)
             _save_predictions(folder / "predictions", self.corpus, predictions)
@@ -235,24 +235,10 @@ class StageRunner:
         return Hooks(on_step, on_epoch)
 
 
-def score_probabilities(
-    corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]], threshold: float
-) -> dict[str, Any]:
-    """Scores of both held-out splits at ``threshold`` and at 0.5, and the test split's per-label table.
-
-    Args:
-        corpus: For the targets.
-        probabilities: ``validation`` and ``test``, each (n_documents, n_labels).
-        threshold: Chosen on validation.
-    """
-    result: dict[str, Any] = {"threshold": threshold}
-    for split, values in probabilities.items():
-        targets = corpus.splits[split].targets
-        result[split] = score(targets, values, threshold)
-        result[f"{split}_at_half"] = score(targets, values, 0.5)
-    test = corpus.splits["test"].targets
-    result["labels"] = per_label(test, probabilities["test"], threshold, list(corpus.labels))
-    return result
+def score_held_out(corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Scores of the ``validation`` and ``test`` probabilities, each (n_documents, n_labels); see ``score_columns``."""
+    validation, test = ((corpus.splits[name].targets, probabilities[name]) for name in ("validation", "test"))
+    return score_columns(validation, test, list(corpus.labels), corpus.metric)
 
 
 def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:

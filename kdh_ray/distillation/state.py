@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class TrainingState:
             if self.average is not None:
                 self.average.load_state_dict(_under("average.", tensors))
             self._restore_moments(_under("moment.", tensors))
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
                 f"{folder} can't be resumed from ({reason}); remove it to start the stage again"

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 
-# Read by Ray when it is imported or started; what the user has set stays.
+# Read by Ray when it is started; what the user has set stays. Token authentication is Ray's own default for what it
+# starts here (the token lies in ~/.ray/auth_token), and can't be set once Ray is imported.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
-    "RAY_AUTH_MODE": "token",  # Ray keeps a token in ~/.ray/auth_token
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU see the machine as it is; also quiets a warning
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page
     "RAY_DEDUP_LOGS": "0",
@@ -22,7 +22,7 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(job: JobConfig, verbose: bool = False) -> Iterator[str]:
+def ray_session(job: JobConfig, verbose: bool = False, cpus: int | None = None) -> Iterator[str]:
     """Ray, for the length of a block; yields the dashboard's address, empty where there is none.
 
     A Ray that is already initialised in this process is used and left running.
@@ -30,6 +30,7 @@ def ray_session(job: JobConfig, verbose: bool = False) -> Iterator[str]:
     Args:
         job: Its ``address`` names a running cluster; without one, Ray is started on this machine and bound to it.
         verbose: Show Ray's own log lines.
+        cpus: CPUs that a Ray started here counts with, if not the machine's.
 
     Raises:
         UnavailableError: If the cluster can't be reached.
@@ -44,7 +45,8 @@ def ray_session(job: JobConfig, verbose: bool = False) -> Iterator[str]:
         yield _dashboard()
         return
     level = logging.INFO if verbose else logging.ERROR
-    arguments = {"address": job.address} if job.address else {"include_dashboard": True, "dashboard_host": "127.0.0.1"}
+    started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
+    arguments = {"address": job.address} if job.address else started_here
     try:
         ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.config import RunConfig, StageConfig, dump_config, load_config, parse_config
+from kdh_ray.config import JobConfig, RunConfig, dump_config, load_config, parse_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.distillation.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.errors import UserError
@@ -19,8 +20,7 @@ from kdh_ray.jobs.folder import run_folder
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.encoders import locate
 from kdh_ray.results import load_runs, write_row
-from kdh_ray.results.provenance import columns
-from kdh_ray.results.rows import flatten
+from kdh_ray.results.build import stage_row
 
 if TYPE_CHECKING:
     import os
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Listener = Callable[[Event], None]
+TFIDF = "tf-idf"
 
 
 def run(
@@ -123,7 +124,7 @@ def _run_on_ray(
 
     log = EventLog(folder / EVENTS)
     with _listening(folder / EVENTS, listener), ray_session(config.job, verbose) as dashboard:
-        log.write("note", "", dashboard=dashboard)
+        log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
         run_on_ray(config, corpus, folder, stages)
 
 
@@ -151,24 +152,11 @@ def _listening(file: Path, listener: Listener | None) -> Iterator[None]:
         thread.join()
 
 
-def identity(config: RunConfig, corpus: Corpus) -> dict[str, Any]:
-    """Columns that every row of a run has."""
-    same = {"job": type(config.job)(), "tune": config.tune.without_machine()}  # what may change when it is resumed
-    digest = sha256(dump_config(config.model_copy(update=same)).encode()).hexdigest()[:8]
-    return {
-        "run_id": f"{config.name}-{config.seed}-{digest}",
-        "experiment": config.name,
-        "protocol": corpus.name,
-        "size": config.data.size,
-        "seed": config.seed,
-        "metric": corpus.metric,
-        **columns(),
-    }
-
-
-def stage_kind(config: RunConfig, name: str) -> str:
-    """``teacher`` for a stage that another learns from, else ``student``."""
-    return "teacher" if any(name in stage.teachers for stage in config.stages.values()) else "student"
+def run_id(config: RunConfig) -> str:
+    """Name, seed and a digest of what determines the results; all rows of a run share it."""
+    same = {"job": JobConfig(), "cache": None, "tune": config.tune.without_machine()}
+    digest = sha256(dump_config(config.model_copy(update=same)).encode())
+    return f"{config.name}-{config.seed}-{digest.hexdigest()[:8]}"
 
 
 def _write_rows(
@@ -184,51 +172,25 @@ def _write_rows(
 
     for name in stages:
         result = read_result(folder / "stages" / name)
-        row = {
-            **identity(config, corpus),
-            "stage": name,
-            "kind": stage_kind(config, name),
-            "variant": variant or _variant(config.stages[name]),
-            **flatten({"data": config.data.model_dump(mode="json"), **config.stages[name].model_dump(mode="json")}),
-        }
-        if result is not None:
-            write_row(folder / "rows", {**row, "status": "ok", **_scores(result)})
-        elif error is not None:
-            write_row(folder / "rows", {**row, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        if result is None and error is None:
+            continue
+        kind = "distilled" if config.stages[name].teachers else "fine-tuned"
+        about = {"variant": variant or kind, "metric": corpus.metric}
+        failure = error if result is None else None
+        write_row(folder / "rows", stage_row(config, name, run_id(config), corpus.name, result, failure, **about))
+        if failure is not None:
             return
 
 
-def _variant(stage: StageConfig) -> str:
-    """``distilled`` or ``fine-tuned``."""
-    return "distilled" if stage.teachers else "fine-tuned"
-
-
-def _scores(result: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for split in ("validation", "test"):
-        row |= {f"{split}_{metric}": value for metric, value in result[split].items()}
-        row |= {f"{split}_{metric}_at_half": value for metric, value in result[f"{split}_at_half"].items()}
-    row |= {f"test_f1_label.{label['label']}": label["f1"] for label in result["labels"]}
-    kept = ("threshold", "seconds", "documents_per_second", "parameters", "started", "device", "precision", "workers")
-    row |= {name: result[name] for name in kept if name in result}
-    if "history" in result:
-        row["epochs_run"] = len(result["history"])
-    return row
-
-
 def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> None:
-    """The bag-of-words baseline's row, unless it is there already; meanwhile the workers start."""
-    from time import perf_counter
-
-    from kdh_ray.distillation.stages import score_probabilities
+    """The bag-of-words baseline's row, unless it is there already; made while the workers start."""
+    from kdh_ray.distillation.stages import score_held_out
     from kdh_ray.evaluation.baselines import tfidf_logistic
-    from kdh_ray.evaluation.thresholds import tune_global
 
-    if not config.baselines.tfidf or any((folder / "rows").glob("row-*-tf-idf*")):
+    if not config.baselines.tfidf or any((folder / "rows").glob(f"row-*-{TFIDF}*")):
         return
     started = perf_counter()
     validation, test = tfidf_logistic(corpus, config.seed)
-    threshold = tune_global(corpus.splits["validation"].targets, validation)
-    result = score_probabilities(corpus, {"validation": validation, "test": test}, threshold)
-    row = {**identity(config, corpus), "stage": "tf-idf", "kind": "baseline", "variant": "logistic regression"}
-    write_row(folder / "rows", {**row, "status": "ok", **_scores({**result, "seconds": perf_counter() - started})})
+    result = {**score_held_out(corpus, {"validation": validation, "test": test}), "seconds": perf_counter() - started}
+    row = stage_row(config, TFIDF, run_id(config), corpus.name, result, variant="logistic regression")
+    write_row(folder / "rows", row)

@@ -70,7 +70,7 @@ def kind_of(config: RunConfig, stage: str) -> str:
 
 def config_columns(config: RunConfig, stage: str) -> dict[str, Any]:
     """The stage's own settings (``config_loss.alpha``), then the run's (``config_data.max_tokens``)."""
-    tree = config.model_dump(mode="json", exclude={"stages", "name", "seed"})
+    tree = config.model_dump(mode="json", exclude={"stages", "name", "seed", "tune"})
     own = config.stages[stage].model_dump(mode="json") if stage in config.stages else {}
     return flatten({**tree, **own})
 

@@ -6,9 +6,11 @@ Text shows percentages with one decimal and ``mean ± spread (n)``; CSV and Parq
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from kdh_ray.results.tables import MISSING, spread_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,59 +47,83 @@ class TextTable:
         header: One title a column.
         rows: One list of cells a line.
         numeric: Whether a column is numbers, to be set flush right.
-        bold: Lines that hold the best student.
+        bold: For each cell, whether it is the best student's.
     """
 
     caption: str
     header: list[str]
     rows: list[list[str]]
     numeric: list[bool]
-    bold: list[bool]
+    bold: list[list[bool]]
 
 
 def to_text_table(table: pd.DataFrame, narrow: bool = False) -> TextTable:
     """Words for a frame of :mod:`kdh_ray.results.tables`.
 
     Args:
-        table: From ``stage_table`` or ``run_table``.
+        table: Any of them.
         narrow: Say n once a line, in a column of its own, instead of in each cell.
     """
+    if "parameters" not in table:
+        return _as_it_is(table)
     shared = [name for name in _CONTEXT if name in table and table[name].nunique(dropna=False) == 1]
-    names = [name for name in _IDENTITY if name in table and name not in shared and table[name].notna().any()]
     metrics = table["metric"].fillna("f1_micro").unique().tolist()
-    scores = [name for name in _SCORES if name in table and not (name == "official" and metrics == ["f1_micro"])]
-    costs = [name for name in _COSTS if table[name].notna().any()]
-    columns = [*names, *(["n"] if narrow and "n" in table else []), "parameters", *scores, *costs]
-    if "unfinished" in table and table["unfinished"].any():
-        columns.append("unfinished")
-    if "error" in table and table["error"].notna().any():
-        columns.append("error")
-    lines = table.to_dict("records")
     official = _METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "official"
+    columns = _columns(table, shared, metrics, narrow)
+    decisive = "official" if "official" in columns else "test_f1_micro"
     titles = {**_TITLES, **(_NARROW_TITLES if narrow else {}), "official": official}
-    caption = [str(table[name].iloc[0]) for name in shared if table[name].notna().all()]
-    caption += ["test scores in %", "threshold tuned on validation"]
-    if "n" in table and (table["n"] > 1).any():
-        caption.append("mean ± standard deviation" + ("" if narrow else " (n)"))
+    lines = table.to_dict("records")
     return TextTable(
-        ", ".join(caption),
+        _caption(table, shared, narrow),
         [titles.get(name, name) for name in columns],
         [[_cell(line, name, narrow) for name in columns] for line in lines],
         [name not in (*_IDENTITY, "error") or name == "seed" for name in columns],
-        [bool(line.get("best")) for line in lines],
+        [[bool(line.get("best")) and name in ("stage", decisive) for name in columns] for line in lines],
     )
+
+
+def _columns(table: pd.DataFrame, shared: list[str], metrics: list[str], narrow: bool) -> list[str]:
+    """Those that say something: not told in the caption, not empty, not the same as another."""
+    identity = [name for name in _IDENTITY if name in table and name not in shared and table[name].notna().any()]
+    scores = [name for name in _SCORES if name in table and not (name == "official" and metrics == ["f1_micro"])]
+    costs = [name for name in _COSTS if table[name].notna().any()]
+    unfinished = ["unfinished"] if "unfinished" in table and table["unfinished"].any() else []
+    errors = ["error"] if "error" in table and table["error"].notna().any() else []
+    count = ["n"] if narrow and "n" in table else []
+    return [*identity, *count, "parameters", *scores, *costs, *unfinished, *errors]
+
+
+def _caption(table: pd.DataFrame, shared: list[str], narrow: bool) -> str:
+    words = [str(table[name].iloc[0]) for name in shared if table[name].notna().all()]
+    words += ["test scores in %", "threshold tuned on validation"]
+    if "n" in table and (table["n"] > 1).any():
+        words.append("mean ± standard deviation" + ("" if narrow else " (n)"))
+    return ", ".join(words)
+
+
+def _as_it_is(table: pd.DataFrame) -> TextTable:
+    """Columns with their own names; numbers with three digits; ``attrs["best"]`` in bold."""
+    lines = table.to_dict("records")
+    rows = [[_shown(line[name]) for name in table.columns] for line in lines]
+    numeric = [
+        all(row[column][:1].isdigit() or row[column][:1] in "-–" for row in rows) for column in range(table.shape[1])
+    ]
+    bold = table.attrs.get("best") or [[False] * table.shape[1] for _ in lines]
+    return TextTable("", [str(name) for name in table.columns], rows, numeric, bold)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return MISSING
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
     value = line.get(name)
-    if value is None or value != value:
-        return "–"
     if name in _SCORES:
-        spread, n = line.get(f"{name}_sd"), line.get("n", 1)
-        text = f"{100 * value:.1f}"
-        if spread is None or spread != spread:
-            return text
-        return f"{text} ± {100 * spread:.1f}" + ("" if narrow else f" ({n})")
+        return spread_cell(line, name, with_n=not narrow)
+    if value is None or value != value:
+        return MISSING
     if name == "parameters":
         return f"{value / 1e6:.1f} M" if value >= 1e5 else f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.0f}"
     if name in _COSTS:
@@ -106,13 +132,13 @@ def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
 
 
 def to_plain(table: pd.DataFrame) -> str:
-    """Aligned columns, one line a row, ``*`` after the best student; for logs and pipes."""
+    """Aligned columns, one line a row, ``*`` after what is the best student's; for logs and pipes."""
     text = to_text_table(table)
-    best = [f"{row[0]} *" if bold else row[0] for row, bold in zip(text.rows, text.bold, strict=True)]
-    lines = [text.header, *([first, *row[1:]] for first, row in zip(best, text.rows, strict=True))]
+    lines = [text.header, *_marked(text, str, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
     body = ["  ".join(_pad(*cell) for cell in zip(line, widths, text.numeric, strict=True)).rstrip() for line in lines]
-    return "\n".join([text.caption, *body, *(["* best student"] if any(text.bold) else [])]) + "\n"
+    note = "* best student" if any(map(any, text.bold)) else ""
+    return "\n".join(part for part in (text.caption, *body, note) if part) + "\n"
 
 
 def to_rich(table: pd.DataFrame) -> Table:
@@ -122,39 +148,34 @@ def to_rich(table: pd.DataFrame) -> Table:
     from rich.table import Table
 
     text = to_text_table(table, narrow=True)
-    grid = Table(caption=escape(text.caption), box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid = Table(caption=escape(text.caption) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title, numeric in zip(text.header, text.numeric, strict=True):
-        grid.add_column(
-            escape(title), justify="right" if numeric else "left", overflow="fold", no_wrap=title == "method"
-        )
-    for row, bold in zip(text.rows, text.bold, strict=True):
-        grid.add_row(*map(escape, row), style="bold" if bold else None)
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        grid.add_column(escape(title), justify=justify, overflow="fold", no_wrap=title == "method")
+    for cells in _marked(text, escape, "[bold]{}[/]"):
+        grid.add_row(*cells)
     return grid
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """A GitHub table, the best student in bold, the caption below."""
     text = to_text_table(table)
-
-    def line(cells: Iterator[str] | list[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
     rules = ["---:" if numeric else ":---" for numeric in text.numeric]
-    lines = [line([_markdown(title) for title in text.header]), line(rules)]
-    for row, bold in zip(text.rows, text.bold, strict=True):
-        lines.append(line([f"**{_markdown(cell)}**" if bold else _markdown(cell) for cell in row]))
-    return "\n".join([*lines, "", _markdown(text.caption)]) + "\n"
+    lines = [[_markdown(title) for title in text.header], rules, *_marked(text, _markdown, "**{}**")]
+    body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return f"{body}\n{_markdown(text.caption)}\n" if text.caption else body
 
 
 def to_latex(table: pd.DataFrame) -> str:
     """A ``tabular`` with booktabs rules, the best student in bold; the caption is a comment."""
     text = to_text_table(table)
-    lines = [f"% {text.caption}", rf"\begin{{tabular}}{{{''.join('r' if n else 'l' for n in text.numeric)}}}"]
-    lines += [r"\toprule", " & ".join(map(_latex, text.header)) + r" \\", r"\midrule"]
-    for row, bold in zip(text.rows, text.bold, strict=True):
-        cells = [rf"\textbf{{{_latex(cell)}}}" if bold else _latex(cell) for cell in row]
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    alignment = "".join("r" if numeric else "l" for numeric in text.numeric)
+    head, *body = [
+        " & ".join(cells) + r" \\" for cells in (map(_latex, text.header), *_marked(text, _latex, r"\textbf{{{}}}"))
+    ]
+    caption = [f"% {text.caption}"] if text.caption else []
+    begin, end = rf"\begin{{tabular}}{{{alignment}}}", r"\end{tabular}"
+    return "\n".join([*caption, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", end]) + "\n"
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -167,6 +188,14 @@ def to_parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def _marked(text: TextTable, escape: Callable[[str], str], emphasis: str) -> list[list[str]]:
+    """Escaped cells, the bold ones put into ``emphasis``."""
+    return [
+        [emphasis.format(escape(cell)) if best else escape(cell) for cell, best in zip(cells, bold, strict=True)]
+        for cells, bold in zip(text.rows, text.bold, strict=True)
+    ]
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

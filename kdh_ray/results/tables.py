@@ -6,8 +6,8 @@ they stand in lines of their own, and the best is marked within one protocol and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 
@@ -18,6 +18,8 @@ SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall
 COSTS = ("parameters", "seconds", "documents_per_second")
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """What makes two rows repetitions of one thing, if they differ in nothing but seed and run."""
+SIZES = ("small", "medium", "large")
+MISSING = "–"
 _SETTINGS = ("protocol", "size")
 
 
@@ -92,3 +94,104 @@ def _best(table: pd.DataFrame) -> pd.Series[bool]:
     candidates = table["official"].where(students)
     highest = candidates.groupby([table[name] for name in _SETTINGS], dropna=False).transform("max")
     return candidates.notna() & (candidates == highest)
+
+
+def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
+    """Methods down, dataset sizes across: ``mean ± sd (n)`` in % of the finished rows.
+
+    Args:
+        frame: From ``load_runs``.
+        score: A column, or ``official``: the test score in the protocol's own metric.
+
+    Raises:
+        DataError: If a method has more than one line of a size, as from two experiments.
+
+    Returns:
+        Text columns ``protocol``, ``method`` and the sizes that there are, small first. ``attrs["best"]`` holds, a list
+        a line, which cells are the best student's of their protocol and size.
+    """
+    import pandas as pd
+
+    table = stage_table(frame, tuple(dict.fromkeys(("official", score))))
+    table = table.assign(method=_methods(table))
+    sizes = [size for size in SIZES if (table["size"] == size).any()]
+    lines, best = [], []
+    for (protocol, method), group in table.groupby(["protocol", "method"], sort=False, dropna=False):
+        cells = {line["size"]: line for line in group.to_dict("records")}
+        if len(cells) < len(group):
+            raise DataError(f"{method!r} has several lines of one size on {protocol}: choose one experiment first")
+        lines.append(
+            {"protocol": protocol, "method": method}
+            | {size: spread_cell(cells[size], score) if size in cells else MISSING for size in sizes}
+        )
+        best.append([False, False, *(size in cells and bool(cells[size]["best"]) for size in sizes)])
+    result = pd.DataFrame(lines, columns=["protocol", "method", *sizes])
+    result.attrs["best"] = best
+    return result
+
+
+def significance(frame: pd.DataFrame, reference: str, score: str = "official") -> pd.DataFrame:
+    """Every method against ``reference``, paired by seed, within each protocol and size.
+
+    Holm's correction is over the methods of one protocol and size. Sizes are nested samples of one corpus, so they are
+    never pooled.
+
+    Args:
+        frame: From ``load_runs``.
+        reference: A method: a stage, or ``stage (variant)`` where rows have variants.
+        score: A column, or ``official``.
+
+    Returns:
+        protocol, size, method, reference, n, difference (of means, as a fraction), p, p_holm, effect (rank-biserial,
+        -1..1), and a note where there are too few seeds.
+
+    Raises:
+        DataError: If the reference is nowhere, a method has two rows of one seed, or no seed is shared.
+    """
+    import pandas as pd
+
+    from kdh_ray.evaluation.statistics import compare_over_seeds
+
+    rows = _with_columns(frame, [*GROUP, "metric", score])
+    rows["official"] = _official(rows)
+    rows = rows.assign(method=_methods(rows))[(rows["status"] == "ok") & rows[score].notna()]
+    lines = []
+    for (protocol, size), group in rows.groupby(list(_SETTINGS), sort=False, dropna=False):
+        if reference not in set(group["method"]):
+            continue
+        for comparison in compare_over_seeds(_scores_by_seed(group, score), reference):
+            line = {"protocol": protocol, "size": size, "method": comparison.method, "reference": reference}
+            lines.append(
+                line
+                | {name: getattr(comparison, name) for name in ("n", "difference", "p", "p_holm", "effect", "note")}
+            )
+    if not lines:
+        raise DataError(f"no protocol and size has {reference!r} and another method to compare with it")
+    return pd.DataFrame(lines)
+
+
+def spread_cell(line: Mapping[Any, Any], score: str, with_n: bool = True) -> str:
+    """``82.0 ± 2.0 (3)``: mean, standard deviation and n of a line of ``stage_table``, in %."""
+    value, spread = line.get(score), line.get(f"{score}_sd")
+    if value is None or value != value:
+        return MISSING
+    if spread is None or spread != spread:
+        return f"{100 * value:.1f}"
+    return f"{100 * value:.1f} ± {100 * spread:.1f}" + (f" ({line['n']})" if with_n else "")
+
+
+def _methods(rows: pd.DataFrame) -> pd.Series[str]:
+    """What is compared: a stage, and its variant where it has one."""
+    stages, variants = rows["stage"].astype(str), rows["variant"]
+    return stages.where(variants.isna(), stages + " (" + variants.astype(str) + ")")
+
+
+def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[int, float]]:
+    repeated = rows[rows.duplicated(["method", "seed"])]
+    if len(repeated):
+        method, seed = repeated.iloc[0][["method", "seed"]]
+        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first")
+    return {
+        str(method): {int(seed): float(value) for seed, value in zip(group["seed"], group[score], strict=True)}
+        for method, group in rows.groupby("method", sort=False)
+    }

@@ -11,12 +11,12 @@ from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.errors import UserError
 from kdh_ray.jobs.folder import run_folder
-from kdh_ray.jobs.run import Listener, identity, preflight, run
+from kdh_ray.jobs.run import Listener, preflight, run, run_id
 from kdh_ray.jobs.tuning.ledger import FILE, Trial
 from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
 from kdh_ray.jobs.tuning.space import configured, domains, longest, search_space, tuned_stage
 from kdh_ray.results import load_runs, write_row
-from kdh_ray.results.rows import flatten
+from kdh_ray.results.build import stage_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,31 +184,27 @@ def _references(stage: StageConfig) -> tuple[str, ...]:
 def _write_trial(config: RunConfig, corpus: Corpus, name: str, folder: Path, trial: Trial) -> None:
     """A trial's result row, unless it is there already."""
     rows = folder / "search" / "rows"
-    common = identity(config, corpus)
-    run_id = f"{common['run_id']}-trial-{trial.number:04d}"
     if any(rows.glob(f"row-*-trial-{trial.number:04d}-*")):
         return
-    stage = configured(config.stages[name], trial.config).model_dump(mode="json")
-    write_row(
-        rows,
-        {
-            **common,
-            "run_id": run_id,
-            "stage": name,
-            "kind": "trial",
-            "variant": "trial",
-            "status": trial.status,
-            "error": trial.error or None,
-            **flatten({"data": config.data.model_dump(mode="json"), **stage}),
-            "validation_f1_micro": trial.score,
-            "trial": trial.number,
-            "epochs_run": int(trial.time),
-            "curve": [report.score for report in trial.reports],
-            "searcher": config.tune.searcher,
-            "scheduler": config.tune.scheduler,
-            "seconds": trial.seconds,
-            "started": trial.started,
-            "worker": trial.worker,
-            **trial.particle,
-        },
+    settings = {name: configured(config.stages[name], trial.config)}
+    row = stage_row(
+        config.model_copy(update={"stages": {**config.stages, **settings}}),
+        name,
+        f"{run_id(config)}-trial-{trial.number:04d}",
+        corpus.name,
+        kind="trial",
+        variant="trial",
+        status=trial.status,
+        metric=corpus.metric,
+        validation_f1_micro=trial.score,
+        trial=trial.number,
+        epochs_run=int(trial.time),
+        curve=[report.score for report in trial.reports],
+        searcher=config.tune.searcher,
+        scheduler=config.tune.scheduler,
+        seconds=trial.seconds,
+        started=trial.started,
+        worker=trial.worker,
+        **trial.particle,
     )
+    write_row(rows, {**row, "error": trial.error or None})

@@ -8,7 +8,7 @@ import pytest
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
-from kdh_ray.results.tables import run_table, stage_table
+from kdh_ray.results.tables import by_size, run_table, significance, stage_table
 
 
 def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
@@ -132,3 +132,54 @@ def test_terminal_table_takes_markup_in_names_literally() -> None:
 def test_official_metric_has_a_column_where_it_is_another() -> None:
     assert "F1 (BLUE)" not in render.to_plain(stage_table(FRAME))
     assert "F1 (BLUE)" in render.to_plain(stage_table(FRAME.assign(metric="f1_blue")))
+
+
+SIZES = pd.concat([FRAME.assign(size="large"), FRAME.assign(size="small", test_f1_micro=FRAME["test_f1_micro"] - 0.1)])
+
+
+def test_sizes_stand_side_by_side_small_first() -> None:
+    table = by_size(SIZES)
+    assert table.columns.tolist() == ["protocol", "method", "small", "large"]
+    line = table.set_index("method").loc["distilled"]
+    assert (line["small"], line["large"]) == ("72.0 ± 2.0 (3)", "82.0 ± 2.0 (3)")
+
+
+def test_best_cell_of_each_size_is_bold() -> None:
+    table = by_size(SIZES)
+    assert "| **72.0 ± 2.0 (3)** | **82.0 ± 2.0 (3)** |" in render.to_markdown(table)
+    assert r"\textbf{72.0 $\pm$ 2.0 (3)}" in render.to_latex(table)
+    assert "82.0 ± 2.0 (3) *" in render.to_plain(table)
+
+
+def test_two_experiments_are_not_mixed_in_one_cell() -> None:
+    other = FRAME.assign(experiment="again")
+    with pytest.raises(DataError, match="several lines of one size on hoc-blurb"):
+        by_size(pd.concat([FRAME.assign(experiment="first"), other]))
+
+
+def test_significance_is_paired_by_seed_within_a_size() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    table = significance(SIZES[SIZES["kind"] == "student"], "plain")
+    assert table["size"].tolist() == ["large", "small"]
+    line = table.iloc[0]
+    assert (line["method"], line["n"]) == ("distilled", 2)
+    assert line["difference"] == pytest.approx((0.80 - 0.78 + 0.82 - 0.80) / 2)
+    assert line["p"] == 0.5
+    assert "2 seeds can't give p below 0.5" in line["note"]
+    assert "difference" in render.to_plain(table)
+
+
+def test_variants_are_methods_of_their_own() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    varied = pd.concat([FRAME, FRAME[FRAME["stage"] == "distilled"].assign(variant="no-soft")])
+    students = varied[varied["kind"] == "student"]
+    assert significance(students, "distilled")["method"].tolist() == ["distilled (no-soft)", "plain"]
+
+
+def test_significance_refuses_unknown_references_and_repeated_seeds() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    students = FRAME[FRAME["kind"] == "student"]
+    with pytest.raises(DataError, match="has 'nobody'"):
+        significance(students, "nobody")
+    with pytest.raises(DataError, match="'plain' has more than one row of seed 0"):
+        significance(pd.concat([students, students]), "plain")

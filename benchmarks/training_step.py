@@ -1,0 +1,116 @@
+"""Documents a second in training: this project's loop beside ``transformers.Trainer``, in one run.
+
+    python -m benchmarks.training_step [--encoder DIR] [--hoc DIR] [--documents 64] [--rounds 5]
+
+Both sides train the same encoder with a multi-label head on the same documents, batch size and epochs, in turn, so that
+a machine that others use slows both. Trainer runs with its defaults (and again with ``bf16=True`` where this machine
+multiplies bfloat16 fast). The first round warms up and is not counted; medians are printed. Needs ``accelerate``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdh_ray import load_corpus
+from kdh_ray.config import StageConfig
+from kdh_ray.data import Corpus, Split
+from kdh_ray.data.tokens import tokenize
+from kdh_ray.distillation.documents import Documents
+from kdh_ray.distillation.loop import Training
+from kdh_ray.hardware import precision
+from kdh_ray.models.checkpoint import build_classifier
+from kdh_ray.models.encoders import load_tokenizer, locate, quiet
+
+BATCH, TOKENS = 16, 256
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--hoc", type=Path, help="folder of the Hallmarks of Cancer corpus (default: synthetic text)")
+    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    corpus = load_corpus("hoc-blurb", path=args.hoc) if args.hoc else abstracts(args.documents)
+    split = corpus.splits["train"].take(range(args.documents))
+    kind = precision()
+    sides: dict[str, Callable[[], float]] = {f"this loop ({kind})": lambda: ours(args.encoder, split, kind)}
+    sides["Trainer (defaults)"] = lambda: trainer(args.encoder, split, bf16=False)
+    if kind == "bfloat16":
+        sides["Trainer (bf16=True)"] = lambda: trainer(args.encoder, split, bf16=True)
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(args.rounds + 1):
+        for name, side in sides.items():
+            rate = args.documents / side()
+            if number:
+                rates[name].append(rate)
+    first = median(next(iter(rates.values())))
+    print(f"{args.documents} documents, batch {BATCH}, {TOKENS} tokens, {torch.get_num_threads()} threads")
+    for name, values in rates.items():
+        middle, spread = median(values), f"{min(values):.1f} to {max(values):.1f}"
+        print(f"{name:24} {middle:6.1f} documents/s ({spread}); this loop is {first / middle:.2f} times that")
+
+
+def abstracts(count: int) -> Corpus:
+    """The synthetic corpus with its short documents joined to the length of abstracts."""
+    corpus = load_corpus("synthetic", documents=12 * count)
+    train = corpus.splits["train"]
+    texts = [" ".join(train.texts[i : i + 6]) for i in range(0, 6 * count, 6)]
+    targets = np.array([train.targets[i : i + 6].max(0) for i in range(0, 6 * count, 6)])
+    return Corpus("joined", corpus.labels, {"train": Split([str(i) for i in range(count)], texts, targets)})
+
+
+def ours(encoder: str, split: Split, kind: str) -> float:
+    """Seconds of one epoch of the project's loop, without validation."""
+    model = build_classifier(encoder, split.targets.shape[1], segments=False, dropout=0.1)
+    documents = Documents.of(Split(split.ids, split.texts, split.targets), _tokens(encoder, split))
+    training = Training(model, documents, documents, StageConfig(epochs=1, batch_size=BATCH), seed=0, precision=kind)
+    _, rate = training.train_epoch(1)
+    return len(split) / rate
+
+
+def _tokens(encoder: str, split: Split) -> Any:
+    return tokenize(Split(split.ids, split.texts, split.targets), load_tokenizer(encoder), TOKENS)
+
+
+def trainer(encoder: str, split: Split, bf16: bool) -> float:
+    """Seconds of one epoch of ``Trainer``, batches padded to their longest document."""
+    from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            locate(encoder), num_labels=split.targets.shape[1], problem_type="multi_label_classification"
+        )
+    tokens = _tokens(encoder, split)
+    rows = [
+        {
+            "input_ids": tokens.ids[tokens.offsets[i] : tokens.offsets[i + 1]].tolist(),
+            "labels": split.targets[i].astype(np.float32).tolist(),
+        }
+        for i in range(len(split))
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, per_device_train_batch_size=BATCH, num_train_epochs=1, bf16=bf16, report_to=[],
+            save_strategy="no", logging_strategy="no", disable_tqdm=True,
+        )  # fmt: skip
+        job = Trainer(
+            model, arguments, train_dataset=rows, data_collator=DataCollatorWithPadding(load_tokenizer(encoder))
+        )
+        started = perf_counter()
+        job.train()
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""``kdh-ray corpus``: describe a corpus before training on it, or fetch one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdh_ray.config import DataConfig
+    from kdh_ray.data.describe import Description, Lengths
+
+MOST_COLUMNS = 12  # labels up to which co-occurrence is a matrix; the most frequent pairs beyond
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two verbs of its own: describe and fetch."""
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    describe = verbs.add_parser("describe", help="sizes, labels, lengths, truncation, duplicates across splits")
+    describe.add_argument("config", nargs="?", type=Path, help="configuration whose data section names the corpus")
+    describe.add_argument("--corpus", metavar="NAME", help="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
+    describe.add_argument("--path", metavar="PATH", help="where the corpus is")
+    describe.add_argument(
+        "--set", action="append", default=[], metavar="data.KEY=VALUE", help="change a setting; may be repeated"
+    )
+    describe.add_argument("--encoder", metavar="NAME", help="count tokens by this encoder's tokenizer")
+    describe.add_argument(
+        "--max-tokens", type=int, metavar="N", help="where documents are cut (default: the configuration's)"
+    )
+    fetch = verbs.add_parser("fetch", help="download a corpus from its public home")
+    fetch.add_argument("name", choices=["hoc"], help="hoc: Hallmarks of Cancer (GPL-3.0)")
+    fetch.add_argument(
+        "destination",
+        nargs="?",
+        type=Path,
+        default=Path("hoc"),
+        metavar="DEST",
+        help="folder to put it in (default: hoc)",
+    )
+    fetch.add_argument("--url", help="of a ZIP archive of its repository, instead of GitHub's")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    return _fetch(args) if args.action == "fetch" else _describe(args)
+
+
+def _describe(args: argparse.Namespace) -> int:
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.data.describe import describe
+
+    data = _data_config(args)
+    tokenizer = None
+    if args.encoder is not None:
+        from kdh_ray.models.encoders import load_tokenizer
+
+        tokenizer = load_tokenizer(args.encoder)
+    corpus = corpus_from_config(data)
+    _print(describe(corpus, tokenizer, data.max_tokens), corpus.notes, data.max_tokens)
+    return 0
+
+
+def _data_config(args: argparse.Namespace) -> DataConfig:
+    """The data section of a file or of options, options winning."""
+    from kdh_ray.config import apply_overrides, load_config, parse_config
+
+    if args.config is None and args.corpus is None and args.path is None:
+        raise ConfigError(["corpus describe needs a configuration, or --corpus NAME"], "command line")
+    if args.config is None:
+        base: dict[str, Any] = apply_overrides({"data": {"corpus": "table"}}, args.set)["data"]
+    else:
+        base = load_config(args.config, args.set).data.model_dump()
+    named = {"corpus": args.corpus, "path": args.path, "max_tokens": args.max_tokens}
+    given = {key: value for key, value in named.items() if value is not None}
+    # A configuration is validated as a whole; its stages play no part here.
+    return parse_config({"data": {**base, **given}, "stages": {"unused": {}}}, "command line").data
+
+
+def _print(description: Description, notes: Any, max_tokens: int) -> None:
+    from rich.console import Console
+
+    # Not on a terminal: plain columns, never cut to a width.
+    console = Console() if sys.stdout.isatty() else Console(width=1000, color_system=None)
+    documents = sum(split.documents for split in description.splits)
+    head = f"Corpus {description.name}: {documents} documents, {len(description.labels)} labels"
+    console.print(head, markup=False, highlight=False)
+    for note in notes:
+        console.print(f"  {note}", markup=False, highlight=False)
+    for table in (_sizes(description, max_tokens), _support(description), _cooccurrence(description)):
+        _show(console, table)
+    for duplicates in description.duplicates:
+        if duplicates.earlier == duplicates.later:
+            console.print(f"{len(duplicates.ids)} repeated texts within the {duplicates.later} split", highlight=False)
+    for warning in description.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    if not any(warning.startswith("leak") for warning in description.warnings):
+        console.print("No text is in two splits.")
+
+
+def _show(console: Console, table: Table) -> None:
+    from rich import box
+
+    table.box = box.SIMPLE_HEAD if console.is_terminal else None
+    table.pad_edge = False
+    title, table.title = table.title, None  # printed by itself, since a narrow table would wrap it
+    console.print(title, style="bold", highlight=False)
+    console.print(table, highlight=False)
+    console.print()
+
+
+def _grid(title: str, head: str, columns: list[str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title))
+    table.add_column(head, overflow="fold")
+    for column in columns:
+        table.add_column(escape(column), justify="right")
+    return table
+
+
+def _sizes(description: Description, max_tokens: int) -> Table:
+    splits = description.splits
+    table = _grid("Splits", "", [split.name for split in splits])
+    table.add_row("documents", *(str(split.documents) for split in splits))
+    table.add_row("without a label", *(str(split.unlabelled) for split in splits))
+    table.add_row("labels a document", *(f"{split.labels_per_document:.2f}" for split in splits))
+    if any(split.segments is not None for split in splits):
+        table.add_row("labelled parts", *(str(split.segments) for split in splits))
+    table.add_row("words: median, 95 %, most", *(_lengths(split.words) for split in splits))
+    if all(split.tokens is not None for split in splits):
+        table.add_row("tokens: median, 95 %, most", *(_lengths(split.tokens) for split in splits))
+        table.add_row(f"cut at {max_tokens} tokens", *(f"{100 * (split.truncated or 0):.1f} %" for split in splits))
+    return table
+
+
+def _lengths(lengths: Lengths | None) -> str:
+    return "" if lengths is None else f"{lengths.median}, {lengths.p95}, {lengths.longest}"
+
+
+def _support(description: Description) -> Table:
+    from rich.markup import escape
+
+    table = _grid("Documents with a label", "label", [split.name for split in description.splits])
+    for place, label in enumerate(description.labels):
+        shares = [(split.support[place], split.support[place] / split.documents) for split in description.splits]
+        table.add_row(f"{place + 1} {escape(label)}", *(f"{count} ({100 * share:.1f} %)" for count, share in shares))
+    return table
+
+
+def _cooccurrence(description: Description) -> Table:
+    from rich.markup import escape
+
+    labels, counts = description.labels, description.cooccurrence
+    if len(labels) <= MOST_COLUMNS:
+        table = _grid("Documents with both labels", "label", [str(n + 1) for n in range(len(labels))])
+        for row, label in enumerate(labels):
+            table.add_row(f"{row + 1} {escape(label)}", *(str(count) for count in counts[row]))
+        return table
+    table = _grid(f"The {MOST_COLUMNS} most frequent pairs of labels", "labels", ["documents"])
+    pairs = sorted(((counts[i, j], -i, -j) for i in range(len(labels)) for j in range(i)), reverse=True)
+    for count, i, j in pairs[:MOST_COLUMNS]:
+        table.add_row(escape(f"{labels[-j]}, {labels[-i]}"), str(count))
+    return table
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from kdh_ray.data.fetch import HOC_DOCUMENTS, HOC_URL, fetch_hoc
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("HoC", total=None)
+        fetched = fetch_hoc(
+            args.destination,
+            args.url or HOC_URL,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    state = "fetched and verified" if fetched else "was there already, verified"
+    print(f"HoC {state}: {HOC_DOCUMENTS} abstracts in {args.destination}; use data.path={args.destination}")
+    return 0

@@ -1,0 +1,77 @@
+"""A tiny encoder and a tiny corpus, made on the fly, so that real code paths are tested without waiting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdh_ray.data import Corpus, Segments, Split
+from kdh_ray.models.encoders import quiet
+
+LABELS = ["alpha", "beta", "gamma"]
+FILLER = ["the", "cell", "shows", "growth", "in", "patients", "with", "early", "disease", "."]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # the same sums in the same order on every machine
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a four-layer BERT of 32 hidden units over the words of ``corpus``."""
+    return make_encoder(tmp_path_factory.mktemp("encoder"), FILLER + LABELS)
+
+
+def make_encoder(folder: Path, words: list[str], hidden: int = 32, layers: int = 4) -> Path:
+    """Write an untrained BERT and its tokenizer as transformers does."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64,
+    )  # fmt: skip
+    with quiet():
+        BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """Documents of three sentences; a label holds where its name is in a sentence."""
+    return make_corpus()
+
+
+def make_corpus(sizes: tuple[int, int, int] = (48, 24, 24), segments: bool = True, seed: int = 0) -> Corpus:
+    """A corpus that a bag of words solves and an untrained encoder learns in a few epochs."""
+    generator = np.random.default_rng(seed)
+    names = ("train", "validation", "test")
+    splits = {name: _split(name, size, segments, generator) for name, size in zip(names, sizes, strict=True)}
+    return Corpus("tiny", LABELS, splits)
+
+
+def _split(name: str, size: int, segments: bool, generator: np.random.Generator) -> Split:
+    texts, spans, targets = [], [], []
+    for _ in range(size):
+        sentences, marks = [], []
+        for _ in range(3):
+            words = list(generator.choice(FILLER[:-1], size=int(generator.integers(2, 6))))
+            present = int(generator.integers(0, 6))  # a label in half of the sentences
+            if present < len(LABELS):
+                words.insert(int(generator.integers(0, len(words))), LABELS[present])
+            sentences.append(" ".join(words) + " .")
+            marks.append([int(j == present) for j in range(len(LABELS))])
+        starts = np.cumsum([0, *(len(sentence) + 1 for sentence in sentences[:-1])])
+        texts.append(" ".join(sentences))
+        spans.append(np.array([[a, a + len(s)] for a, s in zip(starts, sentences, strict=True)], dtype=np.int32))
+        targets.append(np.array(marks, dtype=np.int8))
+    documents = np.array([rows.max(0) for rows in targets], dtype=np.int8)
+    ids = [f"{name}-{i}" for i in range(size)]
+    return Split(ids, texts, documents, Segments(spans, targets) if segments else None)

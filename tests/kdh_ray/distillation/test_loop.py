@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdh_ray.config import LossConfig, StageConfig
+from kdh_ray.data import Corpus
+from kdh_ray.data.tokens import tokenize
+from kdh_ray.distillation.documents import Documents, Prediction
+from kdh_ray.distillation.loop import EpochReport, Hooks, Training
+from kdh_ray.distillation.predict import predict
+from kdh_ray.errors import CheckpointError
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.models.checkpoint import build_classifier
+from kdh_ray.models.classifier import Classifier
+from kdh_ray.models.encoders import load_tokenizer
+
+STAGE = StageConfig(epochs=4, batch_size=8, learning_rate=5e-3, head_multiplier=4, average=0.5)
+LEARNING = StageConfig(epochs=12, batch_size=4, learning_rate=5e-3, head_multiplier=4)
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+def make(encoder: Path, dropout: float = 0.1) -> Classifier:
+    torch.manual_seed(0)
+    return build_classifier(str(encoder), 3, segments=True, dropout=dropout)
+
+
+def documents(corpus: Corpus, encoder: Path, split: str, teacher: Prediction | None = None) -> Documents:
+    return Documents.of(corpus.splits[split], tokenize(corpus.splits[split], load_tokenizer(str(encoder)), 48), teacher)
+
+
+def train(corpus: Corpus, encoder: Path, stage: StageConfig = STAGE, **options: object) -> Training:
+    parts = (documents(corpus, encoder, split) for split in ("train", "validation"))
+    training = Training(make(encoder, stage.dropout), *parts, stage, seed=3, **options)  # type: ignore[arg-type]
+    training.run()
+    return training
+
+
+def weights(training: Training) -> dict[str, torch.Tensor]:
+    return training.classifier.state_dict()
+
+
+def test_learns(corpus: Corpus, encoder: Path) -> None:
+    history = train(corpus, encoder, LEARNING).history
+    assert max(report.score for report in history) > 0.9
+    assert history[-1].losses["total"] < history[0].losses["total"]
+
+
+def test_one_seed_gives_the_same_weights_to_the_last_bit(corpus: Corpus, encoder: Path) -> None:
+    first, second = (weights(train(corpus, encoder)) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_keeps_the_weights_of_the_best_epoch(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    for state in (None, tmp_path):
+        training = train(corpus, encoder, state=state)
+        found = predict(training.classifier, documents(corpus, encoder, "validation"))
+        targets = corpus.splits["validation"].targets
+        reached = score(targets, found.probabilities, tune_global(targets, found.probabilities))["f1_micro"]
+        assert reached == max(report.score for report in training.history)
+
+
+@pytest.mark.parametrize("killed_after", [1, 3])
+def test_goes_on_after_a_kill_as_if_there_had_been_none(
+    corpus: Corpus, encoder: Path, tmp_path: Path, killed_after: int
+) -> None:
+    def kill(report: EpochReport) -> None:
+        if report.epoch == killed_after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(corpus, encoder, state=tmp_path, hooks=Hooks(on_epoch=kill))
+    resumed, whole = train(corpus, encoder, state=tmp_path), train(corpus, encoder)
+    assert [report.score for report in resumed.history] == [report.score for report in whole.history]
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(resumed).items())
+
+
+def test_refuses_a_corrupt_state(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    train(corpus, encoder, state=tmp_path)
+    (file,) = tmp_path.glob("epoch-*/state.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="can't be resumed from"):
+        train(corpus, encoder, state=tmp_path)
+
+
+def test_stops_when_the_score_no_longer_rises(corpus: Corpus, encoder: Path) -> None:
+    still = StageConfig(epochs=9, batch_size=8, learning_rate=1e-12, head_multiplier=1.0, patience=2)
+    assert len(train(corpus, encoder, still).history) == 3
+
+
+def test_accumulated_passes_give_the_same_step(corpus: Corpus, encoder: Path) -> None:
+    plain = StageConfig(epochs=1, batch_size=8, learning_rate=1e-3, dropout=0.0, loss=LossConfig(segment_weight=0.0))
+    whole = train(corpus, encoder, plain)
+    parts = train(corpus, encoder, plain.model_copy(update={"accumulate": 4}))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, atol=2e-4, rtol=1e-3)
+
+
+def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:
+    truth = corpus.splits["train"].targets.astype(np.float32)
+    teacher = Prediction(np.where(truth > 0, 4.0, -4.0).astype(np.float32), None, np.ones((48, 8), dtype=np.float32))
+    stage = LEARNING.model_copy(update={"loss": LossConfig(alpha=1.0, temperature=1.0, hidden_weight=0.1)})
+    parts = documents(corpus, encoder, "train", teacher), documents(corpus, encoder, "validation")
+    training = Training(make(encoder), *parts, stage, seed=1)
+    training.run()
+    assert max(report.score for report in training.history) > 0.9
+    assert {"hard", "soft", "hidden", "total"} == set(training.history[0].losses)
+
+
+def test_steps_are_counted_to_the_end(corpus: Corpus, encoder: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    train(corpus, encoder, hooks=Hooks(on_step=lambda done, total: steps.append((done, total))))
+    assert steps[-1] == (4 * 48, 4 * 48)
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_prediction_keeps_the_order_of_documents(corpus: Corpus, encoder: Path) -> None:
+    model, data = make(encoder), documents(corpus, encoder, "test")
+    together = predict(model, data, batch_size=24)
+    alone = predict(model, data, batch_size=1)
+    np.testing.assert_allclose(together.documents, alone.documents, atol=1e-5)
+    assert together.segments is not None
+    assert alone.segments is not None
+    np.testing.assert_allclose(together.segments, alone.segments, atol=1e-5)

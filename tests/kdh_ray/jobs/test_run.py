@@ -1,0 +1,185 @@
+"""Whole runs in this process, on the tiny encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdh_ray import run
+from kdh_ray.cli.main import main
+from kdh_ray.config import dump_config, parse_config
+from kdh_ray.distillation.events import Event
+from kdh_ray.errors import CheckpointError, ConfigError, UnavailableError, UserError
+from kdh_ray.models.checkpoint import load_card
+from kdh_ray.results import load_runs
+
+FAST = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+
+
+def tree(encoder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "data": {"corpus": "synthetic", "documents": 120, "max_tokens": 24},
+        "stages": {
+            "teacher": {"start": str(encoder), **FAST},
+            "student": {"start": "teacher", "layers": 2, "teachers": ["teacher"], **FAST},
+            "finetuned": {"start": "student", **FAST},
+        },
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+    """A finished run's folder, and the events of the run."""
+    out, events = tmp_path_factory.mktemp("runs") / "tiny", []
+    run(tree(encoder), out, local=True, listener=events.append)
+    return out, events
+
+
+def test_every_stage_and_the_baseline_have_a_row(finished: tuple[Path, list[Event]]) -> None:
+    frame = load_runs(finished[0]).set_index("stage")
+    assert dict(frame["kind"]) == {
+        "teacher": "teacher", "student": "student", "finetuned": "student", "tf-idf": "baseline",
+    }  # fmt: skip
+    assert (frame["status"] == "ok").all()
+    assert frame.loc["student", "config_loss.alpha"] == 0.5
+    assert frame["test_f1_micro"].between(0, 1).all()
+    assert frame["run_id"].nunique() == 1
+
+
+def test_the_student_is_smaller_than_its_teacher(finished: tuple[Path, list[Event]]) -> None:
+    frame = load_runs(finished[0]).set_index("stage")
+    assert frame.loc["student", "parameters"] < frame.loc["teacher", "parameters"]
+    config = json.loads((finished[0] / "stages/student/checkpoint/config.json").read_text())
+    assert config["num_hidden_layers"] == 2
+
+
+def test_checkpoints_say_what_they_are(finished: tuple[Path, list[Event]]) -> None:
+    card = load_card(finished[0] / "stages" / "student" / "checkpoint")
+    assert len(card.labels) == 10
+    assert card.segments
+    assert card.corpus["name"] == "synthetic"
+
+
+def test_events_tell_of_every_epoch_and_hold_no_text(finished: tuple[Path, list[Event]]) -> None:
+    out, events = finished
+    assert [event["stage"] for event in events if event["kind"] == "epoch"] == ["teacher", "student", "finetuned"]
+    from kdh_ray import load_corpus
+
+    text = load_corpus("synthetic", documents=120).splits["train"].texts[0]
+    for file in out.rglob("*.json*"):
+        if "checkpoint" not in file.parts:
+            assert text[:40] not in file.read_text()
+
+
+def test_a_finished_run_is_not_run_again(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+    before = (finished[0] / "stages" / "teacher" / "result.json").stat().st_mtime_ns
+    events: list[Event] = []
+    frame = run(tree(encoder), finished[0], local=True, listener=events.append)
+    assert (finished[0] / "stages" / "teacher" / "result.json").stat().st_mtime_ns == before
+    assert len(frame) == 4
+    assert not events
+
+
+def test_a_folder_belongs_to_one_configuration(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"seed: the run in this folder has 0; got 5"):
+        run(tree(encoder, seed=5), finished[0], local=True)
+
+
+def test_the_number_of_workers_may_change_in_a_resumed_run(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+    assert len(run(tree(encoder, job={"workers": 2}), finished[0], local=True)) == 4
+
+
+def test_one_run_at_a_time_in_a_folder(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+    from filelock import FileLock
+
+    with FileLock(finished[0] / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
+        run(tree(encoder), finished[0], local=True)
+
+
+def test_goes_on_after_an_interruption_as_if_there_had_been_none(
+    finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
+) -> None:
+    def interrupt(event: Event) -> None:
+        if event["kind"] == "epoch" and event["stage"] == "student":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tree(encoder), tmp_path / "run", local=True, listener=interrupt)
+    resumed = run(tree(encoder), tmp_path / "run", local=True)
+    scores = ["stage", "test_f1_micro", "test_average_precision_macro", "threshold"]
+    whole = load_runs(finished[0])
+    assert resumed[scores].set_index("stage").to_dict() == whole[scores].set_index("stage").to_dict()
+
+
+def test_a_failed_stage_gets_a_row(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kdh_ray.distillation.loop import Training
+
+    def fail(self: Training) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Training, "run", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(tree(encoder), tmp_path, local=True)
+    frame = load_runs(tmp_path).set_index("stage")
+    assert frame.loc["teacher", "status"] == "failed"
+    assert frame.loc["teacher", "error"] == "RuntimeError: out of memory"
+
+
+def test_a_teacher_may_be_another_runs_checkpoint(
+    finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
+) -> None:
+    checkpoint = str(finished[0] / "stages" / "teacher" / "checkpoint")
+    stages = {"student": {"start": str(encoder), "layers": 1, "teachers": [checkpoint], **FAST}}
+    frame = run(tree(encoder, stages=stages), tmp_path, local=True)
+    assert frame.set_index("stage").loc["student", "variant"] == "distilled"
+
+
+def test_a_teacher_of_other_labels_is_refused(
+    finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    checkpoint = tmp_path / "teacher"
+    shutil.copytree(finished[0] / "stages" / "teacher" / "checkpoint", checkpoint)
+    card = json.loads((checkpoint / "classifier.json").read_text())
+    card["labels"][:2] = reversed(card["labels"][:2])
+    (checkpoint / "classifier.json").write_text(json.dumps(card))
+    stages = {"student": {"start": str(encoder), "teachers": [str(checkpoint)], **FAST}}
+    with pytest.raises(CheckpointError, match=r"label 0 must be .* as in the data; the teacher has"):
+        run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+
+
+def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"stages.student: needs stage 'teacher', which is not finished"):
+        run(tree(encoder), tmp_path / "run", stages=["student"], local=True)
+    stages = {"teacher": {"start": "./nowhere", **FAST}}
+    with pytest.raises(UnavailableError, match="no such folder"):
+        run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_verbs_teach_distil_and_evaluate(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    file.write_text(dump_config(parse_config(tree(encoder))), encoding="utf-8")
+    assert main(["distill", str(file), "--out", str(out), "--local"]) == 2
+    assert "needs stage 'teacher'" in capsys.readouterr().err
+    assert main(["teach", str(file), "--out", str(out), "--local"]) == 0
+    assert sorted(path.name for path in (out / "stages").iterdir()) == ["teacher"]
+    assert main(["distill", str(file), "--out", str(out), "--local"]) == 0
+    assert "distilled" in capsys.readouterr().out
+    assert main(["evaluate", str(out / "stages/student/checkpoint"), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    row = load_runs(out).set_index("stage").loc["student"]
+    assert scores["f1_micro"] == pytest.approx(row["test_f1_micro"])
+
+
+def test_evaluate_says_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "is not a checkpoint" in error
+    assert error.count("\n") == 1

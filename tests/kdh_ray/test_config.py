@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdh_ray.config import apply_overrides, dump_config, load_config, parse_config
+from kdh_ray.errors import ConfigError
+
+STAGES = {"teacher": {}, "student": {"teachers": ["teacher"]}}
+CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))
+EMBEDDED = sorted((Path(__file__).parents[2] / "kdh_ray" / "configs").glob("*.yaml"))
+
+
+def faults(tree: dict) -> list[str]:  # type: ignore[type-arg]
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree)
+    return caught.value.faults
+
+
+def test_every_shipped_configuration_is_valid() -> None:
+    assert len(CONFIGS) == 3
+    assert len(EMBEDDED) == 1
+    for file in (*CONFIGS, *EMBEDDED):
+        assert load_config(file).stages
+
+
+def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
+    loss = {"alpha": 1.5, "temperature": 0}
+    found = faults({"name": "a b", "seed": -1, "stages": {"t": {"loss": loss, "epochs": "many", "dropout": 1.0}}})
+    expected = [
+        "name",
+        "seed",
+        "stages.t.loss.alpha",
+        "stages.t.loss.temperature",
+        "stages.t.epochs",
+        "stages.t.dropout",
+    ]
+    assert sorted(fault.split(":")[0] for fault in found) == sorted(expected)
+    assert any("less than or equal to 1; got 1.5" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"stages": STAGES, "dta": {}}, "dta: no such setting; did you mean 'data'?"),
+        ({"stages": STAGES, "data": {"sise": "small"}}, "data.sise: no such setting; did you mean 'size'?"),
+        ({"stages": {"t": {"leraning_rate": 1}}}, "leraning_rate: no such setting; did you mean 'learning_rate'?"),
+        ({"stages": {"t": {"loss": {"alhpa": 1}}}}, "stages.t.loss.alhpa: no such setting; did you mean 'alpha'?"),
+        ({}, "stages: is required"),
+        ({"stages": {"s": {"teachers": ["nobody"]}}}, "'nobody' is neither an earlier stage"),
+        ({"stages": {"s": {"start": "t"}, "t": {}}}, "stages.s.start: stage 't' does not come before 's'"),
+        ({"stages": {"embedded": {}}}, "a stage's name"),
+    ],
+)  # fmt: skip
+def test_faults_say_what_is_meant(tree: dict, message: str) -> None:  # type: ignore[type-arg]
+    assert any(message in fault for fault in faults(tree))
+
+
+def test_overrides_are_yaml_and_keep_the_rest() -> None:
+    tree = apply_overrides(
+        {"stages": {"t": {"epochs": 1}}},
+        ["stages.t.learning_rate=1e-4", "stages.t.loss.alpha=0.3", "data.segments=false"],
+    )
+    assert tree == {
+        "stages": {"t": {"epochs": 1, "learning_rate": 1e-4, "loss": {"alpha": 0.3}}}, "data": {"segments": False},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "stages.t.epochs.deeper=1"])
+def test_overrides_that_can_not_be_applied_are_named(override: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        apply_overrides({"stages": {"t": {"epochs": 1}}}, [override])
+
+
+def test_overrides_leave_their_input_alone() -> None:
+    tree = {"stages": {"t": {"epochs": 1}}}
+    apply_overrides(tree, ["stages.t.epochs=2"])
+    assert tree == {"stages": {"t": {"epochs": 1}}}
+
+
+@given(
+    st.floats(0, 1), st.floats(1e-6, 1.0), st.integers(1, 99), st.sampled_from(["bernoulli-kl", "softmax-kl"]),
+    st.integers(0, 2**31 - 1),
+)  # fmt: skip
+def test_a_dumped_configuration_reads_back(alpha: float, rate: float, epochs: int, soft: str, seed: int) -> None:
+    import yaml
+
+    loss = {"alpha": alpha, "soft": soft}
+    config = parse_config({"seed": seed, "stages": {"t": {"learning_rate": rate, "epochs": epochs, "loss": loss}}})
+    assert parse_config(yaml.safe_load(dump_config(config))) == config
+
+
+@pytest.mark.parametrize("content", [b"stages: [", b"- a\n- b\n", b"\xff\xfe", b""])
+def test_files_that_hold_no_configuration_are_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_config(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file"):
+        load_config(tmp_path / "none.yaml")
