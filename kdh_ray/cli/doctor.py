@@ -15,7 +15,6 @@ from kdh_ray import hardware
 from kdh_ray.errors import UserError
 
 _GB = 1e9
-_HUB_TIMEOUT = 3.0  # seconds
 _ENOUGH_MEMORY = 8 * _GB
 _ENOUGH_DISK = 5 * _GB
 _CLEARLY_FASTER = 1.3
@@ -171,8 +170,10 @@ def _encoder(report: Report) -> None:
 def _hub(report: Report) -> None:
     from huggingface_hub import constants
 
+    from kdh_ray.models import hub
+
     offline = constants.HF_HUB_OFFLINE
-    state = "not asked: HF_HUB_OFFLINE is set" if offline else reach(constants.ENDPOINT)
+    state = "not asked: HF_HUB_OFFLINE is set" if offline else hub.reach(constants.ENDPOINT)
     report.data["hub"] = {"reachable": state == "reachable", "offline": bool(offline), "state": state}
     report.facts["model hub"] = state
     if state != "reachable":
@@ -180,22 +181,6 @@ def _hub(report: Report) -> None:
             "models can't be downloaded from here: use the embedded encoder, name a folder as a stage's start, "
             "fill the hub's cache elsewhere, or set HF_ENDPOINT to a mirror"
         )
-
-
-def reach(endpoint: str, timeout: float = _HUB_TIMEOUT) -> str:
-    """``reachable``, or in a few words why an HTTP endpoint is not."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    try:
-        with urlopen(Request(endpoint, method="HEAD"), timeout=timeout):
-            return "reachable"
-    except HTTPError as error:
-        return f"not reachable: answers with HTTP {error.code}"
-    except URLError as error:
-        return f"not reachable: {error.reason}"
-    except (OSError, ValueError) as error:
-        return f"not reachable: {error}"
 
 
 def _versions(report: Report) -> None:

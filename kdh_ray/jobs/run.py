@@ -18,7 +18,7 @@ from kdh_ray.errors import UserError
 from kdh_ray.hardware import precision
 from kdh_ray.jobs.folder import run_folder
 from kdh_ray.models.checkpoint import load_card
-from kdh_ray.models.encoders import locate
+from kdh_ray.models.encoders import check_reachable
 from kdh_ray.results import load_runs, write_row
 from kdh_ray.results.build import stage_row
 
@@ -96,7 +96,7 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                 if reference not in stages and not trained.exists():
                     raise UserError(f"stages.{name}: needs stage {reference!r}, which is not finished in {folder}")
             elif reference == stage.start:
-                locate(reference)
+                check_reachable(reference)
             else:
                 load_card(Path(reference))
 

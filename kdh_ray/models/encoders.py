@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.models import hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,6 +66,31 @@ def locate(source: str) -> str:
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
         raise UnavailableError(f"encoder {source!r}: no such folder, and hub names look like owner/name")
     return source
+
+
+def check_reachable(source: str) -> None:
+    """Read an encoder's configuration, which is small, to see that the rest is there too.
+
+    Raises:
+        UnavailableError: If the encoder is neither here nor within reach.
+        CheckpointError: If the folder holds something else than an encoder.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from transformers import AutoConfig
+
+    place = locate(source)
+    cached = Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json"), str)
+    if not cached and (constants.HF_HUB_OFFLINE or hub.reach(constants.ENDPOINT) != "reachable"):
+        raise UnavailableError(_out_of_reach(source))
+    _from_pretrained(AutoConfig, source)
+
+
+def _out_of_reach(source: str) -> str:
+    return (
+        f"encoder {source!r} is neither a folder nor in the local hub cache, and the hub can't be reached:"
+        " download it where there is internet (hf download) and give the folder, set HF_ENDPOINT to a mirror,"
+        " or use 'embedded'"
+    )
 
 
 def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
@@ -123,11 +149,7 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
             if Path(place).is_dir():
                 reason = " ".join(str(error).split())[:200]
                 raise CheckpointError(f"{place} is not an encoder that can be read: {reason}") from None
-            raise UnavailableError(
-                f"encoder {source!r} is neither a folder nor in the local hub cache, and the hub can't be reached:"
-                " download it where there is internet (hf download) and give the folder, set HF_ENDPOINT to a mirror,"
-                " or use 'embedded'"
-            ) from None
+            raise UnavailableError(_out_of_reach(source)) from None
         except Exception as error:  # safetensors' own exception type is not exported by transformers
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{place} can't be read: {reason}") from None
@@ -136,11 +158,13 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No bars and no advice on stderr while transformers reads or writes."""
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     level = logging.get_verbosity()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()
     try:
         yield

@@ -12,6 +12,7 @@ from kdh_ray import hardware
 from kdh_ray.cli import doctor
 from kdh_ray.cli.main import main
 from kdh_ray.hardware import Hardware
+from kdh_ray.models import hub
 
 
 @pytest.fixture
@@ -118,23 +119,23 @@ def server() -> Iterator[HTTPServer]:
 def test_hub_is_reachable_only_when_it_answers(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     address = f"http://127.0.0.1:{server.server_port}"
-    assert doctor.reach(f"{address}/") == "reachable"
-    assert doctor.reach(f"{address}/blocked") == "not reachable: answers with HTTP 403"
-    assert doctor.reach("not a url").startswith("not reachable: ")
+    assert hub.reach(f"{address}/") == "reachable"
+    assert hub.reach(f"{address}/blocked") == "not reachable: answers with HTTP 403"
+    assert hub.reach("not a url").startswith("not reachable: ")
 
 
 def test_refused_connections_are_not_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_port
-    assert doctor.reach(f"http://127.0.0.1:{port}/").startswith("not reachable: ")
+    assert hub.reach(f"http://127.0.0.1:{port}/").startswith("not reachable: ")
 
 
 def test_unreachable_hub_is_told_with_ways_round(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(doctor, "reach", lambda endpoint: "reachable")
+    monkeypatch.setattr(hub, "reach", lambda endpoint: "reachable")
     assert "HF_ENDPOINT" not in advice()
-    monkeypatch.setattr(doctor, "reach", lambda endpoint: "not reachable: timed out")
+    monkeypatch.setattr(hub, "reach", lambda endpoint: "not reachable: timed out")
     assert "set HF_ENDPOINT to a mirror" in advice()

