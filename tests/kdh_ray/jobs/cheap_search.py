@@ -82,4 +82,4 @@ def search(folder, trials, **settings):
 
 
 if __name__ == "__main__":
-    search(sys.argv[1], int(sys.argv[2]), resume=True)
+    search(sys.argv[1], int(sys.argv[2]), resume=True, concurrency=2)

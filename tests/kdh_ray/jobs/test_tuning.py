@@ -33,7 +33,7 @@ def ray():
     from kdh_ray.jobs.cluster import ray_session
 
     cloudpickle.register_pickle_by_value(cheap_search)  # workers can't import what lies beside a test
-    with ray_session(JobConfig()):
+    with ray_session(JobConfig(), cpus=2):
         yield
     cloudpickle.unregister_pickle_by_value(cheap_search)
 
@@ -127,22 +127,6 @@ def test_time_budget_ends_the_search(ray, tmp_path):
 def test_trial_too_large_for_the_machine_is_refused(ray, tmp_path):
     with pytest.raises(UnavailableError, match=r"a trial takes {'CPU': 1000}; the largest machine has {'CPU': "):
         search(tmp_path, 2, resources={"CPU": 1000})
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A BERT of 2 layers and width 16, and a tokenizer of its own."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("encoder")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
-    return folder
 
 
 def small(encoder, **tune_settings):
