@@ -1,5 +1,6 @@
 """What a user of the swarm can count on."""
 
+import heapq
 import json
 import math
 import subprocess
@@ -271,3 +272,25 @@ def test_a_screened_suggestion_stays_cheap_at_a_thousand_results():
     started = time.process_time()
     run(swarm, 10, lambda config: sum(config.values()))
     assert (time.process_time() - started) / 10 < 0.2
+
+
+@pytest.mark.parametrize("workers", [8, 128])
+def test_workers_wait_for_no_generation(workers):
+    """Log-normal durations: the share of the workers' time in use, up to the last ask."""
+    shares = {}
+    for generational in (False, True):
+        n = max(10, workers)
+        swarm = ParticleSwarm(SPACE, n, seed=0, screening=False, generational=generational)
+        durations = np.random.default_rng(0).lognormal(0.0, 1.0, 5 * n)
+        flying, spans, now = [], [], 0.0
+        while len(spans) < 5 * n:
+            while len(flying) < workers and len(spans) < 5 * n and (move := swarm.ask()) is not None:
+                spans.append((now, now + durations[len(spans)]))
+                heapq.heappush(flying, (spans[-1][1], move.id))
+            last_ask = spans[-1][0]
+            now, move_id = heapq.heappop(flying)
+            swarm.tell(move_id, float(move_id % 7))
+        used = sum(min(end, last_ask) - start for start, end in spans)
+        shares[generational] = used / (workers * last_ask)
+    assert shares[False] > 0.98
+    assert shares[True] < 0.7
