@@ -79,7 +79,7 @@ class ParticleSwarm:
         bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
         budget: Evaluations over which ``linear`` inertia falls.
         screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
-            False is plain PSO.
+            False is plain PSO, which it also is while results are of several fidelities (early stopping).
         generational: Wait until every particle has landed before any moves again, for comparison.
         points_to_evaluate: Configurations to fly first; what a partial one lacks comes from the Sobol start.
 
@@ -272,8 +272,14 @@ class ParticleSwarm:
         return self._unseen_position(), self._random_velocity()
 
     def _screens(self) -> bool:
-        """Before every particle could have landed once there is too little to learn from."""
-        return self._screening is not None and len(self.archive) >= self.settings.n_particles
+        """Not before every particle could have landed once, nor where results are of several fidelities.
+
+        Under early stopping plain moves found better configurations than screened ones
+        (`benchmarks.searchers.fidelity`): the first runs to be promoted are full ones whatever they are worth, and a
+        surrogate of ranks believes in them.
+        """
+        enough = self._screening is not None and len(self.archive) >= self.settings.n_particles
+        return enough and self.archive.comparable(self._particles.full)
 
     def _candidates(self, particle: int, attempt: int) -> tuple[Array, Array]:
         """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""

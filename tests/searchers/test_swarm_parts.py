@@ -74,6 +74,17 @@ def test_ranks_put_fidelity_before_value():
     assert ranks[4] == ranks[2]
 
 
+def test_results_of_several_fidelities_are_not_comparable():
+    archive = Archive(1)
+    archive.add(np.zeros(1), 1.0, 9.0)
+    archive.add(np.zeros(1), np.inf, 2.0)  # a failure compares with anything
+    archive.add(np.zeros(1), 1.0, np.inf)
+    assert archive.comparable(full=9.0)
+    assert not archive.comparable(full=np.inf)
+    archive.add(np.zeros(1), 1.0, 3.0)
+    assert not archive.comparable(full=9.0)
+
+
 def test_forest_learns_a_smooth_function_and_keeps_its_samples():
     rng = np.random.default_rng(0)
     inputs, new = rng.random((300, 3)), rng.random((200, 3))
