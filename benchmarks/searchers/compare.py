@@ -2,8 +2,9 @@
 
     python -m benchmarks.searchers.compare OUT.json [--seeds 20] [--workers 8] [--tables FOLDER] [--only NAME ...]
 
-BBOB and BBOB-mixint instances 11 to 13 and the tables of ``tables.REPORTED``; the swarm's defaults were chosen on
-instances 1 and 2 and the tables of ``tables.TUNING``. Finished cells are kept in OUT.json and skipped.
+BBOB and BBOB-mixint, the 11th to 13th instance of each function, and the tables of ``tables.REPORTED``; the swarm's
+defaults were chosen on the first two instances and the tables of ``tables.TUNING``. Finished cells are kept in OUT.json
+and skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BUDGETS = (25, 50, 100, 200)
 
 
 def problems(folder: str | None, dimensions: Iterable[int] = (5, 10, 20)) -> list[Problem]:
-    """Three functions of each of BBOB's five groups, four of BBOB-mixint, and whatever tables there are."""
+    """Two or three functions of each of BBOB's five groups, four of BBOB-mixint, and whatever tables there are."""
     found = [bbob(f, d, 11 + (f + d) % 3) for d in dimensions for f in (2, 4, 6, 9, 11, 14, 16, 18, 19, 22, 24)]
     found += [bbob(f, d, 11 + (f + d) % 3, "bbob-mixint") for d in dimensions if d != 20 for f in (2, 6, 16, 22)]
     names = sorted(path.stem for path in Path(folder).glob("*.npy")) if folder else []
