@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,8 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         """Write the ledger, after a change of ``trial``."""
         describe = getattr(self._inner, "particle_of", None)
         if describe is not None:
-            try:
+            with suppress(KeyError):  # of a searcher that could not be restored
                 trial.particle = dict(describe(trial.id))
-            except KeyError:  # suggested by someone else
-                trial.particle = {}
         self._ledger.commit(self._inner)
 
 
