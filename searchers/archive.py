@@ -62,6 +62,11 @@ class Archive:
         ranks: Array = middle[group] / max(len(self) - 1, 1)
         return ranks
 
+    def comparable(self, full: float) -> bool:
+        """True if all successes are of one fidelity."""
+        pairs = zip(self.values, self.fidelities, strict=True)
+        return len({min(fidelity, full) for value, fidelity in pairs if value < math.inf}) <= 1
+
     def get_state(self) -> dict[str, Any]:
         seen = [np.frombuffer(key).tolist() for key in self._seen]
         return {

@@ -8,6 +8,7 @@ particle swarm optimizer", CEC 1998). Positions live in the unit cube, velocitie
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -83,3 +84,59 @@ def confine(position: Array, velocity: Array, rule: BoundsName, rng: np.random.G
     turned = folded > 1
     inside = np.where(turned, 2.0 - folded, folded)
     return inside, np.where(outside, np.where(turned, -velocity, velocity), velocity)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a swarm moves; see `ParticleSwarm`."""
+
+    n_particles: int
+    topology: TopologyName
+    inertia: InertiaName
+    inertia_start: float
+    inertia_end: float
+    cognitive: float
+    social: float
+    velocity_limit: float
+    bounds: BoundsName
+    budget: int
+    generational: bool
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_particles, bool) or not isinstance(self.n_particles, int) or self.n_particles < 1:
+            raise ValueError(f"n_particles is a whole number >= 1; got {self.n_particles!r}")
+        check_name("topology", self.topology, TopologyName)
+        check_name("inertia", self.inertia, InertiaName)
+        check_name("bounds", self.bounds, BoundsName)
+        if not self.velocity_limit > 0:
+            raise ValueError(f"velocity_limit, in widths of the range, is > 0; got {self.velocity_limit}")
+        if self.budget < 1:
+            raise ValueError(f"budget, in evaluations, is >= 1; got {self.budget}")
+        if self.inertia == "constriction":
+            constriction(self.cognitive, self.social)
+
+    def inertia_at(self, settled: float) -> float:
+        """The inertia weight, ``settled`` being how far the rule has come from its start (0) to its end (1)."""
+        return self.inertia_start + (self.inertia_end - self.inertia_start) * settled
+
+    def velocities(
+        self, velocity: Array, to_own: Array, to_group: Array, weight: float, n: int, rng: np.random.Generator
+    ) -> Array:
+        """(n, n_dims) new velocities of one particle, each from its own r1 and r2.
+
+        Args:
+            velocity: Its velocity, (n_dims,).
+            to_own: From its position to its personal best, (n_dims,).
+            to_group: From its position to its neighbourhood's best, (n_dims,).
+            weight: Inertia weight.
+            n: How many.
+            rng: Draws r1 and r2.
+        """
+        shape = (n, len(velocity))
+        pull = self.cognitive * rng.random(shape) * to_own + self.social * rng.random(shape) * to_group
+        if self.inertia == "constriction":
+            new = constriction(self.cognitive, self.social) * (velocity + pull)
+        else:
+            new = weight * velocity + pull
+        limited: Array = np.clip(new, -self.velocity_limit, self.velocity_limit)
+        return limited

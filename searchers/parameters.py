@@ -152,6 +152,8 @@ class Float(_Numeric):
         unit = float(units[0])
         if self.step is not None:
             value = float(f"{self.lower + self._index(unit) * self.step:.15g}")
+        elif unit <= 0 or unit >= 1:
+            value = self.lower if unit <= 0 else self.upper
         elif self.log:
             start = math.log(self.lower)
             value = float(f"{math.exp(start + unit * (math.log(self.upper) - start)):.12g}")

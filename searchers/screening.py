@@ -1,63 +1,125 @@
 """Screening: of many candidate moves of a particle, fly the one that a surrogate of all results likes best.
 
-The surrogate is an ensemble of extremely randomised trees (P. Geurts, D. Ernst, L. Wehenkel, Machine Learning 63, 2006)
-on the ranks of the results, which makes it indifferent to the scale of the metric and to outliers; the score is
-mean - kappa * standard deviation over trees, a lower confidence bound (F. Hutter, H. Hoos, K. Leyton-Brown, LION 5,
-2011, use the same kind of uncertainty). Screening the candidates of an evolutionary search by a surrogate is
-"pre-selection" (Y. Jin, Swarm and Evolutionary Computation 1, 2011).
+Screening the candidates of an evolutionary search by a surrogate is "pre-selection" (Y. Jin, Swarm and Evolutionary
+Computation 1, 2011). Two surrogates:
+
+* ``gaussian-process`` (`searchers.gaussian_process`), on the results' ranks put through the normal quantile function:
+  a Gaussian copula's margin, as D. Salinas, H. Shen, V. Perrone, ICML 2020, use it to make metrics comparable;
+* ``trees`` (`searchers.forest`), on the ranks; their spread is the uncertainty, as in SMAC (F. Hutter, H. Hoos,
+  K. Leyton-Brown, LION 5, 2011).
+
+Ranks make both indifferent to the metric's scale, to outliers and to failures, which are worst. The score is the lower
+confidence bound mean - kappa * standard deviation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from searchers.archive import Archive
+from searchers.dynamics import check_name
 from searchers.forest import ExtraTrees
+from searchers.gaussian_process import GaussianProcess
 from searchers.parameters import Array
 
+SurrogateName = Literal["gaussian-process", "trees"]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Screen:
     """How candidate moves are screened.
 
     Args:
+        surrogate: ``gaussian-process`` or ``trees``.
         n_candidates: Candidate moves a flight.
+        local: Share of them that are small steps from the neighbourhood's best instead.
         uniform: Share of them drawn uniformly from the space instead.
         kappa: Weight of the standard deviation.
-        n_trees: Trees of the surrogate.
         max_results: Learn from this many results at most: the best half of them, and the latest.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If a setting is outside its range.
     """
 
-    n_candidates: int = 64
+    surrogate: SurrogateName = "gaussian-process"
+    n_candidates: int = 200
+    local: float = 0.4
     uniform: float = 0.1
-    kappa: float = 1.0
-    n_trees: int = 40
+    kappa: float = 2.0
     max_results: int = 200
 
     def __post_init__(self) -> None:
-        if min(self.n_candidates, self.n_trees, self.max_results) < 2:
-            raise ValueError(f"n_candidates, n_trees and max_results are >= 2; got {self}")
-        if not 0 <= self.uniform <= 1:
-            raise ValueError(f"uniform, a share, is in [0, 1]; got {self.uniform}")
+        check_name("surrogate", self.surrogate, SurrogateName)
+        if min(self.n_candidates, self.max_results) < 2:
+            raise ValueError(f"n_candidates and max_results are >= 2; got {self}")
+        if not (self.local >= 0 and self.uniform >= 0 and self.local + self.uniform <= 1):
+            raise ValueError(f"local and uniform are shares, together at most 1; got {self.local} and {self.uniform}")
 
-    def ready(self, archive: Archive, n_particles: int) -> bool:
-        """Before every particle could have landed once there is too little to learn from."""
-        return len(archive) >= n_particles
+
+class Screening:
+    """A `Screen` at work in one swarm: it remembers the Gaussian process's hyperparameters from fit to fit."""
+
+    N_TREES = 40
+    N_STEPS = 8
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+        self._theta: Array | None = None
 
     def choose(self, candidates: Array, archive: Archive, full: float) -> int:
         """The index of the best scored of the candidates, shape (n, n_dims), snapped."""
         ranks = archive.ranks(full)
-        known = _select(ranks, self.max_results)
-        # The seed is the number of results: a restored swarm fits the same forest.
-        forest = ExtraTrees(archive.positions[known], ranks[known], self.n_trees, np.random.default_rng(len(archive)))
-        predicted = forest.predict(candidates)
-        return int(np.argmin(predicted.mean(axis=0) - self.kappa * predicted.std(axis=0)))
+        known = _select(ranks, self.screen.max_results)
+        # The seed is the number of results: a restored swarm fits as the first one did.
+        rng = np.random.default_rng(len(archive))
+        mean, deviation = self._predict(archive.positions[known], ranks[known], candidates, rng)
+        return int(np.argmin(mean - self.screen.kappa * deviation))
+
+    def _predict(self, inputs: Array, ranks: Array, candidates: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        if self.screen.surrogate == "trees":
+            predicted = ExtraTrees(inputs, ranks, self.N_TREES, rng).predict(candidates)
+            return predicted.mean(axis=0), predicted.std(axis=0)
+        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS, rng)
+        self._theta = process.theta
+        return process.predict(candidates)
+
+    def get_state(self) -> dict[str, Any]:
+        return {**asdict(self.screen), "theta": None if self._theta is None else self._theta.tolist()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Screening:
+        settings = {**state}
+        theta = settings.pop("theta")
+        screening = cls(Screen(**settings))
+        screening._theta = None if theta is None else np.array(theta)
+        return screening
+
+
+def local_steps(centre: Array, n: int, rng: np.random.Generator) -> Array:
+    """(n_dims,) -> (n, n_dims): normal steps from ``centre`` in a random part of the coordinates.
+
+    Step sizes are log-uniform from 0.01 to 0.3 of the range. A fifth of the steps are three times as long, so that
+    categories change too.
+    """
+    d = len(centre)
+    scale = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (n, 1)))
+    changed = rng.random((n, d)) < np.maximum(rng.random((n, 1)), 1.5 / max(d, 1))
+    reach = np.where(rng.random((n, d)) < 0.2, 3.0, 1.0)
+    steps: Array = centre + np.where(changed, rng.normal(0.0, 1.0, (n, d)) * scale * reach, 0.0)
+    return steps
+
+
+def normal_scores(ranks: Array) -> Array:
+    """Ranks in [0, 1], shape (n,), as standardised normal quantiles."""
+    n = len(ranks)
+    scores = np.array([NormalDist().inv_cdf((rank * (n - 1) + 0.5) / n) for rank in ranks])
+    standardised: Array = (scores - scores.mean()) / (scores.std() + 1e-9)
+    return standardised
 
 
 def _select(ranks: Array, at_most: int) -> NDArray[np.intp]:

@@ -32,10 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchers.archive import Archive
-from searchers.dynamics import BoundsName, InertiaName, TopologyName, check_name, confine, constriction
+from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
 from searchers.parameters import Array
 from searchers.particles import Particles
-from searchers.screening import Screen
+from searchers.screening import Screen, Screening, local_steps
 from searchers.sobol import Sobol
 from searchers.space import Space
 
@@ -48,36 +48,6 @@ class Move:
 
     id: int
     config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a swarm moves; see `ParticleSwarm`."""
-
-    n_particles: int
-    topology: TopologyName
-    inertia: InertiaName
-    inertia_start: float
-    inertia_end: float
-    cognitive: float
-    social: float
-    velocity_limit: float
-    bounds: BoundsName
-    budget: int
-    generational: bool
-
-    def __post_init__(self) -> None:
-        if isinstance(self.n_particles, bool) or not isinstance(self.n_particles, int) or self.n_particles < 1:
-            raise ValueError(f"n_particles is a whole number >= 1; got {self.n_particles!r}")
-        check_name("topology", self.topology, TopologyName)
-        check_name("inertia", self.inertia, InertiaName)
-        check_name("bounds", self.bounds, BoundsName)
-        if not self.velocity_limit > 0:
-            raise ValueError(f"velocity_limit, in widths of the range, is > 0; got {self.velocity_limit}")
-        if self.budget < 1:
-            raise ValueError(f"budget, in evaluations, is >= 1; got {self.budget}")
-        if self.inertia == "constriction":
-            constriction(self.cognitive, self.social)
 
 
 @dataclass
@@ -98,7 +68,8 @@ class ParticleSwarm:
         n_particles: Particles, each with a position, a velocity and a personal best.
         topology: Who informs whom: ``global``, ``ring``, ``von-neumann`` or ``random``.
         seed: One seed gives one sequence; None takes fresh entropy.
-        inertia: w. ``linear`` falls from 0.9 to 0.5 over ``budget`` (Shi and Eberhart 1998); ``constant`` 0.729;
+        inertia: w. ``linear`` falls over ``budget`` (Shi and Eberhart 1998), from 0.7 to 0.3: their 0.9 to 0.4 is for
+            thousands of evaluations, and spends a hundred on wandering; ``constant`` 0.729;
             ``constriction`` (Clerc and Kennedy 2002; coefficients 2.05 unless given); ``adaptive`` rises from 0.4 to
             0.9 with the share of the last ``n_particles`` results that improved a personal best (A. Nickabadi et al.,
             Applied Soft Computing 11, 2011).
@@ -108,7 +79,7 @@ class ParticleSwarm:
         bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
         budget: Evaluations over which ``linear`` inertia falls.
         screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
-            False is plain PSO.
+            False is plain PSO, which it also is while results are of several fidelities (early stopping).
         generational: Wait until every particle has landed before any moves again, for comparison.
         points_to_evaluate: Configurations to fly first; what a partial one lacks comes from the Sobol start.
 
@@ -135,7 +106,7 @@ class ParticleSwarm:
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
         coefficient = 2.05 if inertia == "constriction" else 1.494
-        start, end = {"linear": (0.9, 0.5), "adaptive": (0.4, 0.9)}.get(inertia, (0.729, 0.729))
+        start, end = {"linear": (0.7, 0.3), "adaptive": (0.4, 0.9)}.get(inertia, (0.729, 0.729))
         self.settings = Settings(
             n_particles=n_particles,
             topology=topology,
@@ -149,7 +120,8 @@ class ParticleSwarm:
             budget=budget,
             generational=generational,
         )
-        self.screen = (Screen() if screening else None) if isinstance(screening, bool) else screening
+        screen = (Screen() if screening else None) if isinstance(screening, bool) else screening
+        self._screening = None if screen is None else Screening(screen)
         self._rng = np.random.default_rng(seed)
         self._start()
         for point in points_to_evaluate:
@@ -288,48 +260,60 @@ class ParticleSwarm:
                 return position, self._random_velocity()
         if not self._particles.knows(particle):
             return self._unseen_position(), self._random_velocity()
-        screen = self.screen
-        if screen is not None and not screen.ready(self.archive, self.settings.n_particles):
-            screen = None
         for attempt in range(3):
-            n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
-            jitter = 0.0 if n == 1 else 0.02 * 4**attempt
-            positions, velocities = self._moves(particle, n, jitter)
+            positions, velocities = self._candidates(particle, attempt)
             unseen = np.flatnonzero(self._unseen(positions))
             if len(unseen):
                 chosen = int(unseen[0])
-                if screen is not None:
+                if self._screening is not None and self._screens():
                     scored = self.space.snap(positions[unseen])
-                    chosen = int(unseen[screen.choose(scored, self.archive, self._particles.full)])
+                    chosen = int(unseen[self._screening.choose(scored, self.archive, self._particles.full)])
                 return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
-    def _moves(self, particle: int, n: int, jitter: float) -> tuple[Array, Array]:
-        """n candidate moves, each from its own r1, r2: positions and velocities, (n, n_dims) each."""
-        settings, particles, shape = self.settings, self._particles, (n, self.space.n_dims)
-        position = particles.position[particle]
-        own, group = particles.best_position[particle], particles.best_position[particles.informer(particle)]
-        pull = settings.cognitive * self._rng.random(shape) * (own - position)
-        pull += settings.social * self._rng.random(shape) * (group - position)
-        if settings.inertia == "constriction":
-            velocity = constriction(settings.cognitive, settings.social) * (particles.velocity[particle] + pull)
-        else:
-            velocity = self._inertia() * particles.velocity[particle] + pull
-        velocity = np.clip(velocity, -settings.velocity_limit, settings.velocity_limit)
-        moved = position + velocity
-        if jitter:
-            moved += self._rng.normal(0.0, jitter, shape)
-        if n > 1 and self.screen is not None:
-            drawn = self._rng.random(n) < self.screen.uniform
-            moved[drawn] = self._rng.random((int(drawn.sum()), self.space.n_dims))
-        return confine(moved, velocity, settings.bounds, self._rng)
+    def _screens(self) -> bool:
+        """Not before every particle could have landed once, nor where results are of several fidelities.
 
-    def _inertia(self) -> float:
-        settings = self.settings
-        share = min(len(self.archive) / settings.budget, 1.0)
-        if settings.inertia == "adaptive":
-            share = sum(self._improved) / max(len(self._improved), 1)
-        return settings.inertia_start + (settings.inertia_end - settings.inertia_start) * share
+        Under early stopping plain moves found better configurations than screened ones
+        (`benchmarks.searchers.fidelity`): the first runs to be promoted are full ones whatever they are worth, and a
+        surrogate of ranks believes in them.
+        """
+        enough = self._screening is not None and len(self.archive) >= self.settings.n_particles
+        return enough and self.archive.comparable(self._particles.full)
+
+    def _candidates(self, particle: int, attempt: int) -> tuple[Array, Array]:
+        """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""
+        screen = self._screening.screen if self._screening is not None and self._screens() else None
+        n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
+        particles, d = self._particles, self.space.n_dims
+        position, leader = particles.position[particle], particles.best_position[particles.informer(particle)]
+        velocity = self.settings.velocities(
+            particles.velocity[particle],
+            particles.best_position[particle] - position,
+            leader - position,
+            self.settings.inertia_at(self._settled()),
+            n,
+            self._rng,
+        )
+        moved = position + velocity
+        if n > 1:
+            moved += self._rng.normal(0.0, 0.02 * 4**attempt, (n, d))
+        if screen:
+            kind = self._rng.random(n)
+            drawn, near = kind < screen.uniform, kind > 1 - screen.local
+            moved[drawn] = self._rng.random((int(drawn.sum()), d))
+            moved[near] = local_steps(leader, int(near.sum()), self._rng)
+            # A particle keeps the velocity that takes it where it goes.
+            velocity[near] = np.clip(
+                moved[near] - position, -self.settings.velocity_limit, self.settings.velocity_limit
+            )
+        return confine(moved, velocity, self.settings.bounds, self._rng)
+
+    def _settled(self) -> float:
+        """How far inertia has come from its start to its end: by results, or, if adaptive, by success."""
+        if self.settings.inertia == "adaptive":
+            return sum(self._improved) / max(len(self._improved), 1)
+        return min(len(self.archive) / self.settings.budget, 1.0)
 
     def _learn(self, particle: int, position: Array, value: float | None, fidelity: float) -> bool:
         """File a result; True if it is the particle's new personal best."""
@@ -377,7 +361,7 @@ class ParticleSwarm:
             "version": STATE_VERSION,
             "space": self.space.to_json(),
             "settings": asdict(self.settings),
-            "screen": None if self.screen is None else asdict(self.screen),
+            "screening": None if self._screening is None else self._screening.get_state(),
             "rng": self._rng.bit_generator.state,
             "sobol": self._sobol.get_state(),
             "particles": self._particles.get_state(),
@@ -407,7 +391,8 @@ class ParticleSwarm:
         if swarm.space.to_json() != state["space"]:
             raise ValueError("the search space is not the one that the state was made with")
         swarm.settings = Settings(**state["settings"])
-        swarm.screen = None if state["screen"] is None else Screen(**state["screen"])
+        screening = state["screening"]
+        swarm._screening = None if screening is None else Screening.from_state(screening)
         swarm._rng = np.random.default_rng(0)
         swarm._start()
         swarm._set_state(state)

@@ -33,6 +33,10 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
     from kdh_ray.jobs.training import JobError
 
     out = (args.out or Path("runs") / config.name).expanduser()
+    if all((out / "stages" / name / "result.json").exists() for name in stages or config.stages):
+        print(
+            f"kdh-ray: every stage is finished in {out}; remove it or give another --out to run again", file=sys.stderr
+        )
     try:
         with show_progress(config) as listener:
             frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)

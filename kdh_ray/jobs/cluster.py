@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,9 +35,7 @@ def ray_session(job: JobConfig, verbose: bool = False, cpus: int | None = None) 
         UnavailableError: If the cluster can't be reached.
     """
     for name, value in _ENVIRONMENT.items():
-        # Ray reads how it authenticates when it is imported; changed later, its processes refuse this one.
-        if name != "RAY_AUTH_MODE" or "ray" not in sys.modules:
-            os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():

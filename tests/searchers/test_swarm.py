@@ -1,5 +1,6 @@
 """What a user of the swarm can count on."""
 
+import heapq
 import json
 import math
 import subprocess
@@ -32,10 +33,11 @@ def run(swarm, n, function=sphere):
 def test_every_topology_beats_random_search(topology, screening):
     regrets, random = [], []
     rng = np.random.default_rng(0)
+    n = 60 if screening else 150
     for seed in range(4):
-        swarm = ParticleSwarm(SPACE, topology=topology, seed=seed, screening=screening)
-        regrets.append(min(run(swarm, 80)))
-        draws = (swarm.space.decode(swarm.space.spread(rng.random(4))) for _ in range(80))
+        swarm = ParticleSwarm(SPACE, topology=topology, seed=seed, budget=n, screening=screening)
+        regrets.append(min(run(swarm, n)))
+        draws = (swarm.space.decode(swarm.space.spread(rng.random(4))) for _ in range(n))
         random.append(min(map(sphere, draws)))
     assert np.mean(regrets) < 0.8 * np.mean(random)
 
@@ -210,6 +212,7 @@ def test_telling_again_changes_nothing():
         ({"velocity_limit": 0}, "velocity_limit"),
         ({"budget": 0}, "budget"),
         ({"inertia": "constriction", "cognitive": 1.0}, "> 4"),
+        ({"screening": True, "topology": 3}, "global, ring"),
         ({"points_to_evaluate": [{"z": 1}]}, "no z"),
     ],
 )
@@ -239,12 +242,12 @@ def test_cost_does_not_grow_with_the_swarm():
     """Ten times the particles, as many moves: well under ten times the time (the issue's 1 ms is benchmarked)."""
     space = {f"x{i}": Float(0, 1) for i in range(50)}
     seconds = []
-    for n in (200, 2000):
+    for n in (100, 1000):
         swarm = ParticleSwarm(space, n, seed=0, screening=False)
         for move in [swarm.ask() for _ in range(n)]:
             swarm.tell(move.id, float(move.id))
         started = time.process_time()
-        run(swarm, 600, lambda config: config["x0"])
+        run(swarm, 300, lambda config: config["x0"])
         seconds.append(time.process_time() - started)
     assert seconds[1] < 4 * seconds[0]
 
@@ -256,3 +259,38 @@ def test_importing_needs_numpy_alone():
     path = {"PYTHONPATH": ":".join(sys.path)}
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=path).stdout
     assert printed.strip() == "[]"
+
+
+def test_a_screened_suggestion_stays_cheap_at_a_thousand_results():
+    """The issue's bound is 100 ms a suggestion; twice that here, for machines that do other things as well."""
+    swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(10)}, seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        config = {f"x{i}": float(rng.random()) for i in range(10)}
+        swarm.add_evaluated(config, sum(config.values()))
+    run(swarm, 12, lambda config: sum(config.values()))  # every particle has flown
+    started = time.process_time()
+    run(swarm, 10, lambda config: sum(config.values()))
+    assert (time.process_time() - started) / 10 < 0.2
+
+
+@pytest.mark.parametrize("workers", [8, 128])
+def test_workers_wait_for_no_generation(workers):
+    """Log-normal durations: the share of the workers' time in use, up to the last ask."""
+    shares = {}
+    for generational in (False, True):
+        n = max(10, workers)
+        swarm = ParticleSwarm(SPACE, n, seed=0, screening=False, generational=generational)
+        durations = np.random.default_rng(0).lognormal(0.0, 1.0, 5 * n)
+        flying, spans, now = [], [], 0.0
+        while len(spans) < 5 * n:
+            while len(flying) < workers and len(spans) < 5 * n and (move := swarm.ask()) is not None:
+                spans.append((now, now + durations[len(spans)]))
+                heapq.heappush(flying, (spans[-1][1], move.id))
+            last_ask = spans[-1][0]
+            now, move_id = heapq.heappop(flying)
+            swarm.tell(move_id, float(move_id % 7))
+        used = sum(min(end, last_ask) - start for start, end in spans)
+        shares[generational] = used / (workers * last_ask)
+    assert shares[False] > 0.98
+    assert shares[True] < 0.7

@@ -6,7 +6,8 @@ import pytest
 from searchers.archive import Archive
 from searchers.dynamics import confine, constriction, informants
 from searchers.forest import ExtraTrees
-from searchers.screening import Screen
+from searchers.gaussian_process import GaussianProcess
+from searchers.screening import Screen, Screening, local_steps, normal_scores
 from searchers.sobol import Sobol
 
 
@@ -73,6 +74,17 @@ def test_ranks_put_fidelity_before_value():
     assert ranks[4] == ranks[2]
 
 
+def test_results_of_several_fidelities_are_not_comparable():
+    archive = Archive(1)
+    archive.add(np.zeros(1), 1.0, 9.0)
+    archive.add(np.zeros(1), np.inf, 2.0)  # a failure compares with anything
+    archive.add(np.zeros(1), 1.0, np.inf)
+    assert archive.comparable(full=9.0)
+    assert not archive.comparable(full=np.inf)
+    archive.add(np.zeros(1), 1.0, 3.0)
+    assert not archive.comparable(full=9.0)
+
+
 def test_forest_learns_a_smooth_function_and_keeps_its_samples():
     rng = np.random.default_rng(0)
     inputs, new = rng.random((300, 3)), rng.random((200, 3))
@@ -90,10 +102,49 @@ def test_forest_averages_equal_inputs():
     np.testing.assert_allclose(forest.predict(np.array([[0.5], [0.1]])), [[2.0, 7.0]] * 5)
 
 
-def test_screen_prefers_where_results_were_good():
+@pytest.mark.parametrize("surrogate", ["gaussian-process", "trees"])
+def test_screen_prefers_where_results_were_good(surrogate):
     rng = np.random.default_rng(0)
     archive = Archive(2)
     for position in rng.random((60, 2)):
         archive.add(position, float(((position - 0.8) ** 2).sum()), np.inf)
     candidates = np.array([[0.1, 0.1], [0.8, 0.8], [0.2, 0.9]])
-    assert Screen(kappa=0.0).choose(candidates, archive, np.inf) == 1
+    assert Screening(Screen(surrogate, kappa=0.0)).choose(candidates, archive, np.inf) == 1
+
+
+def test_process_predicts_and_knows_where_it_does_not():
+    rng = np.random.default_rng(0)
+    inputs, new = rng.random((60, 3)) * 0.6, rng.random((100, 3)) * 0.6
+
+    def function(x):
+        return np.sin(5 * x[:, 0]) + x[:, 1]  # the third coordinate does not matter
+
+    targets = function(inputs)
+    scaled = (targets - targets.mean()) / targets.std()
+    process = GaussianProcess(inputs, scaled, None, 30, rng)
+    mean, deviation = process.predict(new)
+    assert np.corrcoef(mean, function(new))[0, 1] > 0.98
+    assert process.theta[2] > process.theta[0]  # length scales tell what matters
+    far = process.predict(np.ones((1, 3)))[1]
+    assert far > 2 * deviation.mean()
+    np.testing.assert_allclose(process.predict(inputs)[0], scaled, atol=0.2)
+
+
+def test_equal_samples_do_not_break_the_process():
+    inputs = np.full((12, 2), 0.5)
+    mean, _ = GaussianProcess(inputs, np.zeros(12), None, 5, np.random.default_rng(0)).predict(inputs)
+    np.testing.assert_allclose(mean, 0.0, atol=1e-6)
+
+
+def test_normal_scores_keep_order_and_ties():
+    scores = normal_scores(np.array([0.0, 0.25, 1.0, 0.625, 0.625]))
+    assert list(np.argsort(scores)[:2]) == [0, 1]
+    assert scores[3] == scores[4] < scores[2]
+    assert scores.std() == pytest.approx(1.0)
+
+
+def test_local_steps_change_some_coordinates():
+    steps = local_steps(np.full(10, 0.5), 200, np.random.default_rng(0))
+    changed = (steps != 0.5).mean(axis=1)
+    assert 0.3 < changed.mean() < 0.8
+    assert np.median(np.abs(steps[steps != 0.5] - 0.5)) < 0.15

@@ -1,0 +1,104 @@
+"""Compare searchers at the budgets of real tuning, in simulated time.
+
+    python -m benchmarks.searchers.compare OUT.json [--seeds 20] [--workers 8] [--tables FOLDER] [--only NAME ...]
+
+BBOB and BBOB-mixint, the 11th to 13th instance of each function, and the tables of ``tables.REPORTED``; the swarm's
+defaults were chosen on the first two instances and the tables of ``tables.TUNING``. Finished cells are kept in OUT.json
+and skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.searchers.problems import Problem, bbob, table
+from benchmarks.searchers.simulate import PEERS, run
+
+BUDGETS = (25, 50, 100, 200)
+
+
+def problems(folder: str | None, dimensions: Iterable[int] = (5, 10, 20)) -> list[Problem]:
+    """Two or three functions of each of BBOB's five groups, four of BBOB-mixint, and whatever tables there are."""
+    found = [bbob(f, d, 11 + (f + d) % 3) for d in dimensions for f in (2, 4, 6, 9, 11, 14, 16, 18, 19, 22, 24)]
+    found += [bbob(f, d, 11 + (f + d) % 3, "bbob-mixint") for d in dimensions if d != 20 for f in (2, 6, 16, 22)]
+    names = sorted(path.stem for path in Path(folder).glob("*.npy")) if folder else []
+    reported = [name for name in names if name.partition("-")[2] in ("digits", "cancer", "diabetes")]
+    return found + [table(name, str(folder)) for name in reported]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument("--tables")
+    parser.add_argument("--only", nargs="*", default=list(PEERS))
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    cells: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for seed in range(arguments.seeds):  # seed by seed, so that a run cut short compares alike
+        for problem in problems(arguments.tables, arguments.dimensions):
+            for name in arguments.only:
+                key = f"{name}|{problem.name}|{seed}"
+                if key in cells:
+                    continue
+                started = time.process_time()
+                searcher = PEERS[name](problem.space, seed, arguments.budget)
+                done = run(searcher, problem.function, arguments.budget, arguments.workers, seed)
+                cells[key] = {
+                    "regret": [problem.regret(done.best_after(n)) for n in BUDGETS if n <= arguments.budget],
+                    "busy": done.busy,
+                    "cpu_seconds": time.process_time() - started,
+                }
+        arguments.out.write_text(json.dumps(cells))
+        print(f"seed {seed}\n{report(cells)}", flush=True)
+
+
+def report(cells: dict[str, Any]) -> str:
+    """Mean normalised regret and mean rank over problems at each budget, with bootstrap 95 % intervals of the mean."""
+    names = sorted({key.split("|")[0] for key in cells})
+    pairs = sorted({tuple(key.split("|")[1:]) for key in cells})
+    whole = [pair for pair in pairs if all("|".join((name, *pair)) in cells for name in names)]
+    regrets = np.array([[cells["|".join((name, *pair))]["regret"] for name in names] for pair in whole])
+    ranks = (
+        1
+        + (regrets[:, :, None] > regrets[:, None]).sum(2)
+        + 0.5 * ((regrets[:, :, None] == regrets[:, None]).sum(2) - 1)
+    )
+    problem_names = sorted({pair[0] for pair in whole})
+    by_problem = np.array([regrets[[pair[0] == name for pair in whole]].mean(0) for name in problem_names])
+    rank_by_problem = np.array([ranks[[pair[0] == name for pair in whole]].mean(0) for name in problem_names])
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(problem_names), size=(2000, len(problem_names)))
+    budgets = BUDGETS[: regrets.shape[2]]
+    lines = [f"{len(problem_names)} problems, {len(whole)} runs a searcher"]
+    lines.append(
+        "| searcher | "
+        + " | ".join(f"regret at {n}" for n in budgets)
+        + " | "
+        + " | ".join(f"rank at {n}" for n in budgets)
+        + " |"
+    )
+    lines.append("|---" * (1 + 2 * len(budgets)) + "|")
+    for i in np.argsort(by_problem[:, :, budgets.index(100) if 100 in budgets else -1].mean(0)):
+        cells_ = []
+        for values, digits in ((by_problem, 3), (rank_by_problem, 2)):
+            for b in range(len(budgets)):
+                low, high = np.quantile(values[draws, i, b].mean(1), [0.025, 0.975])
+                cells_.append(f"{values[:, i, b].mean():.{digits}f} ({low:.{digits}f}-{high:.{digits}f})")
+        lines.append(f"| {names[i]} | " + " | ".join(cells_) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
