@@ -1,7 +1,8 @@
 """Rows: written whole or not at all, read back all or by name."""
 
-import multiprocessing
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,16 @@ def test_concurrent_threads_lose_no_row(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_concurrent_processes_with_one_name_lose_no_row(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_many, args=(tmp_path, writer)) for writer in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+def test_concurrent_processes_lose_no_row(tmp_path: Path) -> None:
+    program = """
+import sys
+from kdh_ray.results import write_row
+for number in range(10):
+    write_row(sys.argv[1], {"run_id": f"run-{sys.argv[2]}-{number}", "stage": "distil", "status": "ok"})
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    writers = [subprocess.Popen([*command, str(writer)]) for writer in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
     assert len(load_runs(tmp_path)) == 20
 
 
