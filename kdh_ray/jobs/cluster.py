@@ -18,6 +18,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page
     "RAY_DEDUP_LOGS": "0",
 }
+_ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # a process more, for machines that are taken away
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def ray_session(job: JobConfig, verbose: bool = False, cpus: int | None = None) 
     Raises:
         UnavailableError: If the cluster can't be reached.
     """
-    for name, value in _ENVIRONMENT.items():
+    for name, value in {**_ENVIRONMENT, **({} if job.address else _ON_THIS_MACHINE)}.items():
         os.environ.setdefault(name, value)
     import ray
 
