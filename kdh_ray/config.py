@@ -48,6 +48,9 @@ class DataConfig(_Section):
     split_column: str | None = Field(None, description="column of split names; seeded splits where there is none")
     max_tokens: int = Field(256, description="tokens a document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts where the corpus has them")
+    unlabelled: tuple[str, ...] = Field(
+        (), description="outputs of kdh-ray predict --logits: distillations learn from their texts and logits too"
+    )
 
 
 class LossConfig(_Section):
@@ -70,7 +73,13 @@ class StageConfig(_Section):
     teachers: tuple[str, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
+    max_tokens: int | None = Field(
+        None, description="tokens a document, fewer than data.max_tokens; as many if not set", ge=8, le=8192
+    )
     epochs: Count = 4
+    finetune_epochs: int = Field(
+        0, description="further epochs of a distillation, on labels alone; the rate rises and falls anew", ge=0
+    )
     batch_size: Count = Field(16, description="documents an optimiser step, over all workers")
     accumulate: Count = Field(1, description="split each batch into this many passes, for memory")
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0)
@@ -87,6 +96,11 @@ class StageConfig(_Section):
     seed: int | None = Field(None, description="made from the run's seed and the stage's name if not set", ge=0)
     loss: LossConfig = LossConfig()
 
+    @property
+    def total_epochs(self) -> int:
+        """Of distillation, or of fine-tuning, and of what follows on labels alone."""
+        return self.epochs + self.finetune_epochs
+
 
 class JobConfig(_Section):
     """The Ray Train job that runs the stages."""
@@ -95,7 +109,10 @@ class JobConfig(_Section):
     cpus_per_worker: Count | None = Field(None, description="all CPUs of this machine over the workers if not set")
     gpus_per_worker: float | None = Field(None, description="1 where there are GPUs, else 0, if not set", ge=0.0)
     max_failures: int = Field(2, description="times a lost worker is replaced", ge=0)
-    address: str | None = Field(None, description="of a running Ray cluster; a local one is started if not set")
+    address: str | None = Field(
+        None, description="of a running Ray cluster; RAY_ADDRESS, or else a local one is started, if not set"
+    )
+    autoscaling: bool = Field(False, description="the cluster grows on demand: wait for machines it hasn't yet")
 
 
 class BaselineConfig(_Section):
@@ -111,6 +128,9 @@ class RunConfig(_Section):
     seed: int = Field(0, ge=0, lt=2**31)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     cache: Path | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
+    results: str | None = Field(
+        None, description="folder or bucket (s3://bucket/prefix) to which rows and finished stages are copied"
+    )
     data: DataConfig = DataConfig()
     stages: dict[str, StageConfig] = Field(min_length=1)
     job: JobConfig = JobConfig()
@@ -128,7 +148,7 @@ class RunConfig(_Section):
         return stages
 
     @model_validator(mode="after")
-    def _teachers_come_first(self) -> RunConfig:
+    def _stages_fit_together(self) -> RunConfig:
         faults = []
         earlier: list[str] = []
         for name, stage in self.stages.items():
@@ -140,6 +160,14 @@ class RunConfig(_Section):
             ]
             if stage.start in self.stages and stage.start not in earlier:
                 faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
+            if stage.max_tokens is not None and stage.max_tokens > self.data.max_tokens:
+                faults.append(
+                    f"stages.{name}.max_tokens: at most data.max_tokens, {self.data.max_tokens}; got {stage.max_tokens}"
+                )
+            if stage.finetune_epochs and not stage.teachers:
+                faults.append(
+                    f"stages.{name}.finetune_epochs: the stage has no teachers, so epochs are on labels anyway"
+                )
             earlier.append(name)
         if self.tune.stage is not None and self.tune.stage not in self.stages:
             faults.append(f"tune.stage: no such stage: {self.tune.stage!r} (stages: {', '.join(self.stages)})")
@@ -157,7 +185,15 @@ def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunC
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_faults(error), source) from None
+        raise ConfigError(_faults(error, RunConfig), source) from None
+
+
+def parse_data(tree: Mapping[str, Any], source: str = "data") -> DataConfig:
+    """Validate a ``data`` section alone; raises as ``parse_config`` does."""
+    try:
+        return DataConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_faults(error, DataConfig), source) from None
 
 
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
@@ -226,13 +262,13 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _faults(error: ValidationError, root: type[BaseModel]) -> list[str]:
     faults: list[str] = []
     for fault in error.errors(include_url=False):
         place = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{place}: no such setting{_nearest(fault['loc'])}")
+            faults.append(f"{place}: no such setting{_nearest(fault['loc'], root)}")
         elif fault["type"] == "missing":
             faults.append(f"{place}: is required")
         elif fault["type"] == "value_error":
@@ -242,9 +278,9 @@ def _faults(error: ValidationError) -> list[str]:
     return faults
 
 
-def _nearest(location: tuple[int | str, ...]) -> str:
+def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """``; did you mean 'alpha'?`` for a misspelt key."""
-    section: type[BaseModel] | None = RunConfig
+    section: type[BaseModel] | None = root
     for part in location[:-1]:
         if section is None:
             return ""

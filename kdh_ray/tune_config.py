@@ -5,6 +5,8 @@ A search space is data: a stage's setting to its range, checked against the sett
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,7 +16,10 @@ from pydantic.fields import FieldInfo
 Count = Annotated[int, Field(ge=1)]
 
 
-MACHINE_SETTINGS = ("concurrency", "cpus_per_trial", "gpus_per_trial", "time_budget", "max_failures")
+MACHINE_SETTINGS = (
+    "concurrency", "workers_per_trial", "cpus_per_trial", "gpus_per_trial", "memory_per_trial", "time_budget",
+    "trial_time_limit", "max_failures", "trackers",
+)  # fmt: skip
 """Settings of ``tune`` that may differ when a search is resumed, on another machine perhaps."""
 
 
@@ -54,34 +59,67 @@ class TuneConfig(_Section):
     space: dict[str, SearchRange] | None = Field(
         None, description="a setting of the stage (loss.alpha) to its range; see kdh_ray.jobs.tuning.space if not set"
     )
+    objective: Literal["f1_micro", "f1_macro"] = Field("f1_micro", description="validation score to raise")
+    max_latency_ms: float | None = Field(
+        None,
+        description="of one document, on this machine's CPUs with cpus_per_trial threads; no limit if not set",
+        gt=0.0,
+    )
+    max_parameters: float | None = Field(None, description="or 800K, 20M; no limit if not set", gt=0.0)
     searcher: str = Field("pso", description="pso, or a peer of searchers.baselines")
     particles: Count = Field(10, description="of the swarm")
-    trials: Count = 32
+    trials: Count | None = Field(
+        None, description="configurations to try; kdh-ray run searches if it is set, kdh-ray tune tries 32 if it isn't"
+    )
     scheduler: Literal["asha", "median", "none"] = Field("asha", description="what stops poor trials early")
     grace: Count = Field(1, description="epochs before a trial may be stopped; ASHA's first rung")
     reduction: float = Field(3.0, description="ASHA goes on with one in so many trials at each rung", gt=1.0)
     concurrency: Count | None = Field(None, description="trials at once; as many as there is room for if not set")
-    cpus_per_trial: Count = Field(1, description="which is also a trial's number of threads")
+    workers_per_trial: Count = Field(1, description="that train a trial together; more than one by Ray Train")
+    cpus_per_trial: Count = Field(1, description="of each worker, and its number of threads")
     gpus_per_trial: float | None = Field(
-        None, description="1 where there are GPUs, else 0, if not set; parts of a GPU are fine", ge=0.0
+        None, description="of each worker; 1 where there are GPUs, else 0, if not set; parts are fine", ge=0.0
+    )
+    memory_per_trial: float | None = Field(
+        None,
+        description="bytes of each worker, or 800M, 1.5G; estimated from the encoder if not set",
+        gt=0.0,
     )
     time_budget: float | None = Field(None, description="seconds, or 90s, 30m, 2h; the search ends then", gt=0.0)
-    max_failures: int = Field(0, description="times a failed trial goes on from its last epoch", ge=0)
+    trial_time_limit: float | None = Field(
+        None, description="seconds, or 90s, 30m, 2h; a trial that takes longer, or hangs, is killed", gt=0.0
+    )
+    trackers: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = Field((), description="that are told of trials")
+    max_failures: int = Field(2, description="times a failed trial, or a lost one, goes on from its last epoch", ge=0)
+
+    @property
+    def n_trials(self) -> int:
+        """``trials``, or how many there are without it."""
+        return self.trials or 32
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a student's latency or size is limited."""
+        return self.max_latency_ms is not None or self.max_parameters is not None
 
     def without_machine(self) -> TuneConfig:
         """Itself, with the settings of :data:`MACHINE_SETTINGS` at their defaults: the identity of a search."""
         return self.model_copy(update={name: type(self).model_fields[name].default for name in MACHINE_SETTINGS})
 
-    @field_validator("time_budget", mode="before")
+    @field_validator("time_budget", "trial_time_limit", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
-        units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-        if isinstance(value, str) and value[-1:] in units:
-            try:
-                return float(value[:-1]) * units[value[-1]]
-            except ValueError:
-                pass
-        return value
+        return _with_unit(value, {"s": 1.0, "m": 60.0, "h": 3600.0})
+
+    @field_validator("memory_per_trial", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _with_unit(value, {"M": 2.0**20, "G": 2.0**30})
+
+    @field_validator("max_parameters", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _with_unit(value, {"K": 1e3, "M": 1e6})
 
     @field_validator("space")
     @classmethod
@@ -95,6 +133,14 @@ class TuneConfig(_Section):
         if faults:
             raise ValueError("\n".join(faults))
         return checked
+
+
+def _with_unit(value: Any, units: Mapping[str, float]) -> Any:
+    """``30m`` as a number; what is no number with one of the units is left for pydantic to judge."""
+    if isinstance(value, str) and value[-1:] in units:
+        with suppress(ValueError):
+            return float(value[:-1]) * units[value[-1]]
+    return value
 
 
 NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # where a stage is, not how it learns

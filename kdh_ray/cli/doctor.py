@@ -18,6 +18,8 @@ _GB = 1e9
 _ENOUGH_MEMORY = 8 * _GB
 _ENOUGH_DISK = 5 * _GB
 _CLEARLY_FASTER = 1.3
+_TRIAL_BATCH, _TRIAL_TOKENS = 32, 256  # the largest batch of the default search space, and the default length
+_RAY_SHARE = 0.7  # of the available memory; the rest is what Ray keeps for its object store
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def examine(seconds: float = 0.5) -> Report:
     _memory(report, machine)
     _disk(report)
     _encoder(report)
+    _concurrency(report, machine)
     _hub(report)
     _versions(report)
     return report
@@ -165,6 +168,28 @@ def _encoder(report: Report) -> None:
         report.facts["embedded encoder"] = "not usable"
         report.advice.append(str(error))
     report.data["embedded_encoder"] = folder and str(folder)
+
+
+def _concurrency(report: Report, machine: hardware.Hardware) -> None:
+    """How many trials of a search run at once, and what limits them; for the encoder that is always there."""
+    from kdh_ray.jobs.tuning.memory import estimate
+    from kdh_ray.models.encoders import EMBEDDED, encoder_shape
+
+    if report.data["embedded_encoder"] is None:
+        return
+    shape = encoder_shape(EMBEDDED)
+    each = estimate(shape, shape.layers, _TRIAL_BATCH, _TRIAL_TOKENS)
+    by_memory = int(machine.memory_available * _RAY_SHARE / each)
+    report.data["trials"] = {"by_cores": machine.cores, "by_memory": by_memory, "memory_each": each}
+    report.facts["trials at once"] = (
+        f"{min(machine.cores, by_memory)} of one core and {each / _GB:.1f} GB each (cores for {machine.cores}, memory"
+        f" for {by_memory}; the embedded encoder, batches of {_TRIAL_BATCH}, {_TRIAL_TOKENS} tokens)"
+    )
+    if by_memory < machine.cores:
+        report.advice.append(
+            f"memory holds {by_memory} trials of a search where there are cores for {machine.cores}: lower the largest"
+            " batch_size, data.max_tokens or layers, or give a trial more cores (tune.cpus_per_trial)"
+        )
 
 
 def _hub(report: Report) -> None:

@@ -19,8 +19,11 @@ VERBS = {
     "teach": "train the stages of a configuration that have no teacher and are one",
     "distill": "train the stages of a configuration that have teachers, and what follows them",
     "tune": "search for the best settings of a stage, and train and test it with them",
+    "predict": "label files of text of any size, on Ray Data",
+    "submit": "run or tune a configuration on a cluster, and follow it from here",
     "evaluate": "score a checkpoint on a split",
     "results": "print what runs have given, as a table, CSV, Markdown, LaTeX or Parquet",
+    "report": "write one HTML page of what runs have given: scores, searches, figures",
     "doctor": "tell what this machine can do, and what is slow and why",
 }
 

@@ -8,15 +8,26 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.errors import ConfigError, DataError, UnavailableError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TABLES = ("methods", "by-size", "ablation", "efficiency", "significance", "documents")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("folders", nargs="+", metavar="DIR", help="folder of runs, one run, a row file or a bucket")
+    parser.add_argument(
+        "--table",
+        choices=TABLES,
+        default="methods",
+        help="means over seeds (methods, by-size, efficiency), or against a reference: ablation, significance (paired"
+        " by seed), documents (paired by document, from saved predictions)",
+    )
+    parser.add_argument("--experiment", metavar="NAME", help="rows of this experiment alone")
+    parser.add_argument("--reference", metavar="METHOD", help="what these compare with (ablation's default: full)")
     parser.add_argument("--format", choices=("table", "csv", "md", "latex", "parquet"), default="table")
     parser.add_argument(
         "--all",
@@ -36,20 +47,69 @@ def execute(args: argparse.Namespace) -> int:
         DataError: If there is nothing to show, or a row file can't be read.
         UnavailableError: If the output file can't be written.
     """
-    from kdh_ray.results import load_runs, tables
+    from kdh_ray.results import tables
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        frame = load_runs(*args.folders, on_error="warn" if args.skip_corrupt else "raise")
-    for warning in caught:
-        if issubclass(warning.category, RuntimeWarning):
-            print(f"kdh-ray: {warning.message}", file=sys.stderr)
+    frame, _ = load_rows(args.folders, args.skip_corrupt)
+    frame = of_experiment(frame, args.experiment)
     if args.all:
         table = frame if args.format in ("csv", "parquet") else tables.run_table(frame)
     else:
-        table = tables.stage_table(frame)
+        table = make_table(frame, args.table, args.reference, args.folders)
     _emit(table, args.format, args.output)
     return 0
+
+
+def of_experiment(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
+    """Rows of one experiment, or all without a name.
+
+    Raises:
+        DataError: If there is no such experiment.
+    """
+    if name is None:
+        return frame
+    known = frame["experiment"].dropna().unique().tolist() if "experiment" in frame else []
+    if name not in known:
+        raise DataError(f"--experiment is one of {', '.join(map(str, known)) or 'none'}; got {name!r}")
+    return frame[frame["experiment"] == name]
+
+
+def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: list[str]) -> pd.DataFrame:
+    """One of :data:`TABLES`.
+
+    Raises:
+        DataError: If the rows don't make such a table.
+        ConfigError: If a table that compares with a reference is given none.
+    """
+    from kdh_ray.results import tables
+
+    if name == "ablation":
+        return tables.ablation(frame, reference or "full")
+    if name in ("significance", "documents"):
+        if reference is None:
+            raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")
+        if name == "significance":
+            return tables.significance(frame, reference)
+        from kdh_ray.results.documents import by_document
+
+        return by_document(frame, reference, *folders)
+    return {"methods": tables.stage_table, "by-size": tables.by_size, "efficiency": tables.efficiency}[name](frame)
+
+
+def load_rows(folders: list[str], skip_corrupt: bool) -> tuple[pd.DataFrame, list[str]]:
+    """``load_runs``, and its warnings, which are also printed on stderr.
+
+    Raises:
+        DataError: If there is no row, or (unless skipped) a file can't be read.
+    """
+    from kdh_ray.results import load_runs
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        frame = load_runs(*folders, on_error="warn" if skip_corrupt else "raise")
+    notes = [str(warning.message) for warning in caught if issubclass(warning.category, RuntimeWarning)]
+    for note in notes:
+        print(f"kdh-ray: {note}", file=sys.stderr)
+    return frame, notes
 
 
 def _emit(table: pd.DataFrame, style: str, output: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""``kdh-ray run``: every stage of a configuration."""
+"""``kdh-ray run``: every stage of a configuration, and the search that it asks for."""
 
 from __future__ import annotations
 
@@ -17,4 +17,9 @@ def execute(args: argparse.Namespace) -> int:
     """Run, or go on where an earlier call with the same ``--out`` stopped."""
     from kdh_ray.config import load_config
 
-    return run_and_print(load_config(args.config, args.set), args)
+    config = load_config(args.config, args.set)
+    if config.tune.trials is not None:
+        from kdh_ray.cli.tune import search_and_print
+
+        return search_and_print(config, args, args.config, resume=True, whole=True)
+    return run_and_print(config, args)

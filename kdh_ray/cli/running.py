@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,21 +40,28 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
             f"kdh-ray: every stage is finished in {out}; remove it or give another --out to run again", file=sys.stderr
         )
     try:
-        with show_progress(config) as listener:
+        with full_disk_told(out), show_progress(config) as listener:
             frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise UnavailableError(f"{out}: no disk space left; the run goes on from here when there is") from None
-        raise
     print_table(frame)
     print(
         f"\nArtefacts: {out}\n  stages/NAME/checkpoint  classifiers (transformers reads the encoders)", file=sys.stderr
     )
     print("  rows/                   result rows: kdh-ray results " + str(out), file=sys.stderr)
     return 0
+
+
+@contextmanager
+def full_disk_told(out: Path) -> Iterator[None]:
+    """One line, not a traceback, where a run in ``out`` fills the disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnavailableError(f"{out}: no disk space left; the run goes on from here when there is") from None
+        raise
 
 
 def print_table(frame: pd.DataFrame) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdh_ray.jobs.tuning.ledger import Ledger
-from kdh_ray.jobs.tuning.search import best_of
-from kdh_ray.jobs.tuning.space import tuned_stage
+from kdh_ray.jobs.tuning.trials import best_of, savings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from kdh_ray.config import RunConfig
-    from kdh_ray.jobs.tuning.ledger import Trial
+    from kdh_ray.jobs.tuning.trials import Trial
 
 OnTrial = Callable[["Trial"], None]
 _RECENT = 8  # ended trials that the live table shows
@@ -28,7 +27,7 @@ class Board:
     """What is known of a search's trials."""
 
     def __init__(self, config: RunConfig, out: Path) -> None:
-        self.config, self.wanted, self.started = config, config.tune.trials, time.monotonic()
+        self.config, self.wanted, self.started = config, config.tune.n_trials, time.monotonic()
         self.trials = {trial.number: trial for trial in Ledger(out / "search").trials}
         self.earlier = sum(trial.ended for trial in self.trials.values())
 
@@ -39,11 +38,15 @@ class Board:
     def counts(self) -> Counter[str]:
         return Counter(trial.status for trial in self.trials.values())
 
-    def epochs(self) -> tuple[int, int]:
-        """Epochs that the ended trials ran, and that they would have run without a scheduler or failures."""
-        ended = [trial for trial in self.trials.values() if trial.ended]
-        whole = self.config.stages[tuned_stage(self.config)].epochs
-        return sum(int(trial.time) for trial in ended), sum(int(trial.config.get("epochs", whole)) for trial in ended)
+    def savings(self) -> str:
+        """What early stopping saved, in a line."""
+        saved = savings(self.trials.values())
+        if not saved.spared:
+            return f"Early stopping saved nothing: trials ran {saved.ran:g} epochs"
+        return (
+            f"Early stopping saved {saved.spared:g} of the {saved.ran + saved.spared:g} epochs that the same trials"
+            f" would have run ({100 * saved.share:.0f} %, about {saved.seconds:.0f} s of workers)"
+        )
 
     def seconds_left(self) -> float | None:
         """At the pace of this session; None before its first trial has ended."""
@@ -111,7 +114,7 @@ def _print(board: Board, trial: Trial) -> None:
 
 def percent(trial: Trial) -> str:
     """A trial's score, as the tables print it."""
-    return "-" if trial.score is None else f"{100 * trial.score:.1f}"
+    return "-" if trial.score is None or not trial.feasible else f"{100 * trial.score:.1f}"
 
 
 def settings(trial: Trial) -> str:

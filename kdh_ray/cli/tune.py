@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.cli.running import add_run_arguments, print_table
-from kdh_ray.errors import ConfigError
+from kdh_ray.cli.running import add_run_arguments, full_disk_told, print_table
+from kdh_ray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdh_ray.cli.trials import Board
     from kdh_ray.config import RunConfig
     from kdh_ray.distillation.events import Event
-    from kdh_ray.jobs.tuning.ledger import Trial
+    from kdh_ray.jobs.tuning.trials import Trial
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,35 +30,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Search, print the best trials on stderr, and the result table on stdout."""
-    from kdh_ray.cli.trials import settings
     from kdh_ray.config import load_config
+
+    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume)
+
+
+def search_and_print(
+    config: RunConfig, args: argparse.Namespace, source: str, *, resume: bool, whole: bool = False
+) -> int:
+    """What ``kdh-ray tune`` does, and ``kdh-ray run`` with a configuration that asks for trials."""
     from kdh_ray.jobs.training import JobError
     from kdh_ray.jobs.tuning import tune_stage
 
-    config = load_config(args.config, args.set)
     out = (args.out or Path("runs") / config.name).expanduser()
-    searcher = make_searcher(config, args.config)
+    searcher = make_searcher(config, source)
     try:
-        with Display(config, out) as display:
+        with full_disk_told(out), Display(config, out) as display:
             frame = tune_stage(
-                config, searcher, out, resume=args.resume, local=args.local, verbose=args.verbose,
-                listener=display.on_event, on_trial=display.on_trial, variant=variant(config),
+                config, searcher, out, whole=whole, resume=resume, local=args.local, verbose=args.verbose,
+                listener=display.on_event, on_trial=display.on_trial, columns={"variant": variant(config)},
             )  # fmt: skip
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"kdh-ray: interrupted; go on by the same command with --resume --out {out}", file=sys.stderr)
+        hint = "" if whole else " with --resume"
+        print(f"kdh-ray: interrupted; go on by the same command{hint} --out {out}", file=sys.stderr)
         return 130
-    ran, whole = display.board.epochs()
-    best = display.board.best()
     print_table(frame[frame["kind"] != "trial"])
+    print_search(frame, config, display.board, out)
+    return 0
+
+
+def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
+    """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
+    from kdh_ray.cli.trials import settings
+
+    best = board.best()
     if best is not None:
-        print(f"\nBest of {len(display.board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
-        print(f"Trials ran {ran} of the {whole} epochs that they would have run to their ends", file=sys.stderr)
+        print(f"\nBest of {len(board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
+        print(board.savings(), file=sys.stderr)
+        print_front(frame, config)
     print(f"\nArtefacts: {out}\n  search/rows/       a row for each trial: kdh-ray results {out}", file=sys.stderr)
     print("  best/config.yaml   the best configuration, for kdh-ray run", file=sys.stderr)
-    return 0
+
+
+def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
+    """The best score at each cost, on stderr, where the search varied what students cost to run."""
+    from kdh_ray.jobs.tuning.space import SMALLER_SPACE, search_space
+    from kdh_ray.results import render, tables
+
+    if config.tune.has_budget or set(SMALLER_SPACE) & set(search_space(config)):
+        cost = "parameters" if config.tune.max_latency_ms is None and config.tune.max_parameters else "latency_ms"
+        with suppress(DataError):  # where no trial ran to its end
+            front = tables.pareto(frame, f"validation_{config.tune.objective}", cost)
+            print(f"\nNo trial is better and cheaper than these:\n{render.to_plain(front)}", file=sys.stderr)
 
 
 class Display:
@@ -109,7 +138,7 @@ def make_searcher(config: RunConfig, source: str) -> Any:
     name = config.tune.searcher
     swarm = {"n_particles": config.tune.particles} if name.startswith("pso") else {}
     try:
-        return make(name, seed=config.seed, budget=config.tune.trials, **swarm)
+        return make(name, seed=config.seed, budget=config.tune.n_trials, **swarm)
     except ValueError as error:
         raise ConfigError([f"tune.searcher: {error}"], source) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
@@ -28,11 +29,9 @@ def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options
         ConfigError: If an option is unknown or out of range.
         DataError: If the corpus is missing or can't be used as it is.
     """
-    from kdh_ray.config import parse_config
+    from kdh_ray.config import parse_data
 
-    # A configuration is validated as a whole, so that its messages are the same here; its stages play no part.
-    tree = {"data": {"corpus": name, "path": path, **options}, "stages": {"unused": {}}}
-    return corpus_from_config(parse_config(tree, "load_corpus").data)
+    return corpus_from_config(parse_data({"corpus": name, "path": path, **options}, "load_corpus"))
 
 
 def corpus_from_config(data: DataConfig) -> Corpus:
@@ -49,6 +48,10 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     sample = nested_sample(corpus, data.size, data.sample_seed, _groups(corpus))
     if sample is not corpus:
         check_corpus(sample)
+    if data.unlabelled:
+        from kdh_ray.data.predictions import read_unlabelled
+
+        return replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
     return sample
 
 

@@ -59,6 +59,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Text without labels that distillations learn from.
+
+    Attributes:
+        split: Its ``targets`` mean nothing.
+        logits: (n_documents, n_labels) of the teacher, or mean logits of several.
+    """
+
+    split: Split
+    logits: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Named splits over one set of labels, and the metric by which its protocol is reported.
 
@@ -67,6 +80,8 @@ class Corpus:
         labels: Label names; column j of every ``targets`` is ``labels[j]``.
         splits: ``train``, ``validation`` and ``test``.
         metric: The protocol's official metric, a name known to ``kdh_ray.evaluation.metrics``.
+        notes: On how the splits came about.
+        unlabelled: Further text, with teacher logits only.
     """
 
     name: str
@@ -74,6 +89,7 @@ class Corpus:
     splits: Mapping[str, Split]
     metric: str = "f1_micro"
     notes: Sequence[str] = field(default=())
+    unlabelled: Unlabelled | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 over labels, ids, texts and targets of every split: equal only for the same corpus."""

@@ -44,6 +44,30 @@ class Tokens:
         """(n_documents,) tokens of each document."""
         return np.diff(self.offsets)
 
+    def cut(self, max_tokens: int, tail: int) -> Tokens:
+        """The same documents, none longer than ``max_tokens``, as if they had been tokenised so.
+
+        Args:
+            max_tokens: Special tokens included.
+            tail: Special tokens that end each document, which are kept; see ``trailing_specials``.
+        """
+        lengths = np.minimum(self.lengths, max_tokens)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        begins, ends = (np.repeat(bound, lengths) for bound in (self.offsets[:-1], self.offsets[1:]))
+        place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        from_end = np.repeat(lengths, lengths) - place
+        source = np.where(from_end <= tail, ends - from_end, begins + place)
+        return Tokens(self.ids[source], self.segments[source], offsets, f"{self.fingerprint}-{max_tokens}")
+
+    def followed_by(self, other: Tokens) -> Tokens:
+        """These documents and then those of ``other``."""
+        return Tokens(
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.segments, other.segments]),
+            np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+            hashlib.sha256(f"{self.fingerprint} {other.fingerprint}".encode()).hexdigest(),
+        )
+
 
 def tokenize(
     split: Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int, cache: Path | None = None, batch: int = 1000
@@ -81,6 +105,12 @@ def tokenize(
     if file is not None:
         _write(file, tokens)
     return tokens
+
+
+def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Special tokens that a tokenizer puts behind a text: one ([SEP]) for encoders like BERT."""
+    mask = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    return len(mask) - 1 - max(place for place, special in enumerate(mask) if not special)
 
 
 def _owners(spans: NDArray[np.int32], segments: Segments | None, document: int) -> NDArray[np.int32]:

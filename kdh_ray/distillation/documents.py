@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Documents:
 
     Attributes:
         tokens: Token ids, ragged.
-        targets: (n_documents, n_labels) float32 of 0 and 1.
+        targets: (n_documents, n_labels) float32 of 0 and 1; NaN of documents without labels.
         segment_targets: One (n_segments, n_labels) array a document, or None.
         teacher: Mean prediction of the teachers, or None.
     """
@@ -66,6 +66,34 @@ class Documents:
         """Join a split's labels with its tokens."""
         targets = split.targets.astype(np.float32)
         return cls(tokens, targets, None if split.segments is None else split.segments.targets, teacher)
+
+    def cut(self, max_tokens: int, tail: int) -> Documents:
+        """The same documents with fewer tokens each; see ``Tokens.cut``."""
+        return replace(self, tokens=self.tokens.cut(max_tokens, tail))
+
+    def with_unlabelled(self, tokens: Tokens, logits: NDArray[np.float32]) -> Documents:
+        """These documents, followed by some of which only the teacher's (n, n_labels) ``logits`` are known."""
+        if self.teacher is None:
+            raise ValueError("documents without labels teach only what a teacher says of them")
+        missing = np.full(logits.shape, np.nan, dtype=np.float32)
+        segments = self.segment_targets
+        if segments is not None:
+            segments = [*segments, *[np.zeros((0, logits.shape[1]), dtype=np.int8)] * len(logits)]
+        return Documents(
+            self.tokens.followed_by(tokens),
+            np.concatenate([self.targets, missing]),
+            segments,
+            Prediction(
+                np.concatenate([self.teacher.documents, logits]),
+                None if self.teacher.segments is None else _padded(self.teacher.segments, len(logits)),
+                _padded(self.teacher.pooled, len(logits)),
+            ),
+        )
+
+
+def _padded(array: NDArray[np.float32], more: int) -> NDArray[np.float32]:
+    """``array`` with ``more`` rows of NaN after it."""
+    return np.concatenate([array, np.full((more, *array.shape[1:]), np.nan, dtype=np.float32)])
 
 
 def collate(documents: Documents, indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:

@@ -49,7 +49,7 @@ def teacher_prediction(
         CheckpointError: If the teacher can't be read.
     """
     entry = cache / cache_key(load_card(teacher).fingerprint, documents.tokens, precision)
-    known = world.gather(entry.exists())[0]  # rank 0 decides for all, so that nobody waits for a worker that reads
+    known = world.of_first(world.rank() == 0 and entry.exists())
     if not known:
         model, _ = load_checkpoint(teacher)
         prediction = predict(model.to(device), documents, precision=precision, progress=progress)

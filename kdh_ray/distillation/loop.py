@@ -33,7 +33,8 @@ class EpochReport:
     Attributes:
         epoch: From 1.
         score: Validation micro F1 at its best global threshold, of the averaged weights where weights are averaged.
-        best: Whether no earlier epoch scored higher.
+        f1_macro: Validation macro F1 at the same threshold.
+        best: Whether no earlier epoch had a higher ``score``.
         losses: Mean of each training loss term, unweighted, by name.
         seconds: Of training and validation.
         documents_per_second: Of training alone, over all workers.
@@ -41,6 +42,7 @@ class EpochReport:
 
     epoch: int
     score: float
+    f1_macro: float
     best: bool
     losses: Mapping[str, float]
     seconds: float
@@ -66,13 +68,17 @@ class Objective(nn.Module):
         self.register_buffer("positive_weights", weights, persistent=False)
         wanted = config.hidden_weight > 0 and teacher_width is not None
         width = classifier.encoder.config.hidden_size
+        self.labels_only = False
         self.projection = nn.Linear(width, teacher_width, bias=False) if wanted and teacher_width else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See ``loss_terms``."""
         output = self.classifier(batch.input_ids, batch.attention_mask, batch.segment_numbers)
         projected = None if self.projection is None else self.projection(output.pooled)
-        return loss_terms(output, batch, self.config, self.positive_weights, projected)
+        terms = loss_terms(output, batch, self.config, self.positive_weights, projected)
+        if self.labels_only:  # the rest stays in the graph: data-parallel training wants every parameter used
+            terms["total"] = terms["hard"] + 0.0 * terms["total"]
+        return terms
 
 
 class Training:
@@ -107,16 +113,16 @@ class Training:
         torch.manual_seed(seed)  # the projection's initial weights
         teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
         weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None
-        objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
-        self.objective = world.parallel(objective)
-        self.optimiser = make_optimiser(objective, classifier, config)
+        self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
+        self.objective = world.parallel(self._objective)
+        self.optimiser = make_optimiser(self._objective, classifier, config)
         self.steps_per_epoch = -(-len(train) // config.batch_size)
         self.average: AveragedModel | None = None
         if config.average:
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
-        self.state = None if state is None else TrainingState(state, objective, self.optimiser, self.average)
+        self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
 
     def run(self) -> list[EpochReport]:
         """Train to the end, or until the score has not risen for ``patience`` epochs; returns every epoch's report."""
@@ -129,8 +135,7 @@ class Training:
             if self.state is not None and world.rank() == 0:
                 self.state.save([asdict(entry) for entry in self.history], self._judged() if report.best else None)
             self.hooks.on_epoch(report)
-        world.gather(None)  # the best weights are on disk for everyone
-        weights = best if self.state is None else self.state.best_weights()
+        weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
         if weights is not None:
             self.classifier.load_state_dict(weights)
         return self.history
@@ -144,12 +149,16 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether every epoch is done, or the score has not risen for ``patience`` of them."""
-        return len(self.history) >= self.config.epochs or self._exhausted()
+        return len(self.history) >= self.config.total_epochs or self._exhausted()
 
     def _resume(self) -> None:
         if self.state is None:
             return
-        self.history = [EpochReport(**entry) for entry in self.state.restore()]
+        self.history = [EpochReport(**entry) for entry in self.state.restore(self._newest(self.state))]
+
+    def _newest(self, state: TrainingState) -> str | None:
+        """The last epoch that rank 0 has saved, the same for every worker."""
+        return world.of_first(state.newest() if world.rank() == 0 else None)
 
     def _exhausted(self) -> bool:
         best = max((entry.epoch for entry in self.history if entry.best), default=0)
@@ -162,10 +171,11 @@ class Training:
     def _epoch(self, epoch: int) -> EpochReport:
         started = perf_counter()
         losses, rate = self.train_epoch(epoch)
-        reached = self._score()
+        reached, macro = self._score()
         return EpochReport(
             epoch=epoch,
             score=reached,
+            f1_macro=macro,
             best=reached > max((entry.score for entry in self.history), default=-1.0),
             losses=losses,
             seconds=perf_counter() - started,
@@ -178,15 +188,19 @@ class Training:
         torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
         generator = np.random.default_rng([self.seed, epoch])
         self.objective.train()
+        before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
+        phase = self.config.finetune_epochs if before else self.config.epochs
+        self._objective.labels_only = bool(before)
         sums: dict[str, float] = {}
         done = (epoch - 1) * len(self.train)
         batches = grouped_batches(self.train.tokens.lengths, self.config.batch_size, generator)
         for number, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
-            set_rate(self.optimiser, number, self.config.epochs * self.steps_per_epoch, self.config.warmup)
+            step, steps = number - before * self.steps_per_epoch, phase * self.steps_per_epoch
+            set_rate(self.optimiser, step, steps, self.config.warmup)
             for name, value in self._step([int(i) for i in batch]).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
             done += len(batch)
-            self.hooks.on_step(done, self.config.epochs * len(self.train))
+            self.hooks.on_step(done, self.config.total_epochs * len(self.train))
         losses = {name: value / len(self.train) for name, value in sums.items()}
         return losses, len(self.train) / (perf_counter() - started)
 
@@ -210,14 +224,16 @@ class Training:
             self.average.update_parameters(self.classifier)
         return {name: float(value) for name, value in sums.items()}
 
-    def _score(self) -> float:
+    def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
         threshold = tune_global(self.validation.targets, probabilities)
-        return score(self.validation.targets, probabilities, threshold)["f1_micro"]
+        reached = score(self.validation.targets, probabilities, threshold)
+        return reached["f1_micro"], reached["f1_macro"]
 
 
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
     """(n_labels,) square root of negatives over positives, at most 10; 1 for a label without positives."""
+    targets = targets[np.isfinite(targets).all(1)]  # those of documents without labels say nothing
     positives = targets.sum(0)
     weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))
     return torch.tensor(np.where(positives > 0, np.minimum(weights, 10.0), 1.0), dtype=torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +76,7 @@ class Batch:
 
     Attributes:
         input_ids, attention_mask, segment_numbers: (n_documents, n_tokens); see ``Classifier.forward``.
-        targets: (n_documents, n_labels) float.
+        targets: (n_documents, n_labels) float; NaN of documents without labels.
         segment_targets: (n_documents, n_segments, n_labels) float; NaN where there is no such segment.
         teacher_logits, teacher_segments, teacher_pooled: What the teacher said of the same documents, shaped like
             ``targets``, ``segment_targets`` and (n_documents, hidden of the teacher).
@@ -100,7 +101,8 @@ def loss_terms(
 ) -> dict[str, Tensor]:
     """Every term on its own, unweighted, and ``total`` = alpha soft + (1 - alpha) hard + hidden_weight hidden.
 
-    ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present.
+    ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present. Means
+    are over the documents that have what is compared: documents without labels count in ``soft`` alone.
     Without teacher logits, ``total`` is ``hard``.
 
     Args:
@@ -117,7 +119,7 @@ def loss_terms(
         return binary_cross_entropy(logits, targets, positive_weights)
 
     soft = SOFT[config.soft]
-    terms = {"hard": hard(output.documents, batch.targets)}
+    terms = {"hard": _where_known(hard, output.documents, batch.targets)}
     terms["hard"] = terms["hard"] + _over_segments(hard, output, batch.segment_targets, config.segment_weight)
     if batch.teacher_logits is None:
         return {**terms, "total": terms["hard"]}
@@ -129,9 +131,17 @@ def loss_terms(
     )
     total = config.alpha * terms["soft"] + (1 - config.alpha) * terms["hard"]
     if config.hidden_weight and batch.teacher_pooled is not None and projected is not None:
-        terms["hidden"] = hidden_cosine(projected, batch.teacher_pooled)
+        terms["hidden"] = _where_known(hidden_cosine, projected, batch.teacher_pooled)
         total = total + config.hidden_weight * terms["hidden"]
     return {**terms, "total": total}
+
+
+def _where_known(loss: Callable[[Tensor, Tensor], Tensor], received: Tensor, reference: Tensor) -> Tensor:
+    """``loss`` over the documents whose (n_documents, ...) reference is not NaN; 0 where there is none."""
+    known = torch.isfinite(reference).all(-1)
+    if bool(known.all()):
+        return loss(received, reference)
+    return loss(received[known], reference[known]) if bool(known.any()) else 0.0 * received.sum()
 
 
 def _over_segments(loss, output: Output, reference: Tensor | None, weight: float) -> Tensor | float:  # type: ignore[no-untyped-def]

@@ -37,6 +37,7 @@ from kdh_ray.distillation.loop import EpochReport, Hooks, Training
 from kdh_ray.distillation.predict import mean_prediction, predict
 from kdh_ray.errors import CheckpointError
 from kdh_ray.evaluation.columns import score_columns
+from kdh_ray.models.attention import fit_attention
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
@@ -86,7 +87,7 @@ class StageRunner:
             UnavailableError: If an encoder is out of reach.
         """
         folder = self.stage_folder(name)
-        finished = read_result(folder)
+        finished = world.of_first(read_result(folder) if world.rank() == 0 else None)
         if finished is not None:
             return finished
         started, stage = datetime.now(UTC), self.config.stages[name]
@@ -99,7 +100,7 @@ class StageRunner:
             seed=material.seed, precision=self.precision, state=folder / "training", hooks=self._hooks(name),
         )  # fmt: skip
         history = training.run()
-        tokens = {split: self._tokens(split, material.tokenizer) for split in self.corpus.splits}
+        tokens = {split: self._tokens(split, material.tokenizer, stage.max_tokens) for split in self.corpus.splits}
         result = self._score(name, material.model, material.tokenizer, tokens, history)
         result |= {
             "started": started.isoformat(timespec="seconds"),
@@ -127,11 +128,15 @@ class StageRunner:
         model, tokenizer = self._start(stage)
         teacher = self._teachers(stage, name) if stage.teachers else None
         train, validation = (self.corpus.splits[split] for split in ("train", "validation"))
+        documents = Documents.of(train, self._tokens("train", tokenizer, stage.max_tokens), teacher)
+        more = self.corpus.unlabelled
+        if teacher is not None and more is not None:
+            documents = documents.with_unlabelled(self._tokens(more.split, tokenizer, stage.max_tokens), more.logits)
         return Material(
             model,
             tokenizer,
-            Documents.of(train, self._tokens("train", tokenizer), teacher),
-            Documents.of(validation, self._tokens("validation", tokenizer)),
+            documents,
+            Documents.of(validation, self._tokens("validation", tokenizer, stage.max_tokens)),
             seed,
         )
 
@@ -160,13 +165,13 @@ class StageRunner:
             model.start_from_priors(*label_rates(self.corpus))
         if stage.layers is not None:
             model = take_layers(model, stage.layers)
-        if self.device == "cpu" and self.precision == "bfloat16":
-            model.encoder.set_attn_implementation("eager")  # the fused kernel is slower there in training
+        fit_attention(model.encoder, self.device, self.precision)
         return model.to(self.device), load_tokenizer(source)
 
-    def _tokens(self, split: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Tokens:
+    def _tokens(self, split: str | Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Tokens:
         limit = max_tokens or self.config.data.max_tokens
-        return tokenize(self.corpus.splits[split], tokenizer, limit, self._cache() / "tokens")
+        documents = self.corpus.splits[split] if isinstance(split, str) else split
+        return tokenize(documents, tokenizer, limit, self._cache() / "tokens")
 
     def _teachers(self, stage: StageConfig, name: str) -> Prediction:
         """Mean prediction of the teachers over the training split, each with its own tokenizer."""
@@ -212,7 +217,7 @@ class StageRunner:
             card = Card(
                 labels=list(self.corpus.labels),
                 thresholds=[result["threshold"]] * len(self.corpus.labels),
-                max_tokens=self.config.data.max_tokens,
+                max_tokens=self.config.stages[name].max_tokens or self.config.data.max_tokens,
                 segments=model.segment_head is not None,
                 corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
@@ -229,7 +234,7 @@ class StageRunner:
 
         def on_epoch(report: EpochReport) -> None:
             if world.rank() == 0:
-                self.events.write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].epochs)
+                self.events.write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].total_epochs)
             self.on_epoch(stage, report)
 
         return Hooks(on_step, on_epoch)

@@ -53,16 +53,23 @@ class TrainingState:
         for folder in earlier:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def restore(self) -> list[dict[str, Any]]:
-        """Load the last saved epoch into model, optimiser and average; returns its history, empty if there is none.
+    def newest(self) -> str | None:
+        """Name of the last saved epoch, or None before the first."""
+        epochs = self._epochs()
+        return epochs[-1].name if epochs else None
+
+    def restore(self, epoch: str | None) -> list[dict[str, Any]]:
+        """Load a saved epoch into model, optimiser and average; returns its history, empty for None.
+
+        Args:
+            epoch: As ``newest`` names it, on the machine that saved it.
 
         Raises:
             CheckpointError: If the files can't be read or belong to another model.
         """
-        epochs = self._epochs()
-        if not epochs:
+        if epoch is None:
             return []
-        folder = epochs[-1]
+        folder = self.folder / epoch
         try:
             tensors = load_file(folder / "state.safetensors")
             history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
@@ -77,10 +84,9 @@ class TrainingState:
             ) from None
         return history
 
-    def best_weights(self) -> dict[str, Tensor] | None:
-        """Weights of the best epoch, or None before the first."""
-        epochs = self._epochs()
-        return load_file(epochs[-1] / "best.safetensors") if epochs else None
+    def best_weights(self, epoch: str | None) -> dict[str, Tensor] | None:
+        """Weights of the best epoch up to ``epoch``, or None before the first."""
+        return None if epoch is None else load_file(self.folder / epoch / "best.safetensors")
 
     def _restore_moments(self, tensors: dict[str, Tensor]) -> None:
         state = self.optimiser.state_dict()

@@ -30,6 +30,15 @@ def gather(value: T) -> list[T]:
     return values  # type: ignore[return-value]
 
 
+def of_first(value: T) -> T:
+    """Rank 0's ``value``, on every worker.
+
+    What rank 0 sees in a shared folder, other machines may see up to a minute later (NFS keeps what it knows of names).
+    So it decides, and none of the others asks for a name before that: also an answer of "not there" would be kept.
+    """
+    return gather(value)[0]
+
+
 def share(items: Sequence[int]) -> list[int]:
     """This worker's share of a batch: equally many for everyone, a short batch being filled from its start."""
     filled = [*items, *list(items)[: -len(items) % size()]] if len(items) >= size() else [*items] * size()

@@ -58,7 +58,8 @@ class SeedComparison:
         """What n allows, where it is small."""
         if self.n >= ENOUGH_SEEDS:
             return ""
-        return f"{self.n} seeds can't give p below {self.smallest_p:.4g}; at least {ENOUGH_SEEDS} are wanted"
+        seeds = "1 seed" if self.n == 1 else f"{self.n} seeds"
+        return f"{seeds} can't give p below {self.smallest_p:.4g}; at least {ENOUGH_SEEDS} are wanted"
 
 
 def compare_over_seeds(scores: Mapping[str, Mapping[int, float]], reference: str) -> list[SeedComparison]:
@@ -82,7 +83,7 @@ def compare_over_seeds(scores: Mapping[str, Mapping[int, float]], reference: str
             raise DataError(f"{method!r} and {reference!r} have no seed in common, so nothing can be paired")
         differences = np.array([scores[method][seed] - scores[reference][seed] for seed in seeds])
         n, p = len(seeds), 1.0
-        if differences.any():
+        if n > 1 and differences.any():  # one pair tells nothing: p is 1
             exact = PermutationMethod(n_resamples=2**_ENUMERABLE) if n <= _ENUMERABLE else "auto"
             p = float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
         found.append((method, n, float(differences.mean()), p, rank_biserial(differences), 2.0 / 2**n))
@@ -105,8 +106,10 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction."""
+    if len(p_values) < 2:
+        return list(p_values)
     multipletests = _imported("statsmodels.stats.multitest").multipletests
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
+from kdh_ray.jobs.nodes import alive_nodes
 
 # Read by Ray when it is started; what the user has set stays. Token authentication is Ray's own default for what it
 # starts here (the token lies in ~/.ray/auth_token), and can't be set once Ray is imported.
@@ -22,20 +23,25 @@ _ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # a process mor
 
 
 @contextmanager
-def ray_session(job: JobConfig, verbose: bool = False, cpus: int | None = None) -> Iterator[str]:
+def ray_session(
+    job: JobConfig, verbose: bool = False, cpus: int | None = None, check: Callable[[], None] = lambda: None
+) -> Iterator[str]:
     """Ray, for the length of a block; yields the dashboard's address, empty where there is none.
 
     A Ray that is already initialised in this process is used and left running.
 
     Args:
-        job: Its ``address`` names a running cluster; without one, Ray is started on this machine and bound to it.
+        job: Its ``address`` names a running cluster, else RAY_ADDRESS does, as in a submitted job; without either, Ray
+            is started on this machine and bound to it.
         verbose: Show Ray's own log lines.
         cpus: CPUs that a Ray started here counts with, if not the machine's.
+        check: Called once Ray is there, but not for one that was there before: what it raises ends the session.
 
     Raises:
         UnavailableError: If the cluster can't be reached.
     """
-    for name, value in {**_ENVIRONMENT, **({} if job.address else _ON_THIS_MACHINE)}.items():
+    address = job.address or os.environ.get("RAY_ADDRESS")
+    for name, value in {**_ENVIRONMENT, **({} if address else _ON_THIS_MACHINE)}.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -44,13 +50,14 @@ def ray_session(job: JobConfig, verbose: bool = False, cpus: int | None = None) 
         return
     level = logging.INFO if verbose else logging.ERROR
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
-    arguments = {"address": job.address} if job.address else started_here
+    arguments = {"address": address} if address else started_here
     try:
         ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"the Ray cluster at {job.address!r}" if job.address else "a local Ray"
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        where = f"the Ray cluster at {address!r}" if address else "a local Ray"
         raise UnavailableError(f"{where} can't be reached or started: {' '.join(str(error).split())[:300]}") from None
     try:
+        check()
         yield _dashboard()
     finally:
         ray.shutdown()
@@ -65,24 +72,22 @@ def _dashboard() -> str:
 
 def has_gpus() -> bool:
     """Whether any machine of the cluster has a GPU."""
-    import ray
-
-    return any(node["Resources"].get("GPU", 0.0) > 0 for node in ray.nodes() if node["Alive"])
+    return any(node["Resources"].get("GPU", 0.0) > 0 for node in alive_nodes())
 
 
 def resources(job: JobConfig) -> tuple[float, float]:
-    """(CPUs, GPUs) of each worker: what is configured, else an equal share of the largest machine.
+    """(CPUs, GPUs) of each worker: what is configured, else an equal share of the largest machine there is now.
 
     Raises:
         UnavailableError: If the cluster hasn't as much.
     """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in alive_nodes()]
     most_cpus = max(node.get("CPU", 0.0) for node in nodes)
     gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus())
     together = -(-job.workers // len(nodes))  # workers on a machine
     cpus = float(job.cpus_per_worker or max(1, int(most_cpus) // together))
+    if job.autoscaling:
+        return cpus, gpus
     if cpus > most_cpus:
         raise UnavailableError(
             f"job.cpus_per_worker: the largest machine has {most_cpus:g} CPUs; got {cpus:g} for each worker"

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import yaml
 
-from kdh_ray.config import RunConfig, dump_config
+from kdh_ray.config import RunConfig, dump_config, load_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.results.rows import flatten
 from kdh_ray.tune_config import MACHINE_SETTINGS
 
 FREE_BYTES = 2 * 2**30  # checkpoints, optimiser state and caches of base-sized models
 # Where and by how many a run is done may differ when it is resumed.
-_MAY_CHANGE = ("config_job.", "config_cache", *(f"config_tune.{name}" for name in MACHINE_SETTINGS))
+_MAY_CHANGE = ("config_job.", "config_cache", "config_results", *(f"config_tune.{name}" for name in MACHINE_SETTINGS))
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def run_folder(folder: Path, config: RunConfig) -> Iterator[Path]:
         raise UnavailableError(f"{folder} can't be written: {error.strerror}") from None
     try:
         _check_space(folder)
-        _check_config(folder / "config.yaml", config)
+        check_config(folder / "config.yaml", config)
         yield folder
     finally:
         lock.release()
@@ -59,7 +59,15 @@ def _check_space(folder: Path) -> None:
         raise UnavailableError(f"{folder}: a run wants {FREE_BYTES / 2**30:g} GiB of free disk; got {free / 2**30:.1f}")
 
 
-def _check_config(file: Path, config: RunConfig) -> None:
+def check_config(file: Path, config: RunConfig) -> None:
+    """Write the configuration to ``file`` or, where there is one, see that it is the same but for the machine.
+
+    Settings that the file lacks, having been written before there were any, stand at their defaults.
+
+    Raises:
+        UnavailableError: If it can't be written.
+        ConfigError: If it differs; says where.
+    """
     text = dump_config(config)
     if not file.exists():
         try:
@@ -67,7 +75,7 @@ def _check_config(file: Path, config: RunConfig) -> None:
         except OSError as error:
             raise UnavailableError(f"{file} can't be written: {error.strerror}") from None
         return
-    before = flatten(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    before = flatten(yaml.safe_load(dump_config(load_config(file))))
     after = flatten(yaml.safe_load(text))
     faults = [
         f"{key.removeprefix('config_')}: the run in this folder has {before.get(key)!r}; got {after.get(key)!r}"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import JobConfig, RunConfig, dump_config, load_config, parse_config
@@ -16,10 +16,12 @@ from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.distillation.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.errors import UserError
 from kdh_ray.hardware import precision
+from kdh_ray.jobs.baselines import TFIDF, write_baseline
 from kdh_ray.jobs.folder import run_folder
+from kdh_ray.jobs.publish import check_writable, publish
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.encoders import check_reachable
-from kdh_ray.results import load_runs, write_row
+from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.build import stage_row
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Listener = Callable[[Event], None]
-TFIDF = "tf-idf"
+NO_COLUMNS: Mapping[str, Any] = MappingProxyType({})
 
 
 def run(
@@ -40,7 +42,7 @@ def run(
     local: bool = False,
     verbose: bool = False,
     listener: Listener | None = None,
-    variant: str | None = None,
+    columns: Mapping[str, Any] = NO_COLUMNS,
 ) -> pd.DataFrame:
     """Run a configuration, or go on with it where an earlier call in the same folder was interrupted.
 
@@ -51,7 +53,8 @@ def run(
         local: Run in this process instead of on Ray Train workers, for debugging.
         verbose: Show Ray's own log lines.
         listener: Is given every event (see ``kdh_ray.distillation.events``).
-        variant: What rows call the stages, instead of ``distilled`` or ``fine-tuned``.
+        columns: Further columns of the stages' rows, over all others: ``experiment``, ``variant`` (``distilled`` or
+            ``fine-tuned`` otherwise), ``method``, ... A finished stage has a row for each experiment that asks for it.
 
     Returns:
         One row a stage and baseline; see ``kdh_ray.results.rows`` for the columns.
@@ -68,26 +71,30 @@ def run(
     preflight(config, folder, wanted)
     corpus = corpus_from_config(config.data)
     with run_folder(folder, config), ThreadPoolExecutor(1) as background:
-        baseline = background.submit(_tfidf, config, corpus, folder)
+        baseline = background.submit(_tfidf, config, corpus, folder)  # while workers start
         try:
             if local:
                 _run_here(config, corpus, folder, wanted, listener)
             else:
                 _run_on_ray(config, corpus, folder, wanted, verbose, listener)
         except Exception as error:
-            _write_rows(config, corpus, folder, wanted, variant, error)
+            _write_rows(config, corpus, folder, wanted, columns, error)
+            _publish(config, folder, error)
             raise
-        _write_rows(config, corpus, folder, wanted, variant)
+        _write_rows(config, corpus, folder, wanted, columns)
         baseline.result()
+        _publish(config, folder)
     return load_runs(folder / "rows")
 
 
 def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
-    """Refuse in a second what would fail after minutes: encoders that are not there, stages that are not trained.
+    """Refuse in seconds what would fail after minutes: encoders, results or stages that are not there.
 
     Raises:
         UserError: With the stage and what it lacks.
     """
+    if config.results:
+        check_writable(config.results)
     for name in stages:
         stage = config.stages[name]
         for reference in (stage.start, *stage.teachers):
@@ -99,6 +106,12 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                 check_reachable(reference)
             else:
                 load_card(Path(reference))
+
+
+def encoders(config: RunConfig, stages: Sequence[str]) -> list[str]:
+    """What ``stages`` start from that isn't a stage itself."""
+    starts = (config.stages[name].start for name in stages)
+    return sorted({start for start in starts if start not in config.stages})
 
 
 def _run_here(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str], listener: Listener | None) -> None:
@@ -120,10 +133,15 @@ def _run_on_ray(
     if all((folder / "stages" / name / "result.json").exists() for name in stages):
         return  # nothing to start a cluster for
     from kdh_ray.jobs.cluster import ray_session
+    from kdh_ray.jobs.nodes import check_machines
     from kdh_ray.jobs.training import run_on_ray
 
     log = EventLog(folder / EVENTS)
-    with _listening(folder / EVENTS, listener), ray_session(config.job, verbose) as dashboard:
+
+    def check() -> None:
+        check_machines(folder, encoders(config, stages))
+
+    with _listening(folder / EVENTS, listener), ray_session(config.job, verbose, check=check) as dashboard:
         log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
         run_on_ray(config, corpus, folder, stages)
 
@@ -152,11 +170,11 @@ def _listening(file: Path, listener: Listener | None) -> Iterator[None]:
         thread.join()
 
 
-def run_id(config: RunConfig) -> str:
-    """Name, seed and a digest of what determines the results; all rows of a run share it."""
-    same = {"job": JobConfig(), "cache": None, "tune": config.tune.without_machine()}
+def run_id(config: RunConfig, experiment: str | None = None) -> str:
+    """Experiment, seed and a digest of what determines the results; all rows of a run share it."""
+    same = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
     digest = sha256(dump_config(config.model_copy(update=same)).encode())
-    return f"{config.name}-{config.seed}-{digest.hexdigest()[:8]}"
+    return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
 
 
 def _write_rows(
@@ -164,7 +182,7 @@ def _write_rows(
     corpus: Corpus,
     folder: Path,
     stages: list[str],
-    variant: str | None,
+    columns: Mapping[str, Any],
     error: Exception | None = None,
 ) -> None:
     """A row for each finished stage and, after an error, one for the first that isn't."""
@@ -175,22 +193,27 @@ def _write_rows(
         if result is None and error is None:
             continue
         kind = "distilled" if config.stages[name].teachers else "fine-tuned"
-        about = {"variant": variant or kind, "metric": corpus.metric}
+        about = {"variant": kind, "metric": corpus.metric, **columns}
         failure = error if result is None else None
-        write_row(folder / "rows", stage_row(config, name, run_id(config), corpus.name, result, failure, **about))
+        identity = run_id(config, columns.get("experiment"))
+        write_row(folder / "rows", stage_row(config, name, identity, corpus.name, result, failure, **about))
         if failure is not None:
             return
 
 
-def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> None:
-    """The bag-of-words baseline's row, unless it is there already; made while the workers start."""
-    from kdh_ray.distillation.stages import score_held_out
-    from kdh_ray.evaluation.baselines import tfidf_logistic
-
-    if not config.baselines.tfidf or any((folder / "rows").glob(f"row-*-{TFIDF}*")):
+def _publish(config: RunConfig, folder: Path, error: Exception | None = None) -> None:
+    """Copy rows and finished stages to the shared place, if there is one; never instead of reporting ``error``."""
+    if not config.results:
         return
-    started = perf_counter()
-    validation, test = tfidf_logistic(corpus, config.seed)
-    result = {**score_held_out(corpus, {"validation": validation, "test": test}), "seconds": perf_counter() - started}
-    row = stage_row(config, TFIDF, run_id(config), corpus.name, result, variant="logistic regression")
-    write_row(folder / "rows", row)
+    try:
+        publish(folder, run_id(config), config.results)
+    except UserError as failure:
+        if error is None:
+            raise
+        error.add_note(str(failure))
+
+
+def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> None:
+    """The bag-of-words baseline's row, unless it is there already."""
+    if config.baselines.tfidf and (run_id(config), TFIDF) not in recorded(folder / "rows"):
+        write_baseline(config, corpus, TFIDF, folder / "rows", run_id(config))

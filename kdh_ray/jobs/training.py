@@ -7,6 +7,7 @@ anew and goes on after the last finished stage and epoch, from files in the run'
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kdh_ray.data.corpus import Corpus
 from kdh_ray.distillation.events import EVENTS, EventLog
 from kdh_ray.jobs.cluster import resources
 
+SEEN_SECONDS = 90.0
 REFUSAL = "refused.json"  # a UserError of a worker on its way to the driver: no reason to try again
 
 
@@ -66,9 +68,29 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
         trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise JobError(f"{_last_line(error)} (Ray's logs: {_logs()})") from error
-    if (folder / REFUSAL).exists():
-        refusal = json.loads((folder / REFUSAL).read_text(encoding="utf-8"))
-        raise getattr(errors, refusal["kind"])(refusal["message"])
+    _await_results(folder, stages)
+
+
+def _await_results(folder: Path, stages: list[str]) -> None:
+    """Until what rank 0 wrote on its machine is seen on this one: a minute at most on NFS.
+
+    Raises:
+        UserError: If a worker met bad input.
+        JobError: If a stage has left nothing.
+    """
+    deadline = time.monotonic() + SEEN_SECONDS
+    while True:
+        if (folder / REFUSAL).exists():
+            refusal = json.loads((folder / REFUSAL).read_text(encoding="utf-8"))
+            raise getattr(errors, refusal["kind"])(refusal["message"])
+        unseen = [name for name in stages if not (folder / "stages" / name / "result.json").exists()]
+        if not unseen:
+            return
+        if time.monotonic() > deadline:
+            raise JobError(
+                f"{folder}: the job is done, but nothing is seen of {', '.join(unseen)}; is it shared storage?"
+            )
+        time.sleep(0.5)
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -111,6 +111,20 @@ def load_card(folder: Path) -> Card:
         raise CheckpointError(f"{file} is not a checkpoint's card: {' '.join(str(error).split())}") from None
 
 
+def verified(folder: Path) -> Card:
+    """The card of a checkpoint whose weights are those that it names.
+
+    Raises:
+        CheckpointError: If the checkpoint is missing, foreign, or its weights are others.
+    """
+    card = load_card(folder)
+    for name in WEIGHTS:
+        received = sha256(folder / name)
+        if received != card.weights.get(name):
+            raise CheckpointError(f"{folder / name}: SHA-256 must be {card.weights.get(name)}; got {received}")
+    return card
+
+
 def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Card]:
     """Read a checkpoint and check that it is whole.
 
@@ -121,11 +135,7 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
     Raises:
         CheckpointError: If it is missing, corrupt, foreign, or its parts don't belong together.
     """
-    card = load_card(folder)
-    for name in WEIGHTS:
-        received = sha256(folder / name)
-        if received != card.weights.get(name):
-            raise CheckpointError(f"{folder / name}: SHA-256 must be {card.weights.get(name)}; got {received}")
+    card = verified(folder)
     model = build_classifier(str(folder), len(card.labels), card.segments, dropout)
     try:
         problems = model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdh_ray.errors import CheckpointError
+from kdh_ray.models.dropout import ByteDropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,7 +50,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         hidden = int(encoder.config.hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.document_head = nn.Linear(hidden, n_labels)
         self.segment_head = nn.Linear(hidden, n_labels) if segments else None
         for head in self.heads():

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,8 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig, AutoModel
 
+    from kdh_ray.models.dropout import use_byte_dropout
+
     config = _from_pretrained(AutoConfig, source)
     rates = {"hidden_dropout_prob": dropout, "dropout": dropout}
     rates |= {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
@@ -120,14 +123,39 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     )
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # never used here, and data-parallel training wants every parameter used
+    use_byte_dropout(encoder)
     return encoder
 
 
-def encoder_depth(source: str) -> int:
-    """Transformer layers of an encoder, from its configuration alone; see ``load_encoder`` for the errors."""
+@dataclass(frozen=True)
+class EncoderShape:
+    """How large an encoder is: layers, width, attention heads, width between, vocabulary, longest document."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+
+    def parameters(self, layers: int) -> int:
+        """Weights and biases with that many layers, but for those of normalisation and of what lies on top."""
+        layer = 4 * self.hidden * (self.hidden + 1) + 2 * self.hidden * self.intermediate
+        return (self.vocabulary + self.positions) * self.hidden + layers * layer
+
+
+def encoder_shape(source: str) -> EncoderShape:
+    """An encoder's size, from its configuration alone; see ``load_encoder`` for the errors."""
     from transformers import AutoConfig
 
-    return int(_from_pretrained(AutoConfig, source).num_hidden_layers)
+    config = _from_pretrained(AutoConfig, source)
+    hidden = int(config.hidden_size)
+    intermediate = getattr(config, "intermediate_size", getattr(config, "hidden_dim", 4 * hidden))
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    return EncoderShape(
+        int(config.num_hidden_layers), hidden, int(config.num_attention_heads), int(intermediate or 4 * hidden),
+        int(config.vocab_size), positions,
+    )  # fmt: skip
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:

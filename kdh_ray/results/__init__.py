@@ -3,6 +3,6 @@
 >>> from kdh_ray.results import load_runs
 """
 
-from kdh_ray.results.rows import compact, load_runs, write_row
+from kdh_ray.results.rows import compact, copy_rows, load_runs, recorded, write_row
 
-__all__ = ["compact", "load_runs", "write_row"]
+__all__ = ["compact", "copy_rows", "load_runs", "recorded", "write_row"]

@@ -6,6 +6,7 @@ Text shows percentages with one decimal and ``mean ± spread (n)``; CSV and Parq
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TEXT_FORMATS = ("table", "plain", "md", "latex")
 FORMATS = ("table", "csv", "md", "latex", "parquet")
+
+_NUMBER = re.compile(r"–|[-+]?\d[\d.,]*(e[-+]\d+)?( ± .*)?|nan|-?inf")  # as cells show it
 
 _TITLES = {
     "run_id": "run",
@@ -47,7 +50,8 @@ class TextTable:
         header: One title a column.
         rows: One list of cells a line.
         numeric: Whether a column is numbers, to be set flush right.
-        bold: For each cell, whether it is the best student's.
+        bold: For each cell, whether it is the best's.
+        best: What the best is the best of, for formats without bold type.
     """
 
     caption: str
@@ -55,6 +59,7 @@ class TextTable:
     rows: list[list[str]]
     numeric: list[bool]
     bold: list[list[bool]]
+    best: str = "best student"
 
 
 def to_text_table(table: pd.DataFrame, narrow: bool = False) -> TextTable:
@@ -64,7 +69,7 @@ def to_text_table(table: pd.DataFrame, narrow: bool = False) -> TextTable:
         table: Any of them.
         narrow: Say n once a line, in a column of its own, instead of in each cell.
     """
-    if "parameters" not in table:
+    if "metric" not in table:
         return _as_it_is(table)
     shared = [name for name in _CONTEXT if name in table and table[name].nunique(dropna=False) == 1]
     metrics = table["metric"].fillna("f1_micro").unique().tolist()
@@ -105,17 +110,17 @@ def _as_it_is(table: pd.DataFrame) -> TextTable:
     """Columns with their own names; numbers with three digits; ``attrs["best"]`` in bold."""
     lines = table.to_dict("records")
     rows = [[_shown(line[name]) for name in table.columns] for line in lines]
-    numeric = [
-        all(row[column][:1].isdigit() or row[column][:1] in "-–" for row in rows) for column in range(table.shape[1])
-    ]
+    numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(table.shape[1])]
     bold = table.attrs.get("best") or [[False] * table.shape[1] for _ in lines]
-    return TextTable("", [str(name) for name in table.columns], rows, numeric, bold)
+    return TextTable("", [str(name) for name in table.columns], rows, numeric, bold, "best")
 
 
 def _shown(value: Any) -> str:
     if value is None or value != value:
         return MISSING
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+    return str(value)
 
 
 def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
@@ -137,7 +142,7 @@ def to_plain(table: pd.DataFrame) -> str:
     lines = [text.header, *_marked(text, str, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
     body = ["  ".join(_pad(*cell) for cell in zip(line, widths, text.numeric, strict=True)).rstrip() for line in lines]
-    note = "* best student" if any(map(any, text.bold)) else ""
+    note = f"* {text.best}" if any(map(any, text.bold)) else ""
     return "\n".join(part for part in (text.caption, *body, note) if part) + "\n"
 
 

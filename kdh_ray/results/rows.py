@@ -2,8 +2,9 @@
 
 Columns (others may follow):
 
-* ``run_id``, ``stage``, ``kind`` (teacher, student or baseline), ``experiment``, ``variant``, ``protocol``, ``size``,
-  ``seed``;
+* ``run_id``, ``stage``, ``kind`` (teacher, student, baseline, trial; ``step``: on the way to a method's own stage),
+  ``experiment``, ``variant``, ``protocol``, ``size``, ``seed``; of a study's cells also ``method`` and ``pair`` (of
+  teacher and student);
 * ``status`` (ok, failed or stopped) and ``error``, one line;
 * ``config_*``: the configuration, dotted below the first level (``config_loss.alpha``);
 * ``metric``: the protocol's official metric; ``threshold``: tuned on validation;
@@ -19,29 +20,37 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdh_ray.errors import DataError
+from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import store
+from kdh_ray.storage import locate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STATUSES = ("ok", "failed", "stopped")
 REQUIRED = ("run_id", "stage", "status")
-_FIRST = ("run_id", "stage", "kind", "experiment", "variant", "protocol", "size", "seed", "status", "error", "metric")
+_FIRST = (
+    *("run_id", "stage", "kind", "experiment", "method", "variant", "pair"),
+    *("protocol", "size", "seed", "status", "error", "metric"),
+)
 _LAST = ("started", "written")
 _GROUPS = ("config_", "threshold", "validation_", "test_")  # in this order, between the first columns and the rest
 _ERROR_LENGTH = 500
+_LARGE = 1000  # rows of a file from which its columns are worth a thread each
 
 
 def write_row(folder: str | os.PathLike[str], row: Mapping[str, Any]) -> Path:
     """Write one row as one Parquet file of its own; whole or not at all, safe with many writers.
+
+    Where a folder has come to hold many such files, the writer merges them, so that reading stays quick.
 
     Args:
         folder: Made if it isn't there. A local path or a bucket (``s3://...``).
@@ -69,7 +78,9 @@ def write_row(folder: str | os.PathLike[str], row: Mapping[str, Any]) -> Path:
         values["error"] = next(iter(str(values["error"]).strip().splitlines()), "")[:_ERROR_LENGTH]
     values.setdefault("written", datetime.now(UTC).isoformat(timespec="microseconds"))
     stem = "-".join(["row", _slug(row["run_id"]), _slug(row["stage"])])
-    return Path(store.write(folder, stem, pa.table({name: [values[name]] for name in order_columns(values)})))
+    file = store.write(folder, stem, pa.table({name: [values[name]] for name in order_columns(values)}))
+    _merge(folder, store.mergeable(folder))
+    return Path(file)
 
 
 def load_runs(
@@ -88,33 +99,83 @@ def load_runs(
     Raises:
         DataError: If a path doesn't exist, there is no row at all, or (unless ``warn``) a file is corrupt or foreign.
     """
-    paths = [path, *more]
-    tables = [table for _, table in _read_all(paths, on_error)]
-    if not tables:
-        raise DataError(f"{', '.join(os.fspath(each) for each in paths)}: no result rows (row-*.parquet) here")
-    frame: pd.DataFrame = _unite(tables).to_pandas()
-    keys = [name for name in ("written", "started") if name in frame]
-    frame = frame.sort_values(keys, kind="stable", na_position="first") if keys else frame
-    frame = frame.drop_duplicates(["run_id", "stage"], keep="last")
-    if "started" in frame:
-        frame = frame.sort_values("started", kind="stable")
-    return frame[order_columns(frame.columns)].reset_index(drop=True)
+    table = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)]))
+    frame: pd.DataFrame = table.select(order_columns(table.column_names)).to_pandas()
+    return frame
+
+
+def recorded(folder: str | os.PathLike[str]) -> set[tuple[str, str]]:
+    """(run_id, stage) of every row at or below ``folder``; empty where there is none. Corrupt files are left out."""
+    try:
+        tables = [table for _, table in _read_all([folder], "ignore", ["run_id", "stage"])]
+    except DataError:  # no such folder
+        return set()
+    return {pair for table in tables for pair in zip(*(column.to_pylist() for column in table.columns), strict=True)}
 
 
 def compact(folder: str | os.PathLike[str]) -> Path:
-    """Merge the row files below ``folder`` into one, which reads a hundred times faster. Readers may go on meanwhile.
+    """Merge all row files below ``folder`` into one. Readers and writers may go on meanwhile.
 
     Raises:
         DataError: If there is no row, or a file is corrupt: then nothing is changed.
     """
-    filesystem, _ = store.locate(folder)
-    read = list(_read_all([folder], "raise"))
+    read = dict(_read_rows([folder]))
+    return Path(store.replace(folder, _latest(_unite(list(read.values()))), list(read)))
+
+
+def copy_rows(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
+    """Write every row at or below ``source`` into the folder ``target``, as one file; returns how many rows.
+
+    A row that ``target`` has already counts once there, as any does that was written twice.
+
+    Raises:
+        DataError: If a file is corrupt.
+        UnavailableError: If ``target`` can't be written.
+    """
+    tables = [table for _, table in _read_all([source], "raise")]
+    if not tables:
+        return 0
+    table = _latest(_unite(tables))
+    store.write(target, f"rows-{table.num_rows}", table)
+    _merge(target, store.mergeable(target))
+    return int(table.num_rows)
+
+
+def _read_rows(
+    paths: Sequence[str | os.PathLike[str]], on_error: Literal["raise", "warn"] = "raise"
+) -> list[tuple[str, Any]]:
+    """Row files by name, and at least one."""
+    read = list(_read_all(paths, on_error))
     if not read:
-        raise DataError(f"{os.fspath(folder)}: no result rows (row-*.parquet) here")
-    merged = store.write(folder, "rows", _unite([table for _, table in read]))
-    for name, _ in read:
-        filesystem.delete_file(name)
-    return Path(merged)
+        raise DataError(f"{', '.join(os.fspath(each) for each in paths)}: no result rows (row-*.parquet) here")
+    return read
+
+
+def _merge(folder: str | os.PathLike[str], names: list[str]) -> None:
+    """Merge some row files of ``folder``; files that can't be read stay as they are, for readers to name."""
+    if not names:
+        return
+    filesystem, _ = locate(folder)
+    tables = {name: table for name, table in _read(filesystem, names) if not isinstance(table, Exception)}
+    if len(tables) > 1:
+        with suppress(UnavailableError, OSError):  # the row itself is safe; the next writer tries again
+            store.replace(folder, _latest(_unite(list(tables.values()))), list(tables))
+
+
+def _latest(table: Any) -> Any:
+    """One row a stage of a run, the one written last, in the order in which they were started."""
+    import numpy as np
+
+    keys = table.select([name for name in ("run_id", "stage", "written", "started") if name in table.column_names])
+    frame = keys.to_pandas()
+    written = [name for name in ("written", "started") if name in frame]
+    if written:
+        frame = frame.sort_values(written, kind="stable", na_position="first")
+    frame = frame.drop_duplicates(["run_id", "stage"], keep="last")
+    if "started" in frame:
+        frame = frame.sort_values("started", kind="stable")
+    order = frame.index.to_numpy()
+    return table if np.array_equal(order, np.arange(table.num_rows)) else table.take(order)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "config_") -> dict[str, Any]:
@@ -144,39 +205,54 @@ def order_columns(names: Iterable[str]) -> list[str]:
     return sorted(names, key=place)
 
 
-def _read_all(paths: list[str | os.PathLike[str]], on_error: Literal["raise", "warn"]) -> Iterator[tuple[str, Any]]:
+def _read_all(
+    paths: Sequence[str | os.PathLike[str]],
+    on_error: Literal["raise", "warn", "ignore"],
+    columns: list[str] | None = None,
+) -> Iterator[tuple[str, Any]]:
     """Each row file and its table, every file once."""
     seen: set[str] = set()
     for path in paths:
-        filesystem, names, left = store.find(path)
-        if left:
-            warnings.warn(f"rows that were never finished: {', '.join(left)}", RuntimeWarning, stacklevel=3)
-        names = [name for name in names if name not in seen]
-        seen.update(names)
-        with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as threads:
-            for name, result in zip(names, threads.map(partial(_read, filesystem), names), strict=True):
-                if isinstance(result, DataError):
-                    if on_error == "raise":
-                        raise result
-                    warnings.warn(str(result), RuntimeWarning, stacklevel=3)
-                else:
+        vanished = True
+        while vanished:  # files that were merged while they were being read have their rows in one that is new
+            vanished = False
+            filesystem, names, left = store.find(path)
+            if left and on_error != "ignore":
+                warnings.warn(f"rows that were never finished: {', '.join(left)}", RuntimeWarning, stacklevel=3)
+            names = [name for name in names if name not in seen]
+            seen.update(names)
+            for name, result in _read(filesystem, names, columns):
+                if isinstance(result, FileNotFoundError):
+                    vanished = True
+                elif not isinstance(result, DataError):
                     yield name, result
+                elif on_error == "raise":
+                    raise result
+                elif on_error == "warn":
+                    warnings.warn(str(result), RuntimeWarning, stacklevel=3)
 
 
-def _read(filesystem: Any, name: str) -> Any:
-    """The table, or the DataError that names the file."""
+def _read(filesystem: Any, names: Sequence[str], columns: list[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Each file's table, or the error that names it: FileNotFoundError, or DataError where it can't be used."""
+    with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as threads:
+        yield from zip(names, threads.map(partial(_read_file, filesystem, columns=columns), names), strict=True)
+
+
+def _read_file(filesystem: Any, name: str, columns: list[str] | None = None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with filesystem.open_input_file(name) as file:
-            table = pq.ParquetFile(file).read(use_threads=False)
-    except FileNotFoundError:
-        return DataError(f"{name}: vanished while it was being read (compacted?); read again")
+        with filesystem.open_input_file(name) as source:
+            file = pq.ParquetFile(source)
+            absent = [column for column in REQUIRED if column not in file.schema_arrow.names]
+            if absent:
+                return DataError(f"{name}: not a result row: no column {', '.join(absent)}")
+            return file.read(columns=columns, use_threads=file.metadata.num_rows > _LARGE)
+    except FileNotFoundError as error:
+        return error
     except (pa.ArrowException, OSError) as error:
         return DataError(f"{name}: corrupt or half-written result row ({' '.join(str(error).split())[:120]})")
-    absent = [column for column in REQUIRED if column not in table.column_names]
-    return DataError(f"{name}: not a result row: no column {', '.join(absent)}") if absent else table
 
 
 def _unite(tables: list[Any]) -> Any:

@@ -1,7 +1,10 @@
 """Row files on local disks, shared file systems and buckets, through pyarrow and fsspec.
 
-A row file is ``row-*.parquet`` (one row) or ``rows-*.parquet`` (many, compacted), anywhere below a folder. It gets its
-name when it is whole: before that it is a hidden ``.*.tmp`` beside its place, or, in a bucket, an upload not finished.
+A row file is ``row-*.parquet`` (one row) or ``rows-COUNT-*.parquet`` (many, merged), anywhere below a folder. It has
+its name once it is whole: before that it is a hidden ``.*.tmp`` beside its place, or, in a bucket, an unended upload.
+
+Rows are merged without locks, on any file system: a merged file is whole before the files that it replaces go, and only
+files whose rows it holds go. A kill, or two that merge at once, leave rows twice, never none; readers drop repetitions.
 """
 
 from __future__ import annotations
@@ -10,42 +13,21 @@ import errno
 import os
 import re
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.storage import locate, one_line, write_parquet
 
 ROW_FILE = re.compile(r"rows?-.*\.parquet")
+_MERGED = re.compile(r"rows-(\d+)-.*\.parquet")
 _TEMPORARY = re.compile(r"\.rows?-.*\.parquet\.tmp")
-_ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # one value a column: both only cost
 _IN_FLIGHT = 60.0  # seconds in which a temporary file may still become a row
-
-
-def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    """The pyarrow file system that ``path`` lies in, and its path there.
-
-    ``file://``, ``s3://``, ``gs://`` and ``hdfs://`` are pyarrow's own; other schemes go through fsspec.
-
-    Raises:
-        UnavailableError: If nothing here can read the scheme.
-    """
-    import pyarrow.fs
-
-    text = os.fspath(path)
-    scheme, separator, _ = text.partition("://")
-    if not separator:
-        return pyarrow.fs.LocalFileSystem(), os.path.abspath(text)
-    try:
-        if scheme in ("file", "s3", "gs", "gcs", "hdfs"):
-            filesystem, root = pyarrow.fs.FileSystem.from_uri(text)
-            return filesystem, str(root)
-        fsspec = import_module("fsspec.core")
-        filesystem, root = fsspec.url_to_fs(text)
-    except (ImportError, ValueError, OSError) as error:
-        raise UnavailableError(f"{text}: can't be opened ({_one_line(error)})") from None
-    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), str(root)
+_LISTINGS = 10
+MERGE_AT = 64  # files in a folder
 
 
 def find(path: str | os.PathLike[str]) -> tuple[Any, list[str], list[str]]:
@@ -63,13 +45,70 @@ def find(path: str | os.PathLike[str]) -> tuple[Any, list[str], list[str]]:
             return filesystem, [root], []
         if info.type == pyarrow.fs.FileType.NotFound:
             raise DataError(f"{os.fspath(path)}: no such file or folder")
-        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
+        rows, left = _list(filesystem, root)
+        for _ in range(_LISTINGS):
+            # A listing takes time: it may miss a merged file, and then the files that this one replaced. Nothing is
+            # missed where nothing that it saw has gone by the next one.
+            before, (rows, left) = rows, _list(filesystem, root)
+            if set(before) <= set(rows):
+                break
     except OSError as error:
-        raise UnavailableError(f"{os.fspath(path)}: can't be listed ({_one_line(error)})") from None
+        raise UnavailableError(f"{os.fspath(path)}: can't be listed ({one_line(error)})") from None
+    return filesystem, rows, left
+
+
+def _list(filesystem: Any, root: str, recursive: bool = True) -> tuple[list[str], list[str]]:
+    import pyarrow.fs
+
+    entries = filesystem.get_file_info(pyarrow.fs.FileSelector(root, recursive=recursive))
     files = [entry for entry in entries if entry.type == pyarrow.fs.FileType.File]
     rows = sorted(entry.path for entry in files if ROW_FILE.fullmatch(entry.base_name))
     left = sorted(entry.path for entry in files if _TEMPORARY.fullmatch(entry.base_name) and _is_old(entry))
-    return filesystem, rows, left
+    return rows, left
+
+
+def mergeable(folder: str | os.PathLike[str]) -> list[str]:
+    """Row files directly in ``folder`` that it is time to merge; none most of the time."""
+    filesystem, root = locate(folder)
+    try:
+        names, _ = _list(filesystem, root, recursive=False)
+    except OSError:
+        return []  # the row is written; merging can wait
+    return due({name: _count(name) for name in names})
+
+
+def due(rows: Mapping[str, int]) -> list[str]:
+    """Which files to merge, given how many rows each holds.
+
+    Once there are :data:`MERGE_AT` files: the smallest, and each next one that has no more than twice the rows of all
+    smaller ones. So n rows lie in about log2(n / MERGE_AT) merged files, and each has been written as often.
+    """
+    chosen: list[str] = []
+    if len(rows) < MERGE_AT:
+        return chosen
+    total = 0
+    for name in sorted(rows, key=lambda name: rows[name]):
+        if rows[name] > 2 * max(total, MERGE_AT):
+            break
+        chosen.append(name)
+        total += rows[name]
+    return chosen
+
+
+def _count(name: str) -> int:
+    """Rows of a file, by its name."""
+    merged = _MERGED.fullmatch(PurePosixPath(name).name)
+    return int(merged[1]) if merged else 1
+
+
+def replace(folder: str | os.PathLike[str], table: Any, names: list[str]) -> str:
+    """Write ``table``, which holds all rows of the files ``names``, and remove those; returns the new file's path."""
+    filesystem, _ = locate(folder)
+    merged = write(folder, f"rows-{table.num_rows}", table)
+    for name in names:
+        with suppress(FileNotFoundError):  # another one merged it too
+            filesystem.delete_file(name)
+    return merged
 
 
 def write(folder: str | os.PathLike[str], stem: str, table: Any) -> str:
@@ -81,58 +120,16 @@ def write(folder: str | os.PathLike[str], stem: str, table: Any) -> str:
     Raises:
         UnavailableError: If the folder can't be written or the disk is full.
     """
-    import pyarrow.fs
-    import pyarrow.parquet
 
     filesystem, root = locate(folder)
-    name = f"{stem}-{uuid.uuid4().hex[:12]}.parquet"
-    target = str(PurePosixPath(root) / name)
+    target = str(PurePosixPath(root) / f"{stem}-{uuid.uuid4().hex[:12]}.parquet")
     try:
-        if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-            _write_local(Path(target), table)
-        else:  # an object appears when its upload is complete
-            filesystem.create_dir(root, recursive=True)
-            pyarrow.parquet.write_table(table, target, filesystem=filesystem)
+        write_parquet(filesystem, target, table)
     except OSError as error:
-        hint = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}.get(error.errno or 0, _one_line(error))
+        hint = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded"}.get(error.errno or 0, one_line(error))
         raise UnavailableError(f"{os.fspath(folder)}: a result row can't be written ({hint})") from None
     return target
 
 
-def _write_local(target: Path, table: Any) -> None:
-    import pyarrow.parquet
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            pyarrow.parquet.write_table(table, file, **(_ONE_ROW if table.num_rows == 1 else {}))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` last through a power cut, where the file system can (Windows and some NFS can't)."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
-
-
 def _is_old(entry: Any) -> bool:
     return entry.mtime is None or (datetime.now(UTC) - entry.mtime).total_seconds() > _IN_FLIGHT
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -18,7 +18,10 @@ SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall
 COSTS = ("parameters", "seconds", "documents_per_second")
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """What makes two rows repetitions of one thing, if they differ in nothing but seed and run."""
+ON_THE_WAY = ("trial", "step")
+"""Kinds of rows that are no result of a method: a search's trials, and a method's stages before its last."""
 SIZES = ("small", "medium", "large")
+KINDS = ("student", "teacher", "baseline")
 MISSING = "–"
 _SETTINGS = ("protocol", "size")
 
@@ -42,8 +45,10 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
 
     if frame.empty:
         raise DataError("there are no result rows to make a table of")
-    rows = _with_columns(frame, [*GROUP, "metric", *scores, *COSTS])
-    rows["official"] = _official(rows)
+    rows = _with_columns(_own_rows(frame), [*GROUP, "metric", *scores, *COSTS])
+    if rows.empty:
+        raise DataError("there are no result rows to make a table of, but trials of searches: see --all")
+    rows["official"] = official_scores(rows)
     groups = rows.groupby(list(GROUP), sort=False, dropna=False)
     lines = []
     for key, group in groups:
@@ -62,8 +67,21 @@ def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFra
     """One line a row, nothing averaged: identity, status, error, scores and costs."""
     identity = ["run_id", *GROUP, "seed", "status", "error", "metric"]
     rows = _with_columns(frame, [*identity, *scores, *COSTS])
-    rows["official"] = _official(rows)
+    rows["official"] = official_scores(rows)
     return rows[[*identity, *scores, *COSTS]]
+
+
+def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of methods themselves, not of trials and steps on the way; a study's method stands as the stage."""
+    if "kind" in frame:
+        frame = frame[~frame["kind"].isin(ON_THE_WAY)]
+    if "method" not in frame:
+        return frame
+    named = _with_columns(frame, ["variant"])
+    return named.assign(
+        stage=named["stage"].where(named["method"].isna(), method_names(named)),
+        variant=named["variant"].where(named["method"].isna()),
+    )
 
 
 def _with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -71,7 +89,7 @@ def _with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return frame.assign(**{name: None for name in names if name not in frame})
 
 
-def _official(frame: pd.DataFrame) -> pd.Series[float]:
+def official_scores(frame: pd.DataFrame) -> pd.Series[float]:
     """Each row's test score in its protocol's official metric; micro F1 where the row names none."""
     import pandas as pd
 
@@ -113,13 +131,15 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
     import pandas as pd
 
     table = stage_table(frame, tuple(dict.fromkeys(("official", score))))
-    table = table.assign(method=_methods(table))
+    table = table.assign(method=method_names(table))
     sizes = [size for size in SIZES if (table["size"] == size).any()]
     lines, best = [], []
     for (protocol, method), group in table.groupby(["protocol", "method"], sort=False, dropna=False):
         cells = {line["size"]: line for line in group.to_dict("records")}
         if len(cells) < len(group):
-            raise DataError(f"{method!r} has several lines of one size on {protocol}: choose one experiment first")
+            raise DataError(
+                f"{method!r} has several lines of one size on {protocol}: choose one experiment first (--experiment)"
+            )
         lines.append(
             {"protocol": protocol, "method": method}
             | {size: spread_cell(cells[size], score) if size in cells else MISSING for size in sizes}
@@ -128,6 +148,36 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
     result = pd.DataFrame(lines, columns=["protocol", "method", *sizes])
     result.attrs["best"] = best
     return result
+
+
+def pareto(frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = "latency_ms") -> pd.DataFrame:
+    """The front of score against cost: finished trials that no other beats in one without losing in the other.
+
+    Args:
+        frame: From ``load_runs``.
+        score: Column that is better high.
+        cost: Column that is better low: ``latency_ms`` or ``parameters``.
+
+    Returns:
+        ``trial``, ``score``, ``cost`` under their own names, and the settings in which the trials differ, without their
+        prefix ``config_``; cheapest first, so that the score rises from line to line.
+
+    Raises:
+        DataError: If no finished trial has both.
+    """
+    import pandas as pd
+
+    rows = _with_columns(frame, ["trial", "kind", score, cost])
+    rows = rows[(rows["kind"] == "trial") & (rows["status"] == "ok")]
+    rows = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in (score, cost)})
+    rows = rows.dropna(subset=[score, cost]).sort_values([cost, score], ascending=[True, False], kind="stable")
+    if rows.empty:
+        raise DataError(f"no finished trial has both {score} and {cost}")
+    highest = rows[score].cummax().shift(fill_value=float("-inf"))
+    columns = [str(name) for name in rows if str(name).startswith("config_")]
+    settings = [name for name in columns if rows[name].astype(str).nunique() > 1]
+    front = rows.loc[rows[score] > highest, ["trial", score, cost, *settings]]
+    return front.rename(columns=lambda name: name.removeprefix("config_")).reset_index(drop=True)
 
 
 def significance(frame: pd.DataFrame, reference: str, score: str = "official") -> pd.DataFrame:
@@ -152,9 +202,11 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
 
     from kdh_ray.evaluation.statistics import compare_over_seeds
 
-    rows = _with_columns(frame, [*GROUP, "metric", score])
-    rows["official"] = _official(rows)
-    rows = rows.assign(method=_methods(rows))[(rows["status"] == "ok") & rows[score].notna()]
+    rows = _with_columns(_own_rows(frame), [*GROUP, "metric", score])
+    rows["official"] = official_scores(rows)
+    rows = rows.assign(method=method_names(rows.drop(columns="method", errors="ignore")))[
+        (rows["status"] == "ok") & rows[score].notna()
+    ]
     lines = []
     for (protocol, size), group in rows.groupby(list(_SETTINGS), sort=False, dropna=False):
         if reference not in set(group["method"]):
@@ -170,6 +222,127 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
     return pd.DataFrame(lines)
 
 
+def ablation(frame: pd.DataFrame, reference: str = "full", score: str = "official") -> pd.DataFrame:
+    """One change a line: a study's methods against the full one, and the full one at other thresholds.
+
+    Args:
+        frame: From ``load_runs``; rows with ``method``, and in ``variant`` what was changed.
+        reference: The full method.
+        score: A column, or ``official``.
+
+    Returns:
+        Text columns ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` as ``mean ± sd (n)`` in %, and
+        ``difference``: mean ± sd, in percentage points, over the seeds that both have. The reference stands first.
+        ``attrs["best"]`` marks the highest score of each protocol, size and pair.
+
+    Raises:
+        DataError: If the reference is nowhere, or a method has two rows of one seed.
+    """
+    import pandas as pd
+
+    if "method" not in frame:
+        raise DataError("an ablation's rows have a method; these are no study's rows")
+    rows = _with_columns(frame, [*GROUP, "pair", "metric", score])
+    rows["official"] = official_scores(rows)
+    rows = rows[(rows["kind"] == "student") & (rows["status"] == "ok") & rows["method"].notna()]
+    rows = pd.concat([rows, *_at_other_thresholds(rows[rows["method"] == reference], score)])
+    rows = rows[rows[score].notna()]
+    lines, best = [], []
+    for place, group in rows.groupby([*_SETTINGS, "pair"], sort=False, dropna=False):
+        scores = _scores_by_seed(group, score)
+        if reference not in scores:
+            continue
+        full = scores[reference]
+        means = {name: sum(values.values()) / len(values) for name, values in scores.items()}
+        for name in sorted(scores, key=lambda name: name != reference):
+            changed = group.loc[group["method"] == name, "variant"].iloc[0]
+            line = {**dict(zip((*_SETTINGS, "pair"), place, strict=True)), "changed": changed, "method": name}
+            lines.append(line | {"score": _spread(scores[name]), "difference": _paired(scores[name], full)})
+            best.append([False] * 5 + [means[name] == max(means.values()), False])
+    if not lines:
+        raise DataError(f"no protocol and size has the reference {reference!r}")
+    table = pd.DataFrame(lines)
+    table.attrs["best"] = best
+    return table
+
+
+def _at_other_thresholds(rows: pd.DataFrame, score: str) -> list[pd.DataFrame]:
+    """The same models at 0.5 and at label thresholds, as methods of their own."""
+    metric = next(iter(rows["metric"].dropna()), "f1_micro")
+    column = f"test_{metric}" if score == "official" else score
+    return [
+        rows.assign(method=name, variant="thresholds", **{score: rows[f"{column}{suffix}"]})
+        for name, suffix in (("threshold-0.5", "_at_half"), ("label-thresholds", "_per_label"))
+        if f"{column}{suffix}" in rows
+    ]
+
+
+def _spread(scores: Mapping[int, float]) -> str:
+    import pandas as pd
+
+    values = pd.Series(list(scores.values()))
+    return spread_cell({"s": values.mean(), "s_sd": values.std(ddof=1), "n": len(values)}, "s")
+
+
+def _paired(scores: Mapping[int, float], reference: Mapping[int, float]) -> str:
+    """``-1.2 ± 0.4``: the mean difference over shared seeds and its standard deviation, in percentage points."""
+    import pandas as pd
+
+    if scores is reference:
+        return MISSING
+    differences = 100 * pd.Series([scores[seed] - reference[seed] for seed in scores.keys() & reference.keys()])
+    if differences.empty:
+        return MISSING
+    return f"{differences.mean():+.1f}" + (f" ± {differences.std(ddof=1):.1f}" if len(differences) > 1 else "")
+
+
+EFFICIENCY = {
+    "parameters": ("parameters", 1e-6, "M", False),
+    "disk_bytes": ("on disk", 2**-20, "MiB", False),
+    "flops_per_document": ("FLOPs/document", 1e-9, "G", False),
+    "peak_memory_bytes": ("peak memory", 2**-20, "MiB", False),
+    "latency_p50_ms": ("p50", 1.0, "ms", False),
+    "latency_p95_ms": ("p95", 1.0, "ms", False),
+    "inference_documents_per_second": ("documents/s", 1.0, "", True),
+    "joules_per_document": ("energy/document", 1.0, "J", False),
+    "official": ("F1", 100.0, "%", True),
+}
+"""Column of a row: its title, factor, unit, and whether more is better."""
+
+
+def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
+    """What classifiers cost where they run: a line a method and number format, means over rows.
+
+    Args:
+        frame: From ``load_runs``; rows of ``experiments.efficiency``.
+
+    Returns:
+        ``protocol``, ``method``, ``format``, and those of :data:`EFFICIENCY` that were measured, in the units of their
+        titles. ``attrs["best"]`` marks the best of each column within a protocol.
+
+    Raises:
+        DataError: If there is no such row.
+    """
+    if "latency_p50_ms" not in frame:
+        raise DataError("no row has measured latencies: run experiments.efficiency")
+    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok")]
+    rows = _with_columns(rows, [*GROUP, "metric", "model", "number_format", *EFFICIENCY])
+    rows = rows.assign(official=official_scores(rows), method=method_names(rows.assign(method=rows["model"])))
+    rows = rows.rename(columns={"number_format": "format"})
+    measured = [name for name in EFFICIENCY if rows[name].notna().any()]
+    rows = rows.astype(dict.fromkeys(measured, float))
+    means = rows.groupby(["protocol", "method", "format"], sort=False, dropna=False)[measured].mean().reset_index()
+    best = [[False] * 3 for _ in range(len(means))]
+    for name in measured:
+        title, factor, unit, more = EFFICIENCY[name]
+        groups = means.groupby("protocol", dropna=False)[name]
+        winners = means[name] == groups.transform("max" if more else "min")
+        best = [[*line, bool(wins)] for line, wins in zip(best, winners, strict=True)]
+        means = means.assign(**{name: means[name] * factor}).rename(columns={name: f"{title} {unit}".strip()})
+    means.attrs["best"] = best
+    return means
+
+
 def spread_cell(line: Mapping[Any, Any], score: str, with_n: bool = True) -> str:
     """``82.0 ± 2.0 (3)``: mean, standard deviation and n of a line of ``stage_table``, in %."""
     value, spread = line.get(score), line.get(f"{score}_sd")
@@ -180,10 +353,16 @@ def spread_cell(line: Mapping[Any, Any], score: str, with_n: bool = True) -> str
     return f"{100 * value:.1f} ± {100 * spread:.1f}" + (f" ({line['n']})" if with_n else "")
 
 
-def _methods(rows: pd.DataFrame) -> pd.Series[str]:
-    """What is compared: a stage, and its variant where it has one."""
+def method_names(rows: pd.DataFrame) -> pd.Series[str]:
+    """What is compared: a study's method (and its pair, if there are several), else a stage and its variant, if any."""
     stages, variants = rows["stage"].astype(str), rows["variant"]
-    return stages.where(variants.isna(), stages + " (" + variants.astype(str) + ")")
+    names = stages.where(variants.isna(), stages + " (" + variants.astype(str) + ")")
+    if "method" not in rows:
+        return names
+    own = rows["method"].astype(str)
+    if "pair" in rows and rows["pair"].nunique() > 1:
+        own = own.where(rows["pair"].isna(), own + ", " + rows["pair"].astype(str))
+    return own.where(rows["method"].notna(), names)
 
 
 def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[int, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,28 @@ def _split(name: str, size: int, segments: bool, generator: np.random.Generator)
     documents = np.array([rows.max(0) for rows in targets], dtype=np.int8)
     ids = [f"{name}-{i}" for i in range(size)]
     return Split(ids, texts, documents, Segments(spans, targets) if segments else None)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a real S3 server on this machine, with a bucket named ``bucket``."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    keys = {"access_key": "testing", "secret_key": "testing", "region": "us-east-1"}
+    S3FileSystem(endpoint_override=address, allow_bucket_creation=True, **keys).create_dir("bucket")
+    yield address
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A prefix of its own in the bucket; the environment says where the server is and who asks."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return f"s3://bucket/{request.node.name.replace('[', '-').replace(']', '')}"

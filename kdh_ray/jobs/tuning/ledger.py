@@ -10,23 +10,23 @@ an error. Trials that began after the last one would be lost, and those that end
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kdh_ray.errors import CheckpointError
-from kdh_ray.results.store import sync_folder
+from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.jobs.tuning.trials import Report, Trial, trial_columns
+from kdh_ray.storage import sync_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "search.json"
 VERSION = 1
-ENDED = ("ok", "stopped", "failed")
 
 
 class Savable(Protocol):
@@ -35,79 +35,13 @@ class Savable(Protocol):
     def save(self, checkpoint_path: str) -> None: ...
 
 
-@dataclass
-class Report:
-    """What a trial said after a unit of training.
-
-    Attributes:
-        time: Units of training, such as epochs.
-        score: The metric that is optimised.
-        seconds: Of the trial so far, on its worker.
-    """
-
-    time: float
-    score: float
-    seconds: float
-
-
-@dataclass
-class Trial:
-    """One configuration's run.
-
-    Attributes:
-        number: From 1, in the order of suggestions.
-        id: By which the searcher knows it, over all sessions of a search.
-        config: As suggested.
-        status: ``running``, ``ok`` (ran to its end), ``stopped`` (by the scheduler or the time budget) or ``failed``.
-        reports: In order.
-        checkpoint: Folder to go on from, and the result that it belongs to.
-        error: Why it failed or was stopped; one line.
-        particle: What the searcher says of the particle behind it.
-        started: UTC, ISO 8601.
-        worker: Host and process id of its last report.
-    """
-
-    number: int
-    id: str
-    config: dict[str, Any]
-    status: Literal["running", "ok", "stopped", "failed"] = "running"
-    reports: list[Report] = field(default_factory=list)
-    checkpoint: str | None = None
-    checkpoint_result: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
-    particle: dict[str, Any] = field(default_factory=dict)
-    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    worker: str = ""
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ENDED
-
-    @property
-    def score(self) -> float | None:
-        """Of the last report."""
-        return self.reports[-1].score if self.reports else None
-
-    @property
-    def time(self) -> float:
-        """Units of training reached."""
-        return self.reports[-1].time if self.reports else 0.0
-
-    @property
-    def seconds(self) -> float:
-        return self.reports[-1].seconds if self.reports else 0.0
-
-    def add(self, report: Report) -> None:
-        """Append a report; after a resumption from an earlier checkpoint, in place of those of the same time on."""
-        self.reports = [*(earlier for earlier in self.reports if earlier.time < report.time), report]
-
-
 class Ledger:
     """The trials of one search, kept in ``folder``.
 
     Attributes:
         trials: In the order of suggestions.
         searcher: File of the searcher's state, None before the first commit or where the searcher can't be saved.
+        fault: What kept the last commit from being written, which Ray Tune passes on as a traceback in a string.
 
     Raises:
         CheckpointError: If there is a ledger that can't be read.
@@ -117,6 +51,7 @@ class Ledger:
         self.folder = folder
         self.trials: list[Trial] = []
         self.searcher: Path | None = None
+        self.fault: UnavailableError | None = None
         self._spent, self._opened = 0.0, time.monotonic()
         if (folder / FILE).exists():
             self._read()
@@ -133,7 +68,20 @@ class Ledger:
         return [trial for trial in self.trials if not trial.ended]
 
     def commit(self, searcher: Savable | None = None) -> None:
-        """Make the trials, and the state of ``searcher``, what a later session goes on from."""
+        """Make the trials, and the state of ``searcher``, what a later session goes on from.
+
+        Raises:
+            UnavailableError: If the folder can't be written or the disk is full; the commit before then stays.
+        """
+        try:
+            self._commit(searcher)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "no disk space left; the search goes on from here when there is" if full else error.strerror
+            self.fault = UnavailableError(f"{self.folder} can't be written: {reason}")
+            raise self.fault from None
+
+    def _commit(self, searcher: Savable | None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.searcher
         if searcher is not None:
@@ -183,23 +131,6 @@ class Ledger:
         import pandas as pd
 
         return pd.DataFrame([trial_columns(trial) for trial in self.trials])
-
-
-def trial_columns(trial: Trial) -> dict[str, Any]:
-    """A trial as flat columns; ``config/NAME`` for its configuration."""
-    return {
-        "trial": trial.number,
-        "status": trial.status,
-        "error": trial.error,
-        "time": trial.time,
-        "score": trial.score,
-        "seconds": trial.seconds,
-        "curve": [report.score for report in trial.reports],
-        "started": trial.started,
-        "worker": trial.worker,
-        **trial.particle,
-        **{f"config/{name}": value for name, value in trial.config.items()},
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Callback, Checkpoint
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from kdh_ray.jobs.tuning.ledger import Ledger, Report, Trial
-
-Listener = Callable[[Trial], None]
+from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.trials import Listener, Report, Trial
 
 
 class _StaysHere:
@@ -31,14 +32,24 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
     """Passes everything on to a searcher, and keeps each suggestion in the ledger.
 
     A resumed search first hands out the configurations of trials that were running, under the ids by which the
-    searcher knows them, so that it never notices.
+    searcher knows them, so that it never notices. It hands out nothing while ``limit()`` trials run: Tune's own limit
+    is fixed for a session, and machines come and go.
     """
 
     # The attribute must not be called ``searcher``, which Tune unwraps.
 
-    def __init__(self, inner: Searcher, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        inner: Searcher,
+        ledger: Ledger,
+        full: Callable[[Mapping[str, Any]], float | None] = lambda config: None,
+        limit: Callable[[], float] = lambda: float("inf"),
+    ) -> None:
         super().__init__(metric=inner.metric, mode=inner.mode)
-        self._inner, self._ledger = inner, ledger
+        self._inner, self._ledger, self._full, self._limit = inner, ledger, full, limit
+        self._live: set[str] = set()
+        self._last: dict[str, dict[str, Any]] = {}
+        self.timed_out: set[str] = set()
         self._to_resume = ledger.running()
         self._trials: dict[str, Trial] = {}
         self._max_concurrent: int | None = None
@@ -57,6 +68,14 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         return bool(self._inner.set_max_concurrency(max_concurrent))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self._live) >= self._limit():
+            return None
+        config = self._suggest(trial_id)
+        if config is not None and config != Searcher.FINISHED:
+            self._live.add(trial_id)
+        return config
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._to_resume:
             trial = self._to_resume.pop(0)
             self._trials[trial_id] = trial
@@ -65,16 +84,21 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         if config is None or config == Searcher.FINISHED:
             self.finished = config is not None
             return config  # type: ignore[no-any-return]
-        trial = Trial(len(self._ledger.trials) + 1, trial_id, copy.deepcopy(config))
+        trial = Trial(len(self._ledger.trials) + 1, trial_id, copy.deepcopy(config), full=self._full(config))
         self._ledger.trials.append(trial)
         self._trials[trial_id] = trial
         self.commit(trial)
         return config  # type: ignore[no-any-return]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._last[trial_id] = result
         self._inner.on_trial_result(self._trials[trial_id].id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._live.discard(trial_id)
+        last = self._last.pop(trial_id, None)
+        if error and trial_id in self.timed_out and last:  # what it had reached counts, as where a scheduler stops it
+            result, error = last, False
         self._inner.on_trial_complete(self._trials[trial_id].id, result=result, error=error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -165,13 +189,25 @@ class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
 
 
 class Recorder(_StaysHere, Callback):  # type: ignore[misc]
-    """Writes what happens to trials into the ledger. Tune calls it right after the searcher."""
+    """Writes what happens to trials into the ledger, and ends those that take too long.
+
+    Tune calls it right after the searcher, and between any two events, ten times a second.
+    """
 
     def __init__(
-        self, search: RecordedSearch, scheduler: RecordedScheduler, metric: str, time_attr: str, listener: Listener
+        self,
+        search: RecordedSearch,
+        scheduler: RecordedScheduler,
+        metric: str,
+        time_attr: str,
+        listener: Listener,
+        *,
+        also: Sequence[str] = (),
+        time_limit: float | None = None,
     ) -> None:
         self._search, self._scheduler, self._listener = search, scheduler, listener
-        self._metric, self._time_attr = metric, time_attr
+        self._metric, self._time_attr, self._also, self._time_limit = metric, time_attr, also, time_limit
+        self._deadlines: dict[int, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._search.trial(trial.trial_id)
@@ -180,7 +216,22 @@ class Recorder(_StaysHere, Callback):  # type: ignore[misc]
             trial._restore_checkpoint_result = _TrainingResult(
                 Checkpoint.from_directory(record.checkpoint), dict(record.checkpoint_result)
             )
+        if self._time_limit is not None:
+            earlier = float(record.checkpoint_result.get("time_total_s", 0.0))
+            self._deadlines.setdefault(record.number, time.monotonic() + self._time_limit - earlier)
         self._listener(record)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Kill workers whose trial is over its time limit: they may be in a call that never returns."""
+        if all(time.monotonic() < deadline for deadline in self._deadlines.values()):
+            return
+        for trial in (trial for trial in trials if trial.status == "RUNNING"):
+            number = self._search.trial(trial.trial_id).number
+            if time.monotonic() >= self._deadlines.get(number, float("inf")):
+                del self._deadlines[number]
+                self._search.timed_out.add(trial.trial_id)
+                trial.max_failures = 0  # it is not taken up again
+                ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
@@ -188,7 +239,8 @@ class Recorder(_StaysHere, Callback):  # type: ignore[misc]
         record = self._search.trial(trial.trial_id)
         if self._metric in result:
             seconds = float(result.get("time_total_s", 0.0))
-            record.add(Report(float(result[self._time_attr]), float(result[self._metric]), seconds))
+            values = {name: float(result[name]) for name in self._also if name in result}
+            record.add(Report(float(result[self._time_attr]), float(result[self._metric]), seconds, values))
         record.worker = f"{result.get('hostname', '')}:{result.get('pid', '')}"
         self._search.commit(record)
         self._listener(record)
@@ -204,10 +256,17 @@ class Recorder(_StaysHere, Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._search.trial(trial.trial_id)
-        self._end(record, "stopped" if trial.trial_id in self._scheduler.stopped else "ok")
+        if not record.feasible:
+            self._end(record, "stopped", f"over its budget by {100 * record.values['violation']:.0f} %")
+        else:
+            self._end(record, "stopped" if trial.trial_id in self._scheduler.stopped else "ok")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(self._search.trial(trial.trial_id), "failed", _cause(trial))
+        record = self._search.trial(trial.trial_id)
+        if trial.trial_id in self._search.timed_out:
+            self._end(record, "stopped", f"timed out after {self._time_limit:g} s")
+        else:
+            self._end(record, "failed", _cause(trial))
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """A trial whose worker couldn't be set up fails without a word to searchers or callbacks."""
@@ -222,6 +281,7 @@ class Recorder(_StaysHere, Callback):  # type: ignore[misc]
         self._end(record, "stopped", reason)
 
     def _end(self, record: Trial, status: Any, error: str = "") -> None:
+        self._deadlines.pop(record.number, None)
         checkpoint, record.checkpoint, record.checkpoint_result = record.checkpoint, None, {}
         record.status, record.error = status, error
         self._search.commit(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.jobs.tuning.ledger import Ledger, Trial
+from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.trials import Listener, Trial, best_of, trial_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,17 +55,7 @@ class Search:
         """One row a trial; see ``Ledger.frame``."""
         import pandas as pd
 
-        from kdh_ray.jobs.tuning.ledger import trial_columns
-
         return pd.DataFrame([trial_columns(trial) for trial in self.trials])
-
-
-def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
-    """The best trial that ran to its end, else the best that reported; None if none did."""
-    sign = 1.0 if mode == "max" else -1.0
-    scored = [trial for trial in trials if trial.score is not None and trial.score == trial.score]
-    finished = [trial for trial in scored if trial.status == "ok"]
-    return max(finished or scored, key=lambda trial: sign * float(trial.score or 0.0), default=None)
 
 
 def make_scheduler(name: str, max_t: float | None = None, grace: int = 1, reduction: float = 3.0) -> Any:
@@ -102,13 +94,17 @@ def tune(
     mode: Literal["max", "min"] = "max",
     scheduler: Any = None,
     max_t: float | None = None,
+    full: Callable[[Mapping[str, Any]], float | None] | None = None,
+    also: Sequence[str] = (),
     concurrency: int | None = None,
     resources: Mapping[str, float] | None = None,
     time_budget: float | None = None,
+    trial_time_limit: float | None = None,
     max_failures: int = 0,
     resume: bool = False,
     callbacks: Sequence[Any] = (),
-    listener: Callable[[Trial], None] = lambda trial: None,
+    listener: Listener = lambda trial: None,
+    name: str | None = None,
     job: JobConfig | None = None,
     verbose: bool = False,
 ) -> Search:
@@ -125,19 +121,24 @@ def tune(
         mode: Whether ``metric`` is to be high or low.
         scheduler: Any Ray Tune scheduler; none stops trials early by default. See ``make_scheduler``.
         max_t: Units of training (``training_iteration``) of a full trial; one that a scheduler stops there is ``ok``.
-        concurrency: Trials at once; as many as the cluster has room for if not given.
-        resources: Of a trial: ``{"CPU": 1, "GPU": 0}``.
+        full: Units of training of a configuration's full run, where they differ; ``max_t`` for all if not given.
+        also: Further results to keep with each report.
+        concurrency: Trials at once; as many as the cluster has room for at the time if not given.
+        resources: Of a trial: ``{"CPU": 1, "GPU": 0, "memory": 1e9}``.
         time_budget: Seconds of wall time over all sessions; what runs then is stopped.
+        trial_time_limit: Seconds a trial may run; its worker is killed then, whatever it is doing.
         max_failures: Times that a failed trial goes on from its last checkpoint.
         resume: Go on with the search in ``storage``: trials that ended are not run again, those that were running
             go on from their last checkpoint. Starts one where there is none.
         callbacks: Ray Tune callbacks, such as trackers.
         listener: Called with a trial when it starts, reports, and ends.
-        job: Whose ``address`` names a running Ray cluster.
+        name: By which Ray's metrics know the search; the folder's if not given.
+        job: Where: ``address`` and ``autoscaling``.
         verbose: Show Ray's own log lines.
 
     Raises:
-        UserError: If ``storage`` holds a search and ``resume`` is False, or the cluster hasn't the resources.
+        UserError: If ``storage`` holds a search and ``resume`` is False, it can't be written, or the cluster hasn't the
+            resources.
         KeyboardInterrupt: After Ctrl-C, when the trials have been taken down.
     """
     folder = Path(storage).expanduser().absolute()
@@ -146,98 +147,142 @@ def tune(
         raise UserError(
             f"{folder} holds a search, {ledger.n_ended()} of {trials} trials done: resume it, or take another folder"
         )
-    left = float("inf") if time_budget is None else time_budget - ledger.seconds
-    with _environment(verbose):
+    session = _Session(
+        objective, dict(space), searcher, scheduler or make_scheduler("none"), ledger, folder,
+        trials=trials, metric=metric, mode=mode, max_t=max_t, full=full or (lambda config: max_t), also=tuple(also),
+        concurrency=concurrency, resources=dict(resources or {"CPU": 1}), time_budget=time_budget,
+        trial_time_limit=trial_time_limit, max_failures=max_failures, callbacks=list(callbacks), listener=listener,
+        name=name or folder.name, job=job or JobConfig(), verbose=verbose,
+    )  # fmt: skip
+    if len(ledger.trials) < trials or ledger.running():
+        ledger.commit()  # a folder that can't be written is an error before anything starts
         from kdh_ray.jobs.cluster import ray_session
 
-        if len(ledger.trials) < trials or ledger.running():
-            with ray_session(job or JobConfig(), verbose):
-                from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch, Recorder
-
-                search = RecordedSearch(searcher, ledger)
-                recorded = RecordedScheduler(scheduler or make_scheduler("none"), ledger, metric, TIME, max_t)
-                recorder = Recorder(search, recorded, metric, TIME, listener)
-                if left > 0:
-                    _fit(
-                        objective, space, search, recorded, [recorder, *callbacks],
-                        n=trials - ledger.n_ended(), metric=metric, mode=mode, folder=folder, left=left,
-                        concurrency=concurrency, resources=dict(resources or {"CPU": 1}), max_failures=max_failures,
-                        verbose=verbose,
-                    )  # fmt: skip
-                _settle(ledger, recorder, search, trials, time_budget)
+        with _environment(verbose), ray_session(session.job, verbose):
+            session.run()
     return Search(ledger.trials, metric, mode, ledger.seconds)
 
 
-def _fit(
-    objective: Any,
-    space: Mapping[str, Any],
-    search: Any,
-    scheduler: Any,
-    callbacks: list[Any],
-    *,
-    n: int,
-    metric: str,
-    mode: str,
-    folder: Path,
-    left: float,
-    concurrency: int | None,
-    resources: dict[str, float],
-    max_failures: int,
-    verbose: bool,
-) -> None:
-    """One session: ``n`` trials, those included that are taken up again."""
-    from ray import tune as ray_tune
+@dataclass(frozen=True)
+class _Session:
+    """A search until it is done, interrupted or out of time; see ``tune`` for the attributes."""
 
-    ray_tune.Tuner(
-        ray_tune.with_resources(objective, resources),
-        param_space=dict(space),
-        tune_config=ray_tune.TuneConfig(
-            metric=metric,
-            mode=mode,
-            search_alg=search,
-            scheduler=scheduler,
-            num_samples=n,
-            max_concurrent_trials=min(n, concurrency or room(resources)),
-            time_budget_s=None if left == float("inf") else left,
-            reuse_actors=_reusable(objective),
-            trial_name_creator=lambda trial: _name(search.trial(trial.trial_id)),
-            trial_dirname_creator=lambda trial: f"{_name(search.trial(trial.trial_id))}-{trial.trial_id}",
-        ),
-        run_config=ray_tune.RunConfig(
-            name="ray",
-            storage_path=str(folder),
-            callbacks=callbacks,
-            failure_config=ray_tune.FailureConfig(max_failures=max_failures),
-            checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
-            verbose=int(verbose),
-        ),
-    ).fit()
+    objective: Any
+    space: dict[str, Any]
+    searcher: Any
+    scheduler: Any
+    ledger: Ledger
+    folder: Path
+    trials: int
+    metric: str
+    mode: str
+    max_t: float | None
+    full: Callable[[Mapping[str, Any]], float | None]
+    also: tuple[str, ...]
+    concurrency: int | None
+    resources: dict[str, float]
+    time_budget: float | None
+    trial_time_limit: float | None
+    max_failures: int
+    callbacks: list[Any]
+    listener: Listener
+    name: str
+    job: JobConfig
+    verbose: bool
+
+    def run(self) -> None:
+        """Run what is left of the search.
+
+        Raises:
+            UnavailableError: If the ledger can't be written any more.
+            KeyboardInterrupt: After Ctrl-C.
+        """
+        from ray.tune import TuneError
+
+        from kdh_ray.jobs.tuning.metrics import SearchMetrics
+        from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch, Recorder
+
+        limit = _limit(self.resources, self.concurrency, self.job)
+        search = RecordedSearch(self.searcher, self.ledger, self.full, limit)
+        scheduler = RecordedScheduler(self.scheduler, self.ledger, self.metric, TIME, self.max_t)
+        metrics = SearchMetrics(self.name, self.mode, self.ledger.trials)
+
+        def listener(trial: Trial) -> None:
+            metrics(trial)
+            self.listener(trial)
+
+        recorder = Recorder(
+            search, scheduler, self.metric, TIME, listener, also=self.also, time_limit=self.trial_time_limit
+        )
+        if self._seconds_left() > 0:
+            try:
+                self._tuner(search, scheduler, recorder).fit()
+            except (TuneError, OSError) as error:
+                raise self.ledger.fault or _fault(error) from None
+        self._settle(recorder, search)
+
+    def _tuner(self, search: Any, scheduler: Any, recorder: Any) -> Any:
+        from ray import tune as ray_tune
+
+        left, n = self._seconds_left(), self.trials - self.ledger.n_ended()  # those included that are taken up again
+        return ray_tune.Tuner(
+            ray_tune.with_resources(self.objective, self.resources),
+            param_space=self.space,
+            tune_config=ray_tune.TuneConfig(
+                metric=self.metric,
+                mode=self.mode,
+                search_alg=search,
+                scheduler=scheduler,
+                num_samples=n,
+                max_concurrent_trials=n,  # the search itself hands out fewer, as there is room
+                time_budget_s=None if left == float("inf") else left,
+                reuse_actors=_reusable(self.objective),
+                trial_name_creator=lambda trial: search.trial(trial.trial_id).name,
+                trial_dirname_creator=lambda trial: f"{search.trial(trial.trial_id).name}-{trial.trial_id}",
+            ),
+            run_config=ray_tune.RunConfig(
+                name="ray",
+                storage_path=str(self.folder),
+                callbacks=[recorder, *self.callbacks],
+                failure_config=ray_tune.FailureConfig(max_failures=self.max_failures),
+                checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=int(self.verbose),
+            ),
+        )
+
+    def _seconds_left(self) -> float:
+        return float("inf") if self.time_budget is None else self.time_budget - self.ledger.seconds
+
+    def _settle(self, recorder: Any, search: Any) -> None:
+        """What Tune left: at the end of the time budget it drops trials without a word, after Ctrl-C it returns."""
+        if self._seconds_left() <= 0:
+            for trial in self.ledger.running():
+                recorder.end(trial, "the time budget was used up")
+        elif self.ledger.running() or (len(self.ledger.trials) < self.trials and not search.finished):
+            raise KeyboardInterrupt
 
 
-def _settle(ledger: Ledger, recorder: Any, search: Any, trials: int, time_budget: float | None) -> None:
-    """What Tune left: at the end of the time budget it drops trials without a word, and after Ctrl-C it returns."""
-    if time_budget is not None and ledger.seconds >= time_budget:
-        for trial in ledger.running():
-            recorder.end(trial, "the time budget was used up")
-    elif ledger.running() or (len(ledger.trials) < trials and not search.finished):
-        raise KeyboardInterrupt
+def _fault(error: Exception) -> Exception:
+    """What to raise for an error of Ray Tune's own: a full disk, for one, is nothing for a traceback."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UnavailableError(
+            f"{error.filename or 'a file of the search'}: no disk space left; resume it when there is"
+        )
+    return error
 
 
-def room(resources: Mapping[str, float]) -> int:
-    """Trials of ``resources`` that the cluster has room for at once.
+def _limit(resources: dict[str, float], concurrency: int | None, job: JobConfig) -> Callable[[], float]:
+    """How many trials may run at once, now.
 
     Raises:
-        UnavailableError: If no machine has room for one.
+        UnavailableError: If no machine has room for a trial, nor will have.
     """
-    import ray
+    from kdh_ray.jobs.nodes import Room
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = {kind: amount for kind, amount in resources.items() if amount > 0}
-    fits = [min(int(node.get(kind, 0.0) / amount + 1e-9) for kind, amount in wanted.items()) for node in nodes]
-    if not sum(fits):
-        most = {kind: max(node.get(kind, 0.0) for node in nodes) for kind in wanted}
-        raise UnavailableError(f"a trial takes {wanted}; the largest machine has {most}")
-    return sum(fits)
+    room = Room(resources)
+    if not job.autoscaling:
+        room.require()
+    return room if concurrency is None else lambda: concurrency
 
 
 def _reusable(objective: Any) -> bool:
@@ -251,11 +296,6 @@ def _reusable(objective: Any) -> bool:
     if not (isinstance(objective, type) and issubclass(objective, Trainable)):
         return False
     return any("reset_config" in base.__dict__ for base in objective.__mro__ if base is not Trainable)
-
-
-def _name(trial: Trial) -> str:
-    particle = trial.particle.get("particle")
-    return f"trial-{trial.number:04d}" if particle is None else f"particle-{particle}-trial-{trial.number:04d}"
 
 
 @contextmanager

@@ -20,6 +20,8 @@ DEFAULT_SPACE = {
     "weight_decay": SearchRange(low=1e-4, high=0.1, log=True),
     "dropout": SearchRange(low=0.0, high=0.3),
 }
+# What makes a student cheaper to run, and no better: searched where there is a budget to keep.
+SMALLER_SPACE = ("layers", "max_tokens")
 DISTILLATION_SPACE = {
     "loss.temperature": SearchRange(low=1.0, high=8.0, log=True),
     "loss.alpha": SearchRange(low=0.0, high=1.0),
@@ -44,7 +46,9 @@ def tuned_stage(config: RunConfig) -> str:
 def search_space(config: RunConfig) -> dict[str, SearchRange]:
     """The ranges to search: ``tune.space``, else the defaults for the tuned stage.
 
-    Epochs go from half of the stage's own to all of them by default, so that no trial costs more than the stage does.
+    Epochs go from half of the stage's own to all of them by default, and up to a quarter of them may follow on labels
+    alone. Layers and tokens go from half of the stage's own to all, where there is a budget (``tune.max_latency_ms``,
+    ``tune.max_parameters``).
 
     Raises:
         ConfigError: With every fault that the ranges have together with the rest of the configuration.
@@ -56,15 +60,21 @@ def search_space(config: RunConfig) -> dict[str, SearchRange]:
         space = {**DEFAULT_SPACE, **(DISTILLATION_SPACE if stage.teachers else {})}
         if stage.epochs > 1:
             space["epochs"] = SearchRange(low=(stage.epochs + 1) // 2, high=stage.epochs)
+        if stage.teachers:
+            space["finetune_epochs"] = SearchRange(low=0, high=max(1, stage.epochs // 4))
+        space |= _smaller(config, stage)
     faults = [
         f"tune.space.{key}: stage {name!r} has no teachers, so nothing reads this"
-        for key in ("loss.soft", "loss.temperature", "loss.alpha", "loss.hidden_weight")
+        for key in ("loss.soft", "loss.temperature", "loss.alpha", "loss.hidden_weight", "finetune_epochs")
         if key in space and not stage.teachers
     ]
     if config.tune.grace > longest(stage, space):
         faults.append(f"tune.grace: at most the epochs of the longest trial, {longest(stage, space)}; got "
                       f"{config.tune.grace}")  # fmt: skip
     faults += _too_many_layers(config, stage, space)
+    if "max_tokens" in space and highest(space["max_tokens"]) > config.data.max_tokens:
+        faults.append(f"tune.space.max_tokens: at most data.max_tokens, {config.data.max_tokens}; got "
+                      f"{highest(space['max_tokens']):g}")  # fmt: skip
     if faults:
         raise ConfigError(faults)
     return space
@@ -72,7 +82,10 @@ def search_space(config: RunConfig) -> dict[str, SearchRange]:
 
 def longest(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
     """Epochs of the longest trial."""
-    return int(_highest(space["epochs"])) if "epochs" in space else stage.epochs
+    return sum(
+        int(highest(space[name])) if name in space else own
+        for name, own in (("epochs", stage.epochs), ("finetune_epochs", stage.finetune_epochs))
+    )
 
 
 def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
@@ -108,15 +121,30 @@ def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
     return StageConfig.model_validate(tree)
 
 
-def _highest(entry: SearchRange) -> float:
+def highest(entry: SearchRange) -> float:
+    """The largest value of a numeric range."""
     values = entry.choices if entry.choices is not None else (entry.high,)
     return max(float(value) for value in values if value is not None)
+
+
+def _smaller(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:
+    """Ranges for what the budgets of ``tune`` limit."""
+    wanted = {"layers": config.tune.has_budget, "max_tokens": config.tune.max_latency_ms is not None}
+    most = {
+        "layers": stage.layers or _depth(config, stage.start) if config.tune.has_budget else 0,
+        "max_tokens": stage.max_tokens or config.data.max_tokens,
+    }
+    return {
+        name: SearchRange(low=max(8 if name == "max_tokens" else 1, most[name] // 2), high=most[name])
+        for name in SMALLER_SPACE
+        if wanted[name] and most[name] > (8 if name == "max_tokens" else 1)
+    }
 
 
 def _too_many_layers(config: RunConfig, stage: StageConfig, space: Mapping[str, SearchRange]) -> list[str]:
     if "layers" not in space:
         return []
-    depth, wanted = _depth(config, stage.start), int(_highest(space["layers"]))
+    depth, wanted = _depth(config, stage.start), int(highest(space["layers"]))
     if wanted <= depth:
         return []
     return [f"tune.space.layers: the stage's start has {depth} encoder layers; got {wanted}"]
@@ -127,6 +155,6 @@ def _depth(config: RunConfig, reference: str) -> int:
     if reference in config.stages:
         earlier = config.stages[reference]
         return earlier.layers or _depth(config, earlier.start)
-    from kdh_ray.models.encoders import encoder_depth
+    from kdh_ray.models.encoders import encoder_shape
 
-    return encoder_depth(reference)
+    return encoder_shape(reference).layers

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
 from kdh_ray.data import Corpus, corpus_from_config
-from kdh_ray.errors import UserError
+from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs.folder import run_folder
-from kdh_ray.jobs.run import Listener, preflight, run, run_id
-from kdh_ray.jobs.tuning.ledger import FILE, Trial
+from kdh_ray.jobs.publish import publish
+from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, preflight, run, run_id
+from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, measure
+from kdh_ray.jobs.tuning.ledger import FILE
+from kdh_ray.jobs.tuning.memory import PROCESS, memory_per_trial
+from kdh_ray.jobs.tuning.metrics import RATE
 from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
 from kdh_ray.jobs.tuning.space import configured, domains, longest, search_space, tuned_stage
-from kdh_ray.results import load_runs, write_row
+from kdh_ray.jobs.tuning.trackers import check_trackers, make_trackers
+from kdh_ray.jobs.tuning.trials import Trial
+from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.build import stage_row
 
 if TYPE_CHECKING:
@@ -30,12 +36,13 @@ def tune_stage(
     searcher: Any,
     out: str | os.PathLike[str] | None = None,
     *,
+    whole: bool = False,
     resume: bool = False,
     local: bool = False,
     verbose: bool = False,
     listener: Listener | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
-    variant: str = VARIANT,
+    columns: Mapping[str, Any] = NO_COLUMNS,
 ) -> pd.DataFrame:
     """Search for a stage's best settings, train the stage with them, and test it once.
 
@@ -43,12 +50,14 @@ def tune_stage(
         config: A configuration, its tree of plain values, or its YAML file; see its ``tune`` section.
         searcher: Any fresh ``ray.tune.search.Searcher``. It hears validation scores alone.
         out: The run's folder; ``runs/<name>`` if not given. The search is in ``search``, its best in ``best``.
+        whole: Train every stage with its own settings too, not only those that the tuned one needs.
         resume: Go on with the search in the folder, if there is one.
         local: Train teachers and the best student in this process instead of on Ray Train workers.
         verbose: Show Ray's own log lines.
         listener: Is given every event of teachers and of the best student.
         on_trial: Called with a trial when it starts, reports, and ends.
-        variant: What the row of the best student is called.
+        columns: Further columns of the rows of trials and of the best student, over all others; its ``variant`` is
+            ``swarm-tuned`` otherwise.
 
     Returns:
         Every row: teachers, trials (``kind`` trial), and the best student (``variant`` swarm-tuned).
@@ -58,6 +67,8 @@ def tune_stage(
             is False.
         JobError: If training teachers or the best student failed for good.
     """
+    from kdh_ray.distillation.stages import read_result
+
     if not isinstance(config, RunConfig):
         config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
     folder = Path(out) if out is not None else Path("runs") / config.name
@@ -66,17 +77,30 @@ def tune_stage(
     search_space(config)
     if (folder / "search" / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
-    needed = earlier_stages(config, name)
-    preflight(config, folder, [*needed, name])
+    check_trackers(config.tune.trackers)
+    wanted = list(config.stages) if whole else earlier_stages(config, name)
+    needed = [stage for stage in wanted if read_result(folder / "stages" / stage) is None]
+    preflight(config, folder, [*needed, *({name} - set(needed))])
+    if read_result(folder / BEST / "stages" / name) is not None:
+        with run_folder(folder, config):  # nothing to start a cluster for
+            return load_runs(folder)
     from kdh_ray.jobs.cluster import ray_session
+    from kdh_ray.jobs.nodes import check_machines
 
-    with ray_session(config.job, verbose):  # one for teachers, trials and the best
+    def check() -> None:
+        check_machines(folder, encoders(config, [*needed, name]))
+
+    with ray_session(config.job, verbose, check=check):  # one for teachers, trials and the best
+        trial_resources(config)  # a refusal before the teacher is trained
         if needed:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
-            search = _search(config, name, folder, searcher, resume, verbose, on_trial)
+            search = _search(config, name, folder, searcher, resume, verbose, on_trial, columns)
+            if config.results:
+                publish(folder, run_id(config), config.results)
         best = best_config(config, name, folder, search.best.config)
-        run(best, folder / BEST, local=local, verbose=verbose, listener=listener, variant=variant)
+        columns = {"variant": VARIANT, **columns}
+        run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
     return load_runs(folder)
 
 
@@ -88,59 +112,113 @@ def _search(
     resume: bool,
     verbose: bool,
     on_trial: Callable[[Trial], None],
+    columns: Mapping[str, Any],
 ) -> Search:
     """The trials, and a row for each."""
     from ray.tune import with_parameters
 
-    from kdh_ray.jobs.cluster import has_gpus
-    from kdh_ray.jobs.tuning.trial import METRIC, StageTrial
+    from kdh_ray.jobs.tuning.trial import SCORES, StageTrial
+    from kdh_ray.jobs.tuning.workers import trial_of_workers
 
     corpus = corpus_from_config(config.data)
     settings, space = config.tune, search_space(config)
-    max_t = longest(config.stages[name], space)
-    gpus = float(has_gpus()) if settings.gpus_per_trial is None else settings.gpus_per_trial
+    stage = config.stages[name]
+    max_t, resources = longest(stage, space), trial_resources(config)
+
+    written = {key for key, _ in recorded(folder / "search" / "rows")}
 
     def watch(trial: Trial) -> None:
         if trial.ended:
-            _write_trial(config, corpus, name, folder, trial)
+            _write_trial(config, corpus, name, folder, trial, written, columns)
         on_trial(trial)
 
     search = tune(
-        with_parameters(StageTrial, task=_task(config, corpus, name, folder, gpus > 0)),
+        with_parameters(
+            StageTrial if settings.workers_per_trial == 1 else trial_of_workers,
+            task=trial_task(config, corpus, name, folder, resources["GPU"] > 0),
+        ),
         domains(space),
         searcher=searcher,
         scheduler=make_scheduler(settings.scheduler, max_t, settings.grace, settings.reduction),
-        trials=settings.trials,
-        metric=METRIC,
+        trials=settings.n_trials,
+        metric=SCORES[settings.objective],
         storage=folder / "search",
         max_t=max_t,
-        concurrency=settings.concurrency,
-        resources={"CPU": settings.cpus_per_trial, "GPU": gpus},
+        full=lambda values: configured(stage, values).total_epochs,
+        also=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
+        concurrency=settings.concurrency or _concurrency(resources, settings.workers_per_trial),
+        # Ray Train asks for its workers itself; beside them is the process that waits for them.
+        resources=resources if settings.workers_per_trial == 1 else {"memory": float(int(PROCESS))},
         time_budget=settings.time_budget,
+        trial_time_limit=settings.trial_time_limit,
         max_failures=settings.max_failures,
         resume=resume,
+        callbacks=make_trackers(settings.trackers, config.name, folder / "search"),
         listener=watch,
+        name=config.name,
+        job=config.job,
         verbose=verbose,
     )
     for trial in search.trials:  # a kill may have come between a trial's end and its row
-        _write_trial(config, corpus, name, folder, trial)
+        _write_trial(config, corpus, name, folder, trial, written, columns)
     return search
 
 
-def _task(config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gpu: bool) -> Any:
+def _concurrency(resources: Mapping[str, float], workers: int) -> int | None:
+    """None: as many trials as there is room for at the time. The room for trials of several workers is that of now."""
+    from kdh_ray.jobs.nodes import Room
+
+    return None if workers == 1 else max(1, Room(resources).count() // workers)
+
+
+def trial_resources(config: RunConfig) -> dict[str, float]:
+    """What Ray sets aside for each worker of a trial, on the cluster that this process is connected to.
+
+    Raises:
+        UnavailableError: If no machine has room for one worker, or all together for a trial; says what to lower.
+    """
+    from kdh_ray.jobs.cluster import has_gpus
+    from kdh_ray.jobs.nodes import Room
+
+    gpus = float(has_gpus()) if config.tune.gpus_per_trial is None else config.tune.gpus_per_trial
+    memory = memory_per_trial(config, gpus > 0)
+    resources = {"CPU": float(config.tune.cpus_per_trial), "GPU": gpus, "memory": float(int(memory))}
+    if config.job.autoscaling:
+        return resources
+    try:
+        room = Room(resources)
+        room.require()
+        if room.count() < config.tune.workers_per_trial:
+            raise UnavailableError(
+                f"tune.workers_per_trial: there is room for {room.count()}; got {config.tune.workers_per_trial}"
+            )
+    except UnavailableError as error:
+        raise UnavailableError(
+            f"{error}: lower tune.cpus_per_trial, tune.gpus_per_trial, or what takes memory (the largest batch_size,"
+            " data.max_tokens, layers), or set tune.memory_per_trial if the estimate is too high"
+        ) from None
+    return resources
+
+
+def trial_task(config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gpu: bool) -> Any:
     """What trials share. Teacher logits come from the run's cache, or are computed here."""
     import torch
 
+    from kdh_ray.data.tokens import trailing_specials
     from kdh_ray.distillation.stages import StageRunner
     from kdh_ray.hardware import precision
-    from kdh_ray.jobs.tuning.trial import PLACEHOLDER_DROPOUT, StageTask
+    from kdh_ray.jobs.tuning.student import PLACEHOLDER_DROPOUT
+    from kdh_ray.jobs.tuning.trial import StageTask
 
     here = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
     runner = StageRunner(config, corpus, folder, precision=precision(config.precision), device=here)
     stage = config.stages[name]
-    material = runner.prepare(name, stage.model_copy(update={"layers": None, "dropout": PLACEHOLDER_DROPOUT}))
+    whole = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}
+    material = runner.prepare(name, stage.model_copy(update=whole))
     material.model.to("cpu")  # as it travels
-    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune.cpus_per_trial)
+    tail = trailing_specials(material.tokenizer)
+    costs = measure(material, stage, search_space(config), tail, config.tune.cpus_per_trial)
+    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs, tail)
 
 
 def earlier_stages(config: RunConfig, name: str) -> list[str]:
@@ -181,24 +259,34 @@ def _references(stage: StageConfig) -> tuple[str, ...]:
     return (stage.start, *stage.teachers)
 
 
-def _write_trial(config: RunConfig, corpus: Corpus, name: str, folder: Path, trial: Trial) -> None:
-    """A trial's result row, unless it is there already."""
-    rows = folder / "search" / "rows"
-    if any(rows.glob(f"row-*-trial-{trial.number:04d}-*")):
+def _write_trial(
+    config: RunConfig,
+    corpus: Corpus,
+    name: str,
+    folder: Path,
+    trial: Trial,
+    written: set[str],
+    columns: Mapping[str, Any],
+) -> None:
+    """A trial's result row, unless its run is among those ``written``; then it is."""
+    key = f"{run_id(config)}-trial-{trial.number:04d}"
+    if key in written:
         return
     settings = {name: configured(config.stages[name], trial.config)}
     row = stage_row(
         config.model_copy(update={"stages": {**config.stages, **settings}}),
         name,
-        f"{run_id(config)}-trial-{trial.number:04d}",
+        key,
         corpus.name,
         kind="trial",
         variant="trial",
         status=trial.status,
         metric=corpus.metric,
-        validation_f1_micro=trial.score,
+        objective=config.tune.objective,
+        score=trial.score,
         trial=trial.number,
         epochs_run=int(trial.time),
+        epochs_full=None if trial.full is None else int(trial.full),
         curve=[report.score for report in trial.reports],
         searcher=config.tune.searcher,
         scheduler=config.tune.scheduler,
@@ -207,4 +295,6 @@ def _write_trial(config: RunConfig, corpus: Corpus, name: str, folder: Path, tri
         worker=trial.worker,
         **trial.particle,
     )
-    write_row(rows, {**row, "error": trial.error or None})
+    own = {"error": trial.error or None, "experiment": columns.get("experiment", config.name)}
+    write_row(folder / "search" / "rows", {**columns, **row, **trial.values, **own})
+    written.add(key)

@@ -78,3 +78,44 @@ def test_corrupt_row_is_named_and_skipped_only_on_demand(runs: Path, capfd: pyte
 def test_output_that_can_not_be_written_is_exit_2(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["results", str(runs), "-o", str(runs / "no" / "such" / "file")]) == 2
     assert "can't be written" in capfd.readouterr().err
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    common = {"status": "ok", "kind": "student", "protocol": "hoc-blurb", "size": "small", "stage": "student"}
+    for method, offset in (("full", 0.0), ("softmax-loss", -0.02)):
+        for seed in range(3):
+            own = {"run_id": f"{method}-{seed}", "experiment": "ablations", "method": method, "seed": seed}
+            write_row(tmp_path, {**common, **own, "variant": "loss", "test_f1_micro": 0.8 + offset + seed / 100})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--table", "ablation"], "-2.0 ± 0.0"),
+        (["--table", "by-size"], "79.0 ± 1.0 (3)"),
+        (["--table", "significance", "--reference", "full"], "3 seeds can't give p below 0.25"),
+        (["--experiment", "ablations"], "softmax-loss"),
+    ],
+)
+def test_each_table_has_a_name(
+    study: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert main(["results", str(study), *arguments]) == 0
+    assert expected in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--table", "significance"], "wants --reference METHOD"),
+        (["--experiment", "dataset_sizes"], "--experiment is one of ablations; got 'dataset_sizes'"),
+        (["--table", "efficiency"], "run experiments.efficiency"),
+    ],
+)
+def test_what_a_table_lacks_is_said(
+    study: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert main(["results", str(study), *arguments]) == 2
+    assert expected in capfd.readouterr().err

@@ -1,15 +1,20 @@
 """``kdh-ray tune`` up to where Ray starts: what it refuses, and what it prints of trials."""
 
+import errno
 import io
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
 
 from kdh_ray.cli.main import main
 from kdh_ray.cli.trials import Board, settings, show_trials
+from kdh_ray.cli.tune import print_front
 from kdh_ray.config import parse_config
-from kdh_ray.jobs.tuning.ledger import Ledger, Report, Trial
+from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.trials import Report, Trial
 
 TREE = {
     "name": "small",
@@ -60,7 +65,6 @@ def test_a_line_for_each_ended_trial(tmp_path, capsys):
         "trial 1 (particle 3): ok after 3 epochs, validation micro F1 70.0, 6 s; 1/5 done; best 70.0 (trial 1)",
         "trial 2: failed after 0 epochs, validation micro F1 -, 0 s; 2/5 done; best 70.0 (trial 1)",
     ]
-    assert board.epochs() == (3, 6)
 
 
 def test_table_counts_trials_and_shows_the_best(tmp_path):
@@ -74,5 +78,66 @@ def test_table_counts_trials_and_shows_the_best(tmp_path):
     assert "best 70.0, trial 1: learning_rate 0.000204, epochs 3" in text
 
 
+def test_savings_are_told(tmp_path):
+    board = Board(parse_config(TREE), tmp_path)
+    board.trials = {1: replace(trial(1, "ok", 0.4, 0.5, 0.7), full=3)}
+    assert board.savings() == "Early stopping saved nothing: trials ran 3 epochs"
+    board.trials[2] = replace(trial(2, "stopped", 0.2), full=4)
+    assert "saved 3 of the 7 epochs that the same trials would have run (43 %, about 6 s" in board.savings()
+
+
 def test_settings_are_short():
     assert settings(trial(1, "ok")) == "learning_rate 0.000204, epochs 3"
+
+
+def test_missing_tracker_is_refused_before_anything_starts(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kdh_ray.jobs.tuning.trackers.find_spec", lambda name: None)
+    arguments = ["tune", config, "--out", str(tmp_path / "out"), "--set", "tune.trackers=[mlflow, wandb]"]
+    assert main(arguments) == 2
+    assert "tune.trackers: mlflow needs mlflow and sqlalchemy, not installed: pip" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*arguments[:-1], "tune.trackers=[comet]"]) == 2
+
+
+def test_run_searches_where_trials_are_asked_for(config, tmp_path, monkeypatch):
+    asked = {}
+
+    def tune_stage(config, searcher, out, **arguments):
+        asked.update(arguments, trials=config.tune.trials)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdh_ray.jobs.tuning.tune_stage", tune_stage)
+    assert main(["run", config, "--out", str(tmp_path / "out")]) == 130
+    assert (asked["whole"], asked["resume"], asked["trials"]) == (True, True, 5)
+    monkeypatch.setattr("kdh_ray.cli.run.run_and_print", lambda config, args: 77)
+    assert main(["run", config, "--set", "tune.trials=null"]) == 77
+
+
+def test_full_disk_is_one_line(config, tmp_path, capsys, monkeypatch):
+    def tune_stage(*arguments, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kdh_ray.jobs.tuning.tune_stage", tune_stage)
+    assert main(["tune", config, "--out", str(tmp_path / "out")]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"kdh-ray: {tmp_path / 'out'}: no disk space left; the run goes on from here when there is\n"
+    )
+
+
+def test_front_is_told_where_students_differ(capsys):
+    rows = [
+        {"kind": "trial", "status": "ok", "trial": number, "validation_f1_micro": score, "parameters": 1e6 * number,
+         "config_layers": number}
+        for number, score in ((1, 0.5), (2, 0.7), (3, 0.6))
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    print_front(frame, parse_config(TREE))
+    assert capsys.readouterr().err == ""
+    print_front(frame, parse_config({**TREE, "tune": {"max_parameters": "5M"}}))
+    lines = capsys.readouterr().err.splitlines()
+    assert "better and cheaper" in lines[1]
+    assert len([line for line in lines if "0.7" in line or "0.5" in line]) == 2
+    assert not any("0.6" in line for line in lines)
+    print_front(frame.assign(status="stopped"), parse_config({**TREE, "tune": {"max_parameters": "5M"}}))
+    assert capsys.readouterr().err == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kdh_ray.data import Corpus
-from kdh_ray.data.tokens import tokenize
+from kdh_ray.data.tokens import tokenize, trailing_specials
 from kdh_ray.models.encoders import load_tokenizer
 
 
@@ -61,3 +61,13 @@ def test_calling_the_tokenizer_does_not_change_the_fingerprint(corpus: Corpus, e
 def test_an_empty_split_has_no_tokens(corpus: Corpus, encoder: Path) -> None:
     tokens = tokenize(corpus.splits["test"].take([]), load_tokenizer(str(encoder)), 48)
     assert len(tokens) == 0
+
+
+def test_cut_tokens_are_those_of_a_shorter_maximum(corpus: Corpus, encoder: Path) -> None:
+    split, tokenizer = corpus.splits["train"], load_tokenizer(str(encoder))
+    tail = trailing_specials(tokenizer)
+    assert tail == 1
+    for most in (9, 14, 60):
+        cut, made = tokenize(split, tokenizer, 48).cut(most, tail), tokenize(split, tokenizer, min(most, 48))
+        for name in ("ids", "segments", "offsets"):
+            np.testing.assert_array_equal(getattr(cut, name), getattr(made, name))

@@ -129,3 +129,25 @@ def test_prediction_keeps_the_order_of_documents(corpus: Corpus, encoder: Path) 
     assert together.segments is not None
     assert alone.segments is not None
     np.testing.assert_allclose(together.segments, alone.segments, atol=1e-5)
+
+
+def test_labels_alone_follow_a_distillation(corpus: Corpus, encoder: Path) -> None:
+    teacher = Prediction(np.full((48, 3), -9.0, dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
+    loss = LossConfig(alpha=1.0, segment_weight=0.0)
+    stage = LEARNING.model_copy(update={"epochs": 1, "finetune_epochs": 2, "loss": loss})
+    parts = documents(corpus, encoder, "train", teacher), documents(corpus, encoder, "validation")
+    rates = []
+
+    def note(done: int, total: int) -> None:
+        assert total == 3 * 48
+        rates.append(training.optimiser.param_groups[0]["lr"])
+
+    training = Training(make(encoder), *parts, stage, seed=3, hooks=Hooks(on_step=note))
+    training.run()
+    first, *rest = (report.losses for report in training.history)
+    assert first["total"] == pytest.approx(first["soft"])
+    assert [losses["total"] for losses in rest] == pytest.approx([losses["hard"] for losses in rest])
+    assert len(rest) == 2
+    steps = training.steps_per_epoch  # the rate falls, and rises and falls anew
+    assert rates[steps - 1] < 0.1 * max(rates[steps:])
+    assert rates[-1] < 0.1 * max(rates[steps:])

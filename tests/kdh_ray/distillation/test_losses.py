@@ -130,3 +130,22 @@ def test_padding_segments_and_segments_cut_off_cost_nothing() -> None:
     terms = loss_terms(output, batch(segment_targets=targets), LossConfig())
     # Every logit is 0, so each of documents and segments costs ln 2 a label.
     assert terms["hard"].item() == pytest.approx(2 * math.log(2))
+
+
+def test_documents_without_labels_count_in_the_soft_loss_alone() -> None:
+    torch.manual_seed(0)
+    logits, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
+    targets = torch.tensor([[1.0, 0, 0], [0, 1, 1], [torch.nan] * 3, [torch.nan] * 3])
+    tokens = torch.zeros(4, 1, dtype=torch.long)
+
+    def terms(rows: slice) -> dict[str, torch.Tensor]:
+        batch = Batch(tokens[rows], tokens[rows], tokens[rows], targets[rows], teacher_logits=teacher[rows])
+        return loss_terms(Output(logits[rows], None, logits[rows]), batch, LossConfig(alpha=0.5))
+
+    both, labelled, unlabelled = terms(slice(4)), terms(slice(2)), terms(slice(2, 4))
+    torch.testing.assert_close(both["hard"], labelled["hard"])
+    torch.testing.assert_close(both["soft"], (labelled["soft"] + unlabelled["soft"]) / 2)
+    assert unlabelled["hard"] == 0.0
+    (gradient,) = torch.autograd.grad(unlabelled["total"], logits)
+    assert torch.isfinite(gradient).all()
+    assert gradient[2:].abs().sum() > 0

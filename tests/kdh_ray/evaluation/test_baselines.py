@@ -1,11 +1,13 @@
-"""The bag-of-words baseline."""
+"""Linear baselines."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from kdh_ray.data.corpus import Corpus, Split
 from kdh_ray.errors import DataError
-from kdh_ray.evaluation.baselines import tfidf_logistic
+from kdh_ray.evaluation.baselines import Probabilities, features_logistic, tfidf_logistic, tfidf_svm
 from kdh_ray.evaluation.metrics import score
 
 WORDS = ("apoptosis", "angiogenesis", "glycolysis")
@@ -24,9 +26,10 @@ def corpus(n_documents: int = 60, labels: int = 3, seed: int = 0) -> Corpus:
     return Corpus("toy", WORDS[:labels], {name: split(name) for name in ("train", "validation", "test")})
 
 
-def test_baseline_learns_words_that_mean_labels() -> None:
+@pytest.mark.parametrize("baseline", [tfidf_logistic, tfidf_svm])
+def test_baseline_learns_words_that_mean_labels(baseline: Callable[..., Probabilities]) -> None:
     toy = corpus()
-    validation, test = tfidf_logistic(toy, seed=0)
+    validation, test = baseline(toy, seed=0)
     assert validation.shape == toy.splits["validation"].targets.shape
     assert score(toy.splits["test"].targets, test)["f1_micro"] == 1.0
 
@@ -55,3 +58,20 @@ def test_texts_without_words_are_one_clear_error() -> None:
     split = Split(["a", "b"], ["!", "?"], np.array([[1], [0]], dtype=np.int8))
     with pytest.raises(DataError, match="share no word"):
         tfidf_logistic(Corpus("toy", ["x"], dict.fromkeys(("train", "validation", "test"), split)))
+
+
+def test_margins_of_the_svm_are_made_probabilities() -> None:
+    toy = corpus()
+    _, test = tfidf_svm(toy)
+    assert ((test >= 0.0) & (test <= 1.0)).all()
+    assert score(toy.splits["test"].targets, test, 0.5)["f1_micro"] == 1.0  # 0.5 is where the margin changes sign
+
+
+def test_features_of_any_kind_will_do() -> None:
+    toy = corpus()
+    noise = np.random.default_rng(0)
+    features = {
+        name: np.column_stack([split.targets[:, :2] * 3.0, noise.normal(size=(len(split), 4))])
+        for name, split in toy.splits.items()
+    }
+    assert score(toy.splits["test"].targets, features_logistic(toy, features)[1], 0.5)["f1_micro"] > 0.95

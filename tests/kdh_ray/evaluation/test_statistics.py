@@ -67,6 +67,13 @@ def test_signed_ranks_equal_demsar() -> None:
 def test_holm_multiplies_step_by_step() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+    assert holm([0.04]) == [0.04]
+
+
+def test_one_seed_tells_nothing_and_says_so() -> None:
+    comparison = compare_over_seeds({"plain": {0: 0.5}, "distilled": {0: 0.6}}, "plain")[0]
+    assert comparison.p == comparison.smallest_p == 1.0
+    assert comparison.note == "1 seed can't give p below 1; at least 10 are wanted"
 
 
 def test_five_seeds_can_not_be_significant_and_say_so() -> None:
@@ -198,4 +205,4 @@ def test_probabilities_are_refused_where_predictions_are_wanted() -> None:
 def test_a_missing_extra_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "statsmodels.stats.multitest", None)
     with pytest.raises(UnavailableError, match="pip install"):
-        holm([0.1])
+        holm([0.1, 0.2])

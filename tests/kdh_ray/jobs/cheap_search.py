@@ -1,10 +1,13 @@
 """A search that costs nothing, for tests; as a program, what they kill: ``python cheap_search.py FOLDER TRIALS``."""
 
 import json
+import math
 import os
 import pickle
 import random
+import signal
 import sys
+import time
 from pathlib import Path
 
 from ray import tune as ray_tune
@@ -65,6 +68,22 @@ class Cheap(ray_tune.Trainable):
         self.epoch = int(Path(checkpoint_dir, "epoch").read_text())
 
 
+class Troubled(Cheap):
+    """Trial by trial, in the order of ``RandomSearch``, what can go wrong; the first and the last are sound."""
+
+    def step(self):
+        trouble = self.config["trouble"].get(round(self.x, 9))
+        if trouble == "hangs" and self.epoch == 1:
+            while True:
+                time.sleep(3600)
+        if trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "memory":
+            raise MemoryError("lower batch_size")
+        result = super().step()
+        return {**result, "score": math.nan} if trouble == "nan" else result
+
+
 def search(folder, trials, **settings):
     """20 trials or so of the cheap trainable; the log of its epochs is ``folder/epochs.jsonl``."""
     from kdh_ray.jobs.tuning import make_scheduler, tune
@@ -79,6 +98,26 @@ def search(folder, trials, **settings):
     }
     space = {"x": ray_tune.uniform(0, 1), "log": str(Path(folder) / "epochs.jsonl")}
     return tune(Cheap, space, trials=trials, metric="score", **arguments)
+
+
+def epochs_run(folder):
+    """(x, epoch) of every step that a worker made."""
+    lines = (folder / "epochs.jsonl").read_text().splitlines()
+    return [(x, epoch) for x, epoch, _ in map(json.loads, lines)]
+
+
+def assert_whole(ledger, trials):
+    """As many trials as were asked, each once, each ended, none with a gap in its curve."""
+    assert [trial.number for trial in ledger.trials] == list(range(1, trials + 1))
+    assert all(trial.ended for trial in ledger.trials)
+    expected = RandomSearch()
+    assert [trial.config["x"] for trial in ledger.trials] == [expected.suggest("")["x"] for _ in range(trials)]
+    for trial in ledger.trials:
+        assert [report.time for report in trial.reports] == list(range(1, len(trial.reports) + 1))
+        assert [report.score for report in trial.reports] == [
+            trial.config["x"] * report.time for report in trial.reports
+        ]
+        assert (trial.status == "ok") == (len(trial.reports) == EPOCHS)
 
 
 if __name__ == "__main__":

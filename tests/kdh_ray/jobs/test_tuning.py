@@ -1,28 +1,27 @@
-"""Searches on a real Ray: trials, early stopping, failures, and resumption after a kill."""
+"""Searches on a real Ray: trials, early stopping, trouble of all kinds, and what is seen of them meanwhile."""
 
+import errno
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
+from urllib.request import urlopen
 
 import cheap_search
 import pytest
-from cheap_search import EPOCHS, RandomSearch, search
+from cheap_search import RandomSearch, assert_whole, search
+from prometheus_client.parser import text_string_to_metric_families
 from ray import tune as ray_tune
+from small_stage import StageSearch, small
 
-from kdh_ray.config import JobConfig, dump_config, parse_config
+from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs.tuning import tune, tune_stage
 from kdh_ray.jobs.tuning.ledger import Ledger
-from kdh_ray.results import load_runs
+from kdh_ray.jobs.tuning.metrics import SERIES
+from kdh_ray.jobs.tuning.trackers import make_trackers
 
 pytestmark = pytest.mark.ray
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,30 +31,11 @@ def ray():
 
     from kdh_ray.jobs.cluster import ray_session
 
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "500")  # 10 s otherwise
     cloudpickle.register_pickle_by_value(cheap_search)  # workers can't import what lies beside a test
     with ray_session(JobConfig(), cpus=2):
         yield
     cloudpickle.unregister_pickle_by_value(cheap_search)
-
-
-def epochs_run(folder):
-    """(x, epoch) of every step that a worker made."""
-    lines = (folder / "epochs.jsonl").read_text().splitlines()
-    return [(x, epoch) for x, epoch, _ in map(json.loads, lines)]
-
-
-def assert_whole(ledger, trials):
-    """As many trials as were asked, each once, each ended, none with a gap in its curve."""
-    assert [trial.number for trial in ledger.trials] == list(range(1, trials + 1))
-    assert all(trial.ended for trial in ledger.trials)
-    expected = RandomSearch()
-    assert [trial.config["x"] for trial in ledger.trials] == [expected.suggest("")["x"] for _ in range(trials)]
-    for trial in ledger.trials:
-        assert [report.time for report in trial.reports] == list(range(1, len(trial.reports) + 1))
-        assert [report.score for report in trial.reports] == [
-            trial.config["x"] * report.time for report in trial.reports
-        ]
-        assert (trial.status == "ok") == (len(trial.reports) == EPOCHS)
 
 
 def test_trials_end_as_they_should(ray, tmp_path, capfd):
@@ -125,46 +105,84 @@ def test_time_budget_ends_the_search(ray, tmp_path):
 
 
 def test_trial_too_large_for_the_machine_is_refused(ray, tmp_path):
-    with pytest.raises(UnavailableError, match=r"a trial takes {'CPU': 1000}; the largest machine has {'CPU': "):
+    with pytest.raises(UnavailableError, match=r"a trial takes 1000 CPU; the largest machine has 2 CPU"):
         search(tmp_path, 2, resources={"CPU": 1000})
 
 
-def small(encoder, **tune_settings):
-    """A configuration that trains in seconds."""
-    space = {
-        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-        "loss.alpha": {"low": 0.0, "high": 1.0},
-        "dropout": {"low": 0.0, "high": 0.3},
-        "layers": {"low": 1, "high": 2},
-        "epochs": {"low": 2, "high": 3},
+def test_trouble_ends_a_trial_and_not_the_search(ray, tmp_path):
+    expected, searcher = RandomSearch(), RandomSearch()
+    drawn = [expected.suggest("")["x"] for _ in range(6)]
+    troubles = {round(x, 9): name for x, name in zip(drawn[1:5], ("hangs", "killed", "memory", "nan"), strict=True)}
+    space = {"x": ray_tune.uniform(0, 1), "trouble": troubles}
+    found = tune(
+        cheap_search.Troubled, space, searcher=searcher, trials=6, metric="score", storage=tmp_path, concurrency=2,
+        trial_time_limit=20.0, full=lambda config: 4,
+    )  # fmt: skip
+    first, hung, killed, memory, nan, last = found.trials
+    assert [trial.status for trial in (first, nan, last)] == ["ok"] * 3
+    assert (hung.status, hung.error) == ("stopped", "timed out after 20 s")
+    assert [report.time for report in hung.reports] == [1]
+    assert killed.status == "failed"
+    assert "died" in killed.error
+    assert (memory.status, memory.error) == ("failed", "MemoryError: lower batch_size")
+    assert found.best in (first, last)
+    assert searcher.told[hung.id] == hung.score  # what it had reached counts
+    assert searcher.told[killed.id] is None
+
+
+def test_disk_that_fills_up_is_one_clear_line(ray, tmp_path, monkeypatch):
+    commits, write = [], Ledger._commit
+
+    def full(self, searcher):
+        commits.append(1)
+        if len(commits) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, searcher)
+
+    monkeypatch.setattr(Ledger, "_commit", full)
+    with pytest.raises(UnavailableError, match="no disk space left; the search goes on from here when there is"):
+        search(tmp_path, 6)
+
+
+def scraped(name):
+    """Series of the search ``name`` on Ray's Prometheus endpoint, and their values by labels."""
+    import ray
+
+    (node,) = ray.nodes()
+    with urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    samples = [sample for family in families for sample in family.samples if sample.labels.get("search") == name]
+    return {
+        series: {
+            tuple(sample.labels.get(label, "") for label in SERIES[series].labels[1:]): sample.value
+            for sample in samples
+            if sample.name == f"ray_{series}"
+        }
+        for series in SERIES
     }
-    return parse_config(
-        {
-            "name": "small",
-            "data": {"corpus": "synthetic", "documents": 120, "max_tokens": 16, "segments": False},
-            "baselines": {"tfidf": False},
-            "precision": "float32",
-            "stages": {
-                "teacher": {"start": str(encoder), "epochs": 1},
-                "student": {"start": "teacher", "layers": 1, "teachers": ["teacher"], "epochs": 3},
-            },
-            "tune": {"space": space, "trials": 4, **tune_settings},
-        }
-    )
 
 
-class StageSearch(RandomSearch):
-    """Draws from the space of ``small``."""
+def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
+    seen = {}
 
-    def suggest(self, trial_id):
-        draw = self.generator.random
-        return {
-            "learning_rate": 10 ** (2 * draw() - 4),
-            "loss.alpha": draw(),
-            "dropout": 0.3 * draw(),
-            "layers": self.generator.randint(1, 2),
-            "epochs": self.generator.randint(2, 3),
-        }
+    def watch(trial):
+        deadline = time.monotonic() + 120
+        while trial.number == 3 and trial.ended and not seen and time.monotonic() < deadline:
+            now = scraped("watched")
+            if now["kdh_trials"].get(("ok",), 0) + now["kdh_trials"].get(("stopped",), 0) == 3:
+                seen.update(now)
+            else:
+                time.sleep(0.2)
+
+    found = search(tmp_path, 4, listener=watch, name="watched", concurrency=1, full=lambda config: 4)
+    first = found.trials[0]
+    assert all(seen[series] for series in SERIES)
+    assert seen["kdh_trial_score"][("1", "")] == pytest.approx(first.score)
+    assert seen["kdh_trial_fidelity"][("1", "")] == first.time
+    assert seen["kdh_best_score"][()] == pytest.approx(max(t.score for t in found.trials[:3] if t.status == "ok"))
+    assert seen["kdh_busy_particles"][()] == 0
+    spared = sum(4 - trial.time for trial in found.trials[:3] if trial.status == "stopped")
+    assert seen["kdh_spared_epochs"][()] == spared > 0
 
 
 def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
@@ -182,16 +200,40 @@ def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
     assert best.iloc[0].validation_f1_micro == pytest.approx(winner.validation_f1_micro, abs=1e-6)
 
 
+def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs.tuning.stage import trial_task
+    from kdh_ray.jobs.tuning.trial import StageTrial
+
+    config = small(encoder, objective="f1_macro")
+    run(config, tmp_path, stages=["teacher"], local=True)
+    corpus = corpus_from_config(config.data)
+    sizes = trial_task(config, corpus, "student", tmp_path, on_gpu=False).costs.parameters
+    config = small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1)
+    trial = StageTrial.__new__(StageTrial)  # without Tune around it
+    trial.setup({"layers": 2, "epochs": 1}, trial_task(config, corpus, "student", tmp_path, on_gpu=False))
+    over = trial.step()
+    assert over["validation_f1_macro"] == -over["violation"] == pytest.approx(1 - sizes[2] / (sizes[1] + 1))
+    assert (over["training_iteration"], over["done"]) == (0, True)
+    trial.reset_config({"layers": 1, "epochs": 1, "finetune_epochs": 1, "max_tokens": 8})
+    first, second = trial.step(), trial.step()
+    assert first["violation"] == 0.0
+    assert 0 <= first["validation_f1_macro"] <= 1
+    assert (first["parameters"], first["done"], second["done"]) == (sizes[1], False, True)
+    assert first["latency_ms"] > 0
+
+
 def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.tuning.stage import _task
-    from kdh_ray.jobs.tuning.trial import METRIC, StageTrial
+    from kdh_ray.jobs.tuning.stage import trial_task
+    from kdh_ray.jobs.tuning.trial import StageTrial
 
     config = small(encoder)
     run(config, tmp_path, stages=["teacher"], local=True)
-    task = _task(config, corpus_from_config(config.data), "student", tmp_path, on_gpu=False)
-    values = StageSearch().suggest("") | {"epochs": 3}
+    task = trial_task(config, corpus_from_config(config.data), "student", tmp_path, on_gpu=False)
+    values, score = StageSearch().suggest("") | {"epochs": 3}, "validation_f1_micro"
 
     def started():
         trial = StageTrial.__new__(StageTrial)  # without Tune around it
@@ -201,82 +243,39 @@ def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
     whole, first, second = started(), started(), started()
     expected = [whole.step() for _ in range(3)]
     assert [result["done"] for result in expected] == [False, False, True]
-    assert first.step() == expected[0]
+    assert first.step()[score] == expected[0][score]
     (tmp_path / "state").mkdir()
     first.save_checkpoint(str(tmp_path / "state"))
     second.load_checkpoint(str(tmp_path / "state"))
-    assert [second.step()[METRIC] for _ in range(2)] == [result[METRIC] for result in expected[1:]]
+    assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
     assert not hasattr(task.material, "test")
 
 
-CHEAP = [sys.executable, str(Path(__file__).with_name("cheap_search.py"))]
+def test_trackers_hear_of_every_trial(ray, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
 
-
-def _reached(folder, ended):
-    ledger = Ledger(folder / "search")
-    return bool(ledger.trials) and ledger.n_ended() >= ended
-
-
-def killed(command, folder, after, generator, by=signal.SIGKILL):
-    """Run a search until ``after`` more trials have ended, then end it; its exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = Ledger(folder / "search").n_ended() + after
-    with (folder / "output").open("a") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
-        try:
-            while process.poll() is None and not _reached(folder, ended):
-                time.sleep(0.01)
-            time.sleep(generator.uniform(0.0, 0.3))  # anywhere between two events
-            if process.poll() is None:
-                os.killpg(process.pid, by) if by == signal.SIGINT else process.send_signal(by)  # as Ctrl-C does
-            return process.wait(timeout=120)
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
-    generator, command = random.Random(seed), [*CHEAP, str(folder), str(trials)]
-    for number in range(kills):
-        code = killed(command, folder, generator.randint(0, 2), generator, by[number % len(by)])
-        assert code in (-signal.SIGKILL, -signal.SIGINT, 130), (folder / "output").read_text()
-    assert killed(command, folder, trials, generator) == 0, (folder / "output").read_text()
-    ledger = Ledger(folder / "search")
-    assert_whole(ledger, trials)
-    steps = Counter(epochs_run(folder))
-    for trial in ledger.trials:  # nothing is run again but the epoch that a kill fell into
-        repeated = sum(steps[trial.config["x"], int(report.time)] - 1 for report in trial.reports)
-        assert repeated <= kills
-    assert sum(count - 1 for count in steps.values()) <= 2 * kills  # two at a time
-
-
-def test_interrupted_search_goes_on_where_it_was(tmp_path):
-    kill_and_resume(tmp_path, trials=12, kills=2, seed=0, by=(signal.SIGKILL, signal.SIGINT))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_twenty_kills_lose_nothing(tmp_path):
-    kill_and_resume(tmp_path, trials=60, kills=20, seed=1)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    trackers = make_trackers(["mlflow", "tensorboard"], "tracked", tmp_path)
+    found = search(tmp_path, 3, callbacks=trackers, scheduler=None)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
+    told = {run.info.run_name: run for run in runs}
+    assert set(told) == {trial.name for trial in found.trials}
+    for trial in found.trials:
+        assert float(told[trial.name].data.params["x"]) == pytest.approx(trial.config["x"])
+        assert told[trial.name].data.metrics["score"] == pytest.approx(trial.score)
+        history = client.get_metric_history(told[trial.name].info.run_id, "score")
+        assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 3
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_killed_distillation_keeps_every_row(encoder, tmp_path):
-    config, out = tmp_path / "config.yaml", tmp_path / "out"
-    config.write_text(dump_config(small(encoder, trials=6, particles=3)))
-    command = [sys.executable, "-m", "kdh_ray.cli.main", "tune", str(config), "--out", str(out), "--local", "--resume"]
-    (out / "search").mkdir(parents=True)
-    generator = random.Random(0)
-    for after in (0, 2):
-        assert killed(command, out, after, generator) == -signal.SIGKILL, (out / "output").read_text()
-    assert killed(command, out, 99, generator) == 0, (out / "output").read_text()
-    paths = [path.name for path in (out / "search" / "rows").iterdir()]
-    assert len(paths) == 6
-    frame = load_runs(out)
+def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
+    config = small(encoder, trials=1, scheduler="none", workers_per_trial=2)
+    frame = tune_stage(config, StageSearch(), tmp_path, local=True)
     trials = frame[frame.kind == "trial"]
-    assert sorted(trials.trial) == [1, 2, 3, 4, 5, 6]
-    assert trials.particle.notna().all()
-    assert (frame.variant == "swarm-tuned").sum() == 1
-    output = (out / "output").read_text()
-    assert all(output.count(f"\ntrial {number} (particle") == 1 for number in range(1, 7)), output
+    assert trials.status.tolist() == ["ok"]
+    assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
+    assert (trials.epochs_run == trials.config_epochs).all()
+    assert trials.validation_f1_micro.between(0, 1).all()

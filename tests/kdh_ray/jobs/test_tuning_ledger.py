@@ -2,15 +2,19 @@
 
 import json
 import math
+import os
+import shutil
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 from cheap_search import RandomSearch
 
-from kdh_ray.errors import CheckpointError
-from kdh_ray.jobs.tuning.ledger import FILE, Ledger, Report, Trial
+from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch
-from kdh_ray.jobs.tuning.search import Search, best_of, make_scheduler
+from kdh_ray.jobs.tuning.search import Search, make_scheduler
+from kdh_ray.jobs.tuning.trials import Report, Trial, best_of, savings
 
 
 def trial(number, *scores, status="ok"):
@@ -137,3 +141,46 @@ def test_median_never_pauses():
 def test_unknown_scheduler_is_refused():
     with pytest.raises(ValueError, match="asha, median or none; got 'hyperband'"):
         make_scheduler("hyperband")
+
+
+def test_place_that_cant_be_written_is_one_line(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UnavailableError, match="can't be written: File exists"):
+        Ledger(tmp_path / "taken").commit()
+    with pytest.raises(UnavailableError, match="can't be written: Not a directory"):
+        Ledger(tmp_path / "taken" / "search").commit()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 64 KiB."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("needs root, to mount a file system")
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True)
+    if made.returncode:
+        pytest.skip("file systems can't be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_full_disk_keeps_the_last_commit(tiny_disk):
+    ledger = Ledger(tiny_disk / "search")
+    ledger.trials = [Trial(1, "a", {"x": 0.5})]
+    ledger.commit()
+    ledger.trials.append(Trial(2, "b", {"x": "y" * 100_000}))
+    with pytest.raises(UnavailableError, match="no disk space left"):
+        ledger.commit()
+    assert [trial.number for trial in Ledger(tiny_disk / "search").trials] == [1]
+
+
+def test_savings_count_what_the_scheduler_stopped():
+    def ended(number, status, epochs, error=""):
+        reports = [Report(epoch, 0.5, 2.0 * epoch) for epoch in range(1, epochs + 1)]
+        return Trial(number, str(number), {}, status, reports, error=error, full=9)
+
+    trials = [ended(1, "ok", 9), ended(2, "stopped", 1), ended(3, "stopped", 3), ended(4, "failed", 2)]
+    saved = savings([*trials, ended(5, "stopped", 2, "timed out after 60 s"), ended(6, "running", 1)])
+    assert (saved.ran, saved.spared, saved.seconds) == (17, 14, 28.0)
+    assert saved.share == pytest.approx(14 / 31)
+    assert savings([]).share == 0.0

@@ -7,6 +7,8 @@ import pytest
 from kdh_ray.config import StageConfig, dump_config, parse_config
 from kdh_ray.errors import ConfigError
 from kdh_ray.jobs.tuning import space as spaces
+from kdh_ray.jobs.tuning.memory import PROCESS, estimate, memory_per_trial
+from kdh_ray.models.encoders import EncoderShape
 from kdh_ray.tune_config import tunable_settings
 
 
@@ -87,6 +89,9 @@ def test_first_stage_with_teachers_is_tuned():
 def test_default_space_fits_the_stage():
     student, teacher = spaces.search_space(config()), spaces.search_space(config(stage="teacher"))
     assert (student["epochs"].low, student["epochs"].high) == (3, 5)
+    assert (student["finetune_epochs"].low, student["finetune_epochs"].high) == (0, 1)
+    assert "finetune_epochs" not in teacher
+    assert not {"layers", "max_tokens"} & set(student)
     assert "loss.alpha" in student
     assert "loss.alpha" not in teacher
     assert config(space=student).tune.space == student  # the defaults pass their own checks
@@ -98,8 +103,26 @@ def test_distillation_settings_need_teachers():
 
 
 def test_grace_beyond_the_longest_trial_is_refused():
-    with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 5; got 6"):
-        spaces.search_space(config(grace=6))
+    with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 6; got 7"):
+        spaces.search_space(config(grace=7))
+
+
+def test_a_budget_makes_students_smaller(encoder):
+    stages = {"teacher": {"start": str(encoder)}, "student": {"start": "teacher", "teachers": ["teacher"]}}
+    tree = {"stages": stages, "data": {"max_tokens": 64}}
+    quick = spaces.search_space(parse_config({**tree, "tune": {"max_latency_ms": 5}}))
+    small = spaces.search_space(parse_config({**tree, "tune": {"max_parameters": "20M"}}))
+    assert [(quick[name].low, quick[name].high) for name in ("layers", "max_tokens")] == [(2, 4), (32, 64)]
+    assert (small["layers"].low, "max_tokens" in small) == (2, False)
+
+
+def test_longer_documents_than_there_are_tokens_are_refused():
+    with pytest.raises(ConfigError, match=r"tune\.space\.max_tokens: at most data.max_tokens, 256; got 512"):
+        spaces.search_space(config(space={"max_tokens": {"low": 64, "high": 512}}))
+    with pytest.raises(ConfigError, match=r"stages\.a\.max_tokens: at most data.max_tokens, 256; got 300"):
+        parse_config({"stages": {"a": {"max_tokens": 300}}})
+    with pytest.raises(ConfigError, match=r"stages\.a\.finetune_epochs: the stage has no teachers"):
+        parse_config({"stages": {"a": {"finetune_epochs": 1}}})
 
 
 def test_more_layers_than_the_start_are_refused():
@@ -135,3 +158,33 @@ def test_default_space_samples_valid_stages():
     domains = spaces.domains(spaces.search_space(config()))
     for _ in range(50):
         spaces.configured(StageConfig(), {name: domain.sample() for name, domain in domains.items()})
+
+
+def test_units_of_memory_and_time():
+    tuned = config(memory_per_trial="1.5G", trial_time_limit="30m", time_budget="2h").tune
+    assert (tuned.memory_per_trial, tuned.trial_time_limit, tuned.time_budget) == (1.5 * 2**30, 1800.0, 7200.0)
+    with pytest.raises(ConfigError, match=r"tune\.trial_time_limit: .*got '30 minutes'"):
+        config(trial_time_limit="30 minutes")
+
+
+def test_memory_grows_with_what_a_trial_holds():
+    shape = EncoderShape(layers=6, hidden=384, heads=12, intermediate=1536, vocabulary=30522, positions=512)
+    assert shape.parameters(6) == pytest.approx(22.7e6, rel=0.02)  # all-MiniLM-L6-v2
+    usual = estimate(shape, 6, 32, 256)
+    assert PROCESS < estimate(shape, 6, 32, 256, on_gpu=True) < estimate(shape, 3, 32, 256) < usual
+    assert estimate(shape, 6, 32, 256, averaged=True) - usual == 4 * shape.parameters(6)
+    assert estimate(shape, 6, 64, 256) - usual == 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 6
+
+
+def test_memory_is_declared_for_the_largest_trial(encoder):
+    stages = {
+        "teacher": {"start": str(encoder)},
+        "student": {"start": "teacher", "teachers": ["teacher"], "layers": 1, "batch_size": 4},
+    }
+    tree = {"stages": stages, "data": {"max_tokens": 16}}
+    space = {"layers": {"low": 1, "high": 3}, "batch_size": {"choices": [8, 64]}}
+    small, large = (memory_per_trial(parse_config({**tree, "tune": {"space": each}})) for each in (
+        {"dropout": {"low": 0.0, "high": 0.3}}, space
+    ))  # fmt: skip
+    assert small < large
+    assert memory_per_trial(parse_config({**tree, "tune": {"space": space, "memory_per_trial": "1G"}})) == 2**30

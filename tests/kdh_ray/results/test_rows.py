@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kdh_ray import storage
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.results import compact, load_runs, store, write_row
+from kdh_ray.results import compact, copy_rows, load_runs, recorded, rows, store, write_row
 from kdh_ray.results.rows import flatten, order_columns
 
 
@@ -156,6 +157,113 @@ def test_compaction_of_corrupt_rows_changes_nothing(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == files
 
 
+def test_many_single_rows_are_merged_by_their_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MERGE_AT", 8)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda writer: write_many(tmp_path, writer), range(6)))
+    assert len(load_runs(tmp_path)) == 60
+    assert len(list(tmp_path.glob("row-*"))) < 12  # merging in 4 threads at once may leave some over
+    assert list(tmp_path.glob("rows-*"))
+
+
+def test_merging_leaves_corrupt_rows_for_readers_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = write_row(tmp_path, row("broken"))
+    broken.write_bytes(b"PAR1")
+    monkeypatch.setattr(store, "MERGE_AT", 4)
+    for number in range(6):
+        write_row(tmp_path, row(f"run-{number}"))
+    assert broken.exists()
+    assert list(tmp_path.glob("rows-*"))
+    with pytest.raises(DataError, match=f"{broken.name}: corrupt"):
+        load_runs(tmp_path)
+    with pytest.warns(RuntimeWarning, match=broken.name):
+        assert len(load_runs(tmp_path, on_error="warn")) == 6
+
+
+def test_merged_files_grow_so_that_there_are_few() -> None:
+    files: dict[str, int] = {}
+    written = 0
+    for number in range(20_000):
+        files[f"row-{number}"] = 1
+        merged = store.due(files)
+        written += sum(files[name] for name in merged)
+        if merged:
+            files[f"rows-{number}"] = sum(files.pop(name) for name in merged)
+    assert sum(files.values()) == 20_000
+    assert len(files) < store.MERGE_AT
+    assert len([count for count in files.values() if count > 1]) <= 9
+    assert written < 10 * 20_000
+
+
+def test_files_merged_while_they_are_read_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        write_row(tmp_path, row(f"run-{number}"))
+    read_file = rows._read_file
+
+    def late(filesystem: Any, name: str, columns: list[str] | None = None) -> Any:
+        monkeypatch.setattr(rows, "_read_file", read_file)
+        compact(tmp_path)  # after the listing, before the first file is open
+        return read_file(filesystem, name, columns=columns)
+
+    monkeypatch.setattr(rows, "_read_file", late)
+    assert len(load_runs(tmp_path)) == 5
+
+
+def test_a_listing_that_misses_a_merge_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        write_row(tmp_path, row(f"run-{number}"))
+    listed, calls = store._list, []
+
+    def half(filesystem: Any, root: str, recursive: bool = True) -> tuple[list[str], list[str]]:
+        names, left = listed(filesystem, root, recursive)
+        calls.append(root)
+        if len(calls) == 1:  # two files were seen, then all three were merged, then the folder had no more to show
+            compact(tmp_path)
+            return names[:2], left
+        return names, left
+
+    monkeypatch.setattr(store, "_list", half)
+    assert len(load_runs(tmp_path)) == 3
+
+
+def test_recorded_stages_are_told_without_reading_all(tmp_path: Path) -> None:
+    assert recorded(tmp_path / "nowhere") == set()
+    write_row(tmp_path, row("a", "teacher"))
+    write_row(tmp_path, row("a", "student"))
+    write_row(tmp_path, row("b")).write_bytes(b"PAR1")
+    assert recorded(tmp_path) == {("a", "teacher"), ("a", "student")}
+
+
+def test_copied_rows_count_once(tmp_path: Path) -> None:
+    assert copy_rows(tmp_path, tmp_path / "shared") == 0
+    write_row(tmp_path / "run", row("a", score=0.5))
+    assert [copy_rows(tmp_path / "run", tmp_path / "shared") for _ in range(2)] == [1, 1]
+    assert load_runs(tmp_path / "shared")["score"].tolist() == [0.5]
+
+
+def test_rows_go_to_a_bucket_and_back(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MERGE_AT", 4)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda number: write_row(f"{bucket}/rows", row(f"run-{number}", seed=number)), range(6)))
+    filesystem, names, left = store.find(bucket)
+    assert any("/rows-" in name for name in names)
+    assert len(names) < 6
+    assert left == []
+    assert sorted(load_runs(bucket)["seed"]) == list(range(6))
+    assert len(load_runs(str(bucket) + "/rows/" + Path(compact(bucket + "/rows")).name)) == 6
+    with filesystem.open_output_stream(f"{names[0].rpartition('/')[0]}/row-broken.parquet") as stream:
+        stream.write(b"PAR1")
+    with pytest.raises(DataError, match=r"row-broken\.parquet: corrupt or half-written"):
+        load_runs(bucket)
+
+
+def test_missing_buckets_are_one_clear_error(bucket: str) -> None:
+    with pytest.raises(DataError, match="s3://no-bucket/x: no such file or folder"):
+        load_runs("s3://no-bucket/x")
+    with pytest.raises(UnavailableError, match=r"s3://no-bucket/x: a result row can't be written .*NO_SUCH_BUCKET"):
+        write_row("s3://no-bucket/x", row())
+
+
 def test_column_order_does_not_depend_on_files() -> None:
     names = ["written", "test_f1_micro", "device", "config_epochs", "seed", "validation_f1_micro", "run_id", "config_a"]
     expected = [
@@ -205,7 +313,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(storage.os, "fsync", full)
     with pytest.raises(UnavailableError, match="no space left"):
         write_row(tmp_path, row())
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import pytest
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
-from kdh_ray.results.tables import by_size, run_table, significance, stage_table
+from kdh_ray.results.tables import ablation, by_size, efficiency, pareto, run_table, significance, stage_table
 
 
 def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
@@ -183,3 +183,89 @@ def test_significance_refuses_unknown_references_and_repeated_seeds() -> None:
         significance(students, "nobody")
     with pytest.raises(DataError, match="'plain' has more than one row of seed 0"):
         significance(pd.concat([students, students]), "plain")
+
+
+def study_row(method: str, f1: float, seed: int, variant: str | None = None, **more: Any) -> dict[str, Any]:
+    return row("finetuned", f1, seed, method=method, variant=variant, test_f1_micro_at_half=f1 - 0.05, **more)
+
+
+ABLATION = pd.DataFrame(
+    [study_row("softmax-loss", f1, seed, "soft loss") for seed, f1 in enumerate((0.78, 0.80, 0.82))]
+    + [study_row("full", f1, seed, "reference") for seed, f1 in enumerate((0.80, 0.81, 0.82))]
+    + [study_row("full", 0.1, 0, "reference", kind="step"), study_row("teacher", 0.9, 0, kind="teacher")]
+)
+
+
+def test_an_ablation_compares_with_the_full_method_seed_by_seed() -> None:
+    table = ablation(ABLATION)
+    assert table["method"].tolist() == ["full", "softmax-loss", "threshold-0.5"]
+    assert table["changed"].tolist() == ["reference", "soft loss", "thresholds"]
+    assert table["score"].tolist() == ["81.0 ± 1.0 (3)", "80.0 ± 2.0 (3)", "76.0 ± 1.0 (3)"]
+    assert table["difference"].tolist() == ["–", "-1.0 ± 1.0", "-5.0 ± 0.0"]
+    assert "**81.0 ± 1.0 (3)**" in render.to_markdown(table)
+
+
+def test_an_ablation_without_its_reference_is_refused() -> None:
+    with pytest.raises(DataError, match="the reference 'everything'"):
+        ablation(ABLATION, "everything")
+    with pytest.raises(DataError, match="no study's rows"):
+        ablation(FRAME)
+
+
+def test_methods_of_a_study_go_by_their_own_names() -> None:
+    table = stage_table(ABLATION)
+    assert table["stage"].tolist() == ["softmax-loss", "full", "teacher"]
+    assert table.set_index("stage").loc["full", "n"] == 3  # without the step on its way
+
+
+def test_pairs_of_encoders_are_told_apart() -> None:
+    pairs = pd.concat([ABLATION.assign(pair="a-b"), ABLATION.assign(pair="b-c")])
+    assert by_size(pairs)["method"].tolist()[:2] == ["softmax-loss, a-b", "full, a-b"]
+
+
+def test_trials_are_no_methods() -> None:
+    table = stage_table(pd.concat([FRAME, pd.DataFrame([row("trial", 0.99, kind="trial")])]))
+    assert "trial" not in set(table["stage"])
+    with pytest.raises(DataError, match="trials of searches"):
+        stage_table(pd.DataFrame([row("trial", 0.99, kind="trial")]))
+
+
+def test_efficiency_has_a_line_a_model_and_number_format() -> None:
+    rows = [
+        row("student", 0.8, model="distilled", method=f"distilled-{name}", number_format=name, latency_p50_ms=latency,
+            latency_p95_ms=2 * latency, inference_documents_per_second=1000 / latency, flops_per_document=2e9)
+        for name, latency in (("float32", 20.0), ("int8", 8.0))
+    ]  # fmt: skip
+    table = efficiency(pd.DataFrame(rows))
+    assert table["format"].tolist() == ["float32", "int8"]
+    assert table["p50 ms"].tolist() == [20.0, 8.0]
+    assert table["FLOPs/document G"].tolist() == [2.0, 2.0]
+    assert "energy/document J" not in table  # was not measured
+    assert "| **8** | **16** | **125** |" in render.to_markdown(table)
+    with pytest.raises(DataError, match=r"experiments\.efficiency"):
+        efficiency(FRAME)
+
+
+def test_front_holds_what_nothing_beats() -> None:
+    def trial(number: int, score: float, latency: float, **more: Any) -> dict[str, Any]:
+        about = {"kind": "trial", "trial": number, "validation_f1_micro": score, "latency_ms": latency}
+        return {**row("student", 0.0), **about, "config_layers": number, "config_epochs": 4, **more}
+
+    frame = pd.DataFrame(
+        [
+            trial(1, 0.80, 9.0),
+            trial(2, 0.70, 3.0),
+            trial(3, 0.69, 5.0),  # slower and worse than 2
+            trial(4, 0.80, 12.0),  # slower and no better than 1
+            trial(5, 0.99, 1.0, status="stopped"),
+            trial(6, 0.70, 3.0),  # the same as 2
+            trial(7, 0.10, 0.5),
+        ]
+    )
+    front = pareto(pd.concat([frame, FRAME]))
+    assert front["trial"].tolist() == [7, 2, 1]
+    assert front.columns.tolist() == ["trial", "validation_f1_micro", "latency_ms", "layers"]
+    assert "0.8" in render.to_plain(front)
+    assert pareto(frame, cost="parameters")["trial"].tolist() == [1]
+    with pytest.raises(DataError, match="no finished trial"):
+        pareto(FRAME)

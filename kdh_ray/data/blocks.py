@@ -1,0 +1,258 @@
+"""Text of any size, in blocks that are read one by one: CSV, TSV, JSON Lines and Parquet files, local or in buckets.
+
+A block is a range of one file's documents that can be read alone. Where blocks begin depends on the files alone, so
+what was done with a block stands when the work is taken up again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+from typing import Any
+
+from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.storage import locate, one_line
+
+FORMATS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+MOST_BLOCKS = 16  # of a Parquet row group, each of which is decoded from the group's start
+
+
+@dataclass(frozen=True)
+class Block:
+    """Documents ``begin`` to ``begin + count`` of a file.
+
+    Attributes:
+        file: Path or URL.
+        begin: Number of the first document in the file, from 0.
+        count: How many documents.
+        start: Byte at which it starts; of Parquet, the number of the first document in its row group.
+        stop: Byte after its last; of Parquet, the row group.
+        header: Column names of CSV and TSV.
+    """
+
+    file: str
+    begin: int
+    count: int
+    start: int
+    stop: int
+    header: tuple[str, ...] = ()
+
+
+def list_files(patterns: Iterable[str]) -> list[tuple[str, int]]:
+    """Files and their sizes in bytes, sorted: each pattern is a file, a folder of files, or has ``*`` or ``?`` in it.
+
+    Raises:
+        DataError: If a pattern matches no file of one of :data:`FORMATS`.
+        UnavailableError: If a bucket or folder can't be listed.
+    """
+    found: dict[str, int] = {}
+    for pattern in patterns:
+        try:
+            matches = dict(_matches(pattern))
+        except OSError as error:
+            raise UnavailableError(f"{pattern}: can't be listed ({one_line(error)})") from None
+        if not matches:
+            raise DataError(f"{pattern}: no file ({', '.join(FORMATS)}) here")
+        found |= matches
+    return sorted(found.items())
+
+
+def _matches(pattern: str) -> Iterator[tuple[str, int]]:
+    import pyarrow.fs
+
+    scheme, separator, rest = pattern.rpartition("://")
+    parts = PurePosixPath(rest).parts
+    fixed = next((i for i, part in enumerate(parts) if "*" in part or "?" in part), len(parts))
+    base = str(PurePosixPath(*parts[:fixed]))
+    filesystem, root = locate(scheme + separator + base)
+    info = filesystem.get_file_info(root)
+    if info.type == pyarrow.fs.FileType.NotFound:
+        return
+    is_file = info.type == pyarrow.fs.FileType.File
+    selector = pyarrow.fs.FileSelector(root, recursive=len(parts) - fixed > 1)
+    entries = [info] if is_file else filesystem.get_file_info(selector)
+    wanted = parts[fixed:] or ("*",)
+    for entry in entries:
+        inner = () if is_file else PurePosixPath(entry.path).relative_to(root).parts
+        matching = is_file or (len(inner) == len(wanted) and all(map(fnmatch, inner, wanted)))
+        if entry.type == pyarrow.fs.FileType.File and matching and _format(entry.path) in FORMATS:
+            yield scheme + separator + str(PurePosixPath(base, *inner)), entry.size
+
+
+def plan(files: Iterable[str], size: int) -> list[Block]:
+    """Blocks of about ``size`` documents each, in order. CSV and JSON Lines are read through for it, once.
+
+    Raises:
+        DataError: If a file is malformed or not of one of :data:`FORMATS`.
+        UnavailableError: If one can't be read.
+    """
+    return [block for file in files for block in _plan(file, size)]
+
+
+def _plan(file: str, size: int) -> Iterator[Block]:
+    import pyarrow as pa
+
+    if _format(file) not in FORMATS:
+        raise DataError(f"{file}: files end in one of {', '.join(FORMATS)}")
+    filesystem, path = locate(file)
+    try:
+        with filesystem.open_input_file(path) as source:
+            yield from (_plan_parquet if _format(file) == ".parquet" else _plan_lines)(file, source, size)
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UnavailableError(f"{file}: can't be read ({one_line(error)})") from None
+
+
+def _plan_parquet(file: str, source: Any, size: int) -> Iterator[Block]:
+    import pyarrow.parquet as pq
+
+    metadata, begin = pq.ParquetFile(source).metadata, 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        step = max(size, -(-rows // MOST_BLOCKS))
+        for start in range(0, rows, step):
+            yield Block(file, begin + start, min(step, rows - start), start, group)
+        begin += rows
+
+
+def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
+    records = _records(source, quoted=_format(file) in DELIMITERS)
+    header: tuple[str, ...] = ()
+    start = stop = begin = count = 0
+    if _format(file) in DELIMITERS:
+        line, start = next(records, (b"", 0))
+        header = tuple(next(_fields(file, line, 0), []))
+    for line, stop in records:
+        if not line.strip():
+            continue
+        count += 1
+        if count == size:
+            yield Block(file, begin, count, start, stop, header)
+            start, begin, count = stop, begin + count, 0
+    if count:
+        yield Block(file, begin, count, start, stop, header)
+
+
+def _records(source: Any, quoted: bool) -> Iterator[tuple[bytes, int]]:
+    """Each record of a stream and the byte after it: a line, or, where quotes may hold line breaks, several."""
+    stream, stop, pending, odd = io.BufferedReader(source, 2**20), 0, b"", 0
+    for line in stream:
+        stop += len(line)
+        pending, odd = pending + line, (odd + line.count(b'"')) % 2 if quoted else 0
+        if not odd:
+            yield pending, stop
+            pending = b""
+    if pending:
+        yield pending, stop
+
+
+def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[list[str], list[str]]:
+    """Ids and texts of a block. Without an id column, ids are the file's name and the document's number.
+
+    Raises:
+        DataError: If a column is missing, or a value is no text; names file and document, never what it holds.
+        UnavailableError: If the file can't be read.
+    """
+    import pyarrow as pa
+
+    columns = [text_column, *([id_column] if id_column else [])]
+    filesystem, path = locate(block.file)
+    try:
+        with filesystem.open_input_file(path) as source:
+            rows = list(_read_parquet(block, source, columns) if _is_parquet(block) else _read_lines(block, source))
+        if len(rows) != block.count:  # quotes that CSV doesn't allow where they are
+            raise DataError(
+                f"{block.file}: documents {_range(block)} are malformed: {len(rows)} instead of {block.count}"
+            )
+    except UnicodeDecodeError:
+        raise DataError(f"{block.file}: must be UTF-8; documents {_range(block)} are not") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UnavailableError(f"{block.file}: can't be read ({one_line(error)})") from None
+    texts = [_value(row, text_column, block, number) for number, row in enumerate(rows)]
+    if not id_column:
+        name = PurePosixPath(block.file).name
+        return [f"{name}#{block.begin + number}" for number in range(len(rows))], texts
+    return [_value(row, id_column, block, number, (str, int)) for number, row in enumerate(rows)], texts
+
+
+def _read_parquet(block: Block, source: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    file, done = pq.ParquetFile(source), 0
+    _check_columns(block, columns, file.schema_arrow.names)
+    for batch in file.iter_batches(1024, row_groups=[block.stop], columns=columns):
+        first, last = max(0, block.start - done), min(len(batch), block.start + block.count - done)
+        if last > first:
+            yield from batch.slice(first, last - first).to_pylist()
+        done += len(batch)
+        if done >= block.start + block.count:
+            return
+
+
+def _read_lines(block: Block, source: Any) -> Iterator[dict[str, Any]]:
+    source.seek(block.start)
+    content = source.read(block.stop - block.start)
+    if _format(block.file) in DELIMITERS:
+        for number, fields in enumerate(_fields(block.file, content, block.begin)):
+            if len(fields) != len(block.header):
+                raise DataError(
+                    f"{block.file}: document {block.begin + number}: {len(block.header)} fields; got {len(fields)}"
+                )
+            yield dict(zip(block.header, fields, strict=True))
+        return
+    for number, line in enumerate(line for line in content.split(b"\n") if line.strip()):
+        try:
+            row = json.loads(line)
+        except UnicodeDecodeError:
+            raise
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise DataError(f"{block.file}: document {block.begin + number} must be one JSON object on its line")
+        yield row
+
+
+def _fields(file: str, content: bytes, begin: int) -> Iterator[list[str]]:
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    reader = csv.reader(
+        io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=DELIMITERS[_format(file)], strict=True
+    )
+    try:
+        yield from (fields for fields in reader if fields)
+    except csv.Error as error:
+        raise DataError(f"{file}: at or after document {begin}: {error}") from None
+
+
+def _value(row: dict[str, Any], column: str, block: Block, number: int, kinds: Any = str) -> str:
+    if column not in row:
+        _check_columns(block, [column], list(row))
+    value = row[column]
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        place = f"{block.file}: document {block.begin + number}"
+        raise DataError(f"{place}: column {column!r} must hold text; got {type(value).__name__}")
+    return str(value)
+
+
+def _check_columns(block: Block, wanted: Sequence[str], there: Sequence[str]) -> None:
+    missing = [column for column in wanted if column not in there]
+    if missing:
+        raise DataError(f"{block.file}: no column {missing[0]!r} (columns: {', '.join(map(str, there))[:200]})")
+
+
+def _is_parquet(block: Block) -> bool:
+    return _format(block.file) == ".parquet"
+
+
+def _range(block: Block) -> str:
+    return f"{block.begin} to {block.begin + block.count - 1}"
+
+
+def _format(file: str) -> str:
+    return PurePosixPath(file).suffix.lower()

@@ -1,0 +1,127 @@
+"""A job on a running cluster, from a laptop: the way to the head, the token, the submission, its log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kdh_ray.errors import UnavailableError, UserError
+
+TOKEN = Path("~/.ray/auth_token")
+TUNNEL_SECONDS = 120.0
+
+
+@contextmanager
+def head_address(address: str | None, cluster: Path) -> Iterator[str]:
+    """URL of a cluster's dashboard, for the length of a block.
+
+    Args:
+        address: The URL, where the dashboard can be reached already. RAY_API_SERVER_ADDRESS if not given; without that,
+            an SSH tunnel to the head's loopback is opened by ``ray dashboard``.
+        cluster: The file that ``ray up`` was given.
+
+    Raises:
+        UserError: If there is neither an address nor the file.
+        UnavailableError: If there is no way to the head.
+    """
+    known = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    if known:
+        yield known
+        return
+    if not cluster.is_file():
+        raise UserError(f"{cluster}: no such file; give --cluster what `ray up` was given, or --address")
+    port = _free_port()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(cluster), "--port", str(port)]
+    tunnel = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        _await_port(tunnel, port, cluster)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(tunnel.pid, 15)
+        tunnel.communicate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(tunnel: subprocess.Popen[str], port: int, cluster: Path) -> None:
+    deadline = time.monotonic() + TUNNEL_SECONDS
+    while time.monotonic() < deadline:
+        if tunnel.poll() is not None:
+            output = tunnel.stdout.read() if tunnel.stdout else ""
+            raise UnavailableError(f"{cluster}: no SSH tunnel to the head: {' '.join(output.split())[-300:]}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise UnavailableError(f"{cluster}: no SSH tunnel to the head within {TUNNEL_SECONDS:g} s")
+
+
+def connect(address: str) -> Any:
+    """A client of the cluster whose dashboard is at ``address``, with the user's token.
+
+    Raises:
+        UnavailableError: If there is no token here, it is not the cluster's, or nothing answers.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if os.environ["RAY_AUTH_MODE"] == "token" and not given and not TOKEN.expanduser().is_file():
+        raise UnavailableError(f"{TOKEN} is missing: copy the cluster's token there, or set RAY_AUTH_TOKEN_PATH")
+    from ray.job_submission import JobSubmissionClient
+
+    with _told(f"the cluster at {address} takes no jobs from here"):
+        return JobSubmissionClient(address)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What Ray's job client raises, in one line."""
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:  # OSError: also what requests raises
+        raise UnavailableError(f"{what}: {' '.join(str(error).split())[:300]}") from None
+
+
+def follow(client: Any, job: str, write: Callable[[str], object]) -> str:
+    """Hand a job's output to ``write`` until it ends; returns its last status, such as ``SUCCEEDED``.
+
+    Raises:
+        UnavailableError: If the head is lost. The job may go on.
+    """
+
+    async def tail() -> None:
+        async for chunk in client.tail_job_logs(job):
+            write(chunk)
+
+    with _told(f"{job}: the head can't be reached any more"):
+        asyncio.run(tail())
+        while not client.get_job_status(job).is_terminal():  # the log may end a moment before the job
+            time.sleep(0.5)
+        return str(client.get_job_status(job).value)
+
+
+def submit(client: Any, entrypoint: str, files: Path) -> str:
+    """Begin a job in a copy of ``files`` on the head; returns its id.
+
+    Raises:
+        UnavailableError: If the cluster refuses it.
+    """
+    with _told("the cluster takes no jobs from here"):
+        return str(client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(files)}))

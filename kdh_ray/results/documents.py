@@ -1,0 +1,70 @@
+"""Methods compared document by document: the saved predictions of two models on one test split."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import DataError
+from kdh_ray.results.predictions import Predicted, load_predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+_PLACE = ("protocol", "size", "seed")
+
+
+def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike[str]) -> pd.DataFrame:
+    """Every method against ``reference``, over the test documents of each protocol, size and seed.
+
+    Args:
+        frame: From ``load_runs``.
+        reference: A method, as tables call it.
+        folders: Where the runs are; local ones.
+
+    Returns:
+        protocol, size, seed, method, reference, ``difference`` of micro F1 (as a fraction), ``low`` and ``high`` (95 %
+        paired bootstrap), ``p`` (paired permutation), and ``labels`` on which McNemar's test with Holm's correction
+        tells the two apart at the 5 % level. Thresholds are those tuned on validation.
+
+    Raises:
+        DataError: If no seed has predictions of the reference and of another method; says why.
+    """
+    import pandas as pd
+
+    found, reasons = load_predictions(frame, *folders)
+    rows = pd.DataFrame(
+        [{**place, "shown": found[key].name, "key": key} for key, place in _places(frame).items() if key in found],
+        columns=[*_PLACE, "shown", "key"],
+    ).drop_duplicates([*_PLACE, "shown"])
+    lines = []
+    for place, group in rows.groupby(list(_PLACE), sort=False, dropna=False):
+        models = {name: found[key] for name, key in zip(group["shown"], group["key"], strict=True)}
+        if reference not in models:
+            continue
+        for name in (name for name in models if name != reference):
+            line = {**dict(zip(_PLACE, place, strict=True)), "method": name, "reference": reference}
+            lines.append(line | _compare(models[name], models[reference]))
+    if not lines:
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        raise DataError(f"no seed has saved predictions of {reference!r} and of another method{why}")
+    return pd.DataFrame(lines)
+
+
+def _places(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """Run id and stage of a row to its protocol, size and seed."""
+    columns = ["run_id", "stage", *_PLACE]
+    return {
+        (str(row["run_id"]), str(row["stage"])): {name: row[name] for name in _PLACE}
+        for row in frame[columns].to_dict("records")
+    }
+
+
+def _compare(first: Predicted, second: Predicted) -> dict[str, Any]:
+    from kdh_ray.evaluation.statistics import compare_labels, compare_over_documents
+
+    over = compare_over_documents(first.targets, first.labels, second.labels)
+    labels = compare_labels(first.targets, first.labels, second.labels, first.label_names)
+    telling = ", ".join(line.label for line in labels if line.p_holm < LEVEL)
+    return {"difference": over.difference, "low": over.low, "high": over.high, "p": over.p, "labels": telling or "none"}

@@ -1,0 +1,101 @@
+"""Figures of scores against costs: of methods on the test split, and of a search's trials on validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import DataError
+from kdh_ray.results.figures.drawing import MUTED, SERIES, Plot, canvas, figure, legend, look
+from kdh_ray.results.figures.rows import best_search, largest, means, metric_name, objective_name, results, trials
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MOST_METHODS = 20
+COSTS = {
+    "latency_p50_ms": ("median latency of a document, in ms", 1.0),
+    "parameters": ("parameters, in millions", 1e-6),
+}
+"""Columns that say what a model costs, dearest to know first: title and factor of each."""
+
+
+@figure("cost", "Test score against cost")
+def cost(frame: pd.DataFrame) -> Plot:
+    """Methods by what they cost and score; those that no other beats in both are joined."""
+    rows = largest(results(frame))
+    name = next((name for name in COSTS if name in rows and rows[name].nunique() > 1), None)
+    if name is None:
+        raise DataError("fewer than two models of different size or latency were measured")
+    title, factor = COSTS[name]
+    rows = rows[rows[name].notna()].assign(cost=lambda found: factor * found[name].astype(float))
+    table = means(rows).head(MOST_METHODS)
+    table = table.assign(cost=table["method"].map(rows.groupby("method")["cost"].median()))
+    table = table.assign(best=not_dominated(table["cost"], -table["mean"]))
+    drawing, (axes,) = canvas(2.9 + 0.09 * len(table))
+    front = table[table["best"]].sort_values("cost")
+    axes.plot(front["cost"], front["mean"], color=MUTED, linewidth=1, linestyle="--", drawstyle="steps-post")
+    for index, line in enumerate(table.to_dict("records")):
+        spread = None if line["n"] < 2 else line["sd"]
+        axes.errorbar(line["cost"], line["mean"], yerr=spread, label=line["method"], linestyle="", **look(index))
+    axes.set_xscale("log")
+    axes.margins(x=0.12)
+    _plain_ticks(axes, table["cost"])
+    axes.set_xlabel(title)
+    axes.set_ylabel(f"test {metric_name(rows)} in %")
+    legend(drawing, axes)
+    shown = "; ".join(f"{line.method}: {line.cost:.3g}, {line.mean:.1f} %" for line in front.itertuples())
+    text = f"No other method both costs less ({title}) and scores higher than: {shown}."
+    return Plot(text, table[["method", "n", "cost", "mean", "sd", "best"]].rename(columns={"cost": title}), drawing)
+
+
+def not_dominated(*losses: pd.Series[Any]) -> list[bool]:
+    """Which lines no other line is at least as good as in every loss and better than in one."""
+    import numpy as np
+
+    values = np.stack([loss.to_numpy(dtype=float) for loss in losses], axis=1)
+    as_good = np.all(values[:, None] <= values[None], axis=2)
+    better = np.any(values[:, None] < values[None], axis=2)
+    return [not np.any(column) for column in (as_good & better).T]
+
+
+def _plain_ticks(axes: Axes, values: pd.Series[Any]) -> None:
+    """On a short logarithmic axis, ticks at the values themselves: decades alone would say nothing."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.xaxis.set_minor_locator(NullLocator())
+    kept: list[float] = []
+    for value in sorted(set(values)):
+        if not kept or value > 1.25 * kept[-1]:
+            kept.append(value)
+    axes.xaxis.set_major_locator(FixedLocator(kept))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+
+
+TRIAL_COSTS = {"latency_ms": ("latency of a document, in ms", 1.0), "parameters": COSTS["parameters"]}
+
+
+@figure("pareto", "Trials by score and cost (Pareto front)")
+def pareto(frame: pd.DataFrame) -> Plot:
+    """Trials that ran to their end; those that no other beats in both score and cost are joined."""
+    rows, words = best_search(trials(frame))
+    rows = rows[(rows["status"] == "ok") & rows["score"].notna()]
+    name = next((name for name in TRIAL_COSTS if name in rows and rows[name].nunique() > 1), None)
+    if name is None:
+        raise DataError("the trials' models are all alike in size, and no latency was measured")
+    title, factor = TRIAL_COSTS[name]
+    table = rows.assign(cost=factor * rows[name].astype(float), percent=100 * rows["score"])
+    table = table.assign(best=not_dominated(table["cost"], -table["percent"])).sort_values("cost")
+    drawing, (axes,) = canvas(3.3)
+    front = table[table["best"]]
+    axes.scatter(table["cost"], table["percent"], s=16, color=MUTED, alpha=0.6, linewidths=0, label="trial")
+    axes.plot(
+        front["cost"], front["percent"], color=SERIES[1], marker="o", drawstyle="steps-post", label="Pareto front"
+    )
+    axes.set_xlabel(title)
+    axes.set_ylabel(f"validation {objective_name(rows)} in %")
+    legend(drawing, axes)
+    shown = "; ".join(f"{line['percent']:.1f} % at {line['cost']:.3g}" for line in front.to_dict("records"))
+    text = f"{len(front)} of {len(table)} whole trials are on the front of score against {title}: {shown}.{words}"
+    table = table[["trial", "cost", "percent", "best"]].rename(columns={"cost": title, "percent": "score in %"})
+    return Plot(text, table.reset_index(drop=True), drawing)

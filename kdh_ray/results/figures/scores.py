@@ -1,0 +1,234 @@
+"""Figures of test scores: by method, by size, by label; what a change costs; ranks over corpora.
+
+Each takes the rows of one protocol, so that no figure ranks results of different protocols together.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from kdh_ray.errors import DataError
+from kdh_ray.results.figures.drawing import INK, MARKERS, MUTED, SERIES, Plot, canvas, figure, legend, look
+from kdh_ray.results.figures.rows import largest, means, metric_name, results, sizes
+from kdh_ray.results.tables import KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MOST_METHODS = 20  # of a figure; more can't be told apart
+MOST_LINES = 8
+_LABEL = "test_f1_label."
+
+
+@figure("by-method", "Test score of each method")
+def by_method(frame: pd.DataFrame) -> Plot:
+    """Every seed's test score and the mean of each method, at the largest size."""
+    rows = largest(results(frame))
+    table = means(rows).head(MOST_METHODS)
+    names = [_wrapped(method) for method in table["method"]]
+    drawing, (axes,) = canvas(0.9 + sum(0.12 + 0.15 * (1 + name.count("\n")) for name in names))
+    for place, line in enumerate(table.to_dict("records")):
+        scores = 100 * rows.loc[rows["method"] == line["method"], "score"]
+        colour, marker = _by_kind(line["kind"])
+        axes.scatter(scores, [place] * len(scores), s=12, color=colour, alpha=0.45, linewidths=0)
+        axes.errorbar(
+            line["mean"], place, xerr=None if line["n"] < 2 else line["sd"], color=colour, marker=marker, capsize=2
+        )
+    axes.set_yticks(range(len(table)), names)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlabel(f"test {metric_name(rows)} in %")
+    _legend_of_kinds(axes, table["kind"])
+    best, size = table.iloc[0], f" at size {sizes(rows)[-1]}" if sizes(rows) else ""
+    others = "; ".join(f"{line.method} {line.mean:.1f}" for line in table.iloc[1:6].itertuples())
+    spread = f" ± {best['sd']:.1f}" if best["n"] > 1 else ""
+    text = f"Highest{size} is {best['method']} with {best['mean']:.1f}{spread} % over {_seeds(best['n'])}."
+    text += f" Then: {others}." if others else ""
+    return Plot(f"{text} Small dots are seeds, large marks means, bars one standard deviation.", table, drawing)
+
+
+@figure("by-size", "Test score by size of the training split")
+def by_size(frame: pd.DataFrame) -> Plot:
+    """Mean test score of each method over the nested sizes."""
+    import pandas as pd
+
+    rows = results(frame)
+    known = sizes(rows)
+    if len(known) < 2:
+        raise DataError(f"there is only one size of the training split ({', '.join(known) or 'not named'})")
+    parts = [means(rows[rows["size"] == size]).assign(size=size) for size in known]
+    table = pd.concat(parts)[["method", "size", "n", "mean", "sd"]]
+    several = table.groupby("method")["size"].transform("nunique") > 1
+    if not several.any():
+        raise DataError("no method has results at two sizes")
+    table = table[several]
+    order = table.groupby("method")["mean"].max().sort_values(ascending=False).index[:MOST_LINES].tolist()
+    drawing, (axes,) = canvas(2.9 + 0.12 * len(order))
+    for index, method in enumerate(order):
+        line = table[table["method"] == method]
+        places = [known.index(size) + 0.03 * (index - len(order) / 2) for size in line["size"]]
+        axes.errorbar(places, line["mean"], yerr=line["sd"].fillna(0), label=method, capsize=2, **look(index))
+    axes.set_xticks(range(len(known)), known)
+    axes.set_xlabel("size of the training split (nested samples)")
+    axes.set_ylabel(f"test {metric_name(rows)} in %")
+    legend(drawing, axes)
+    table = table[table["method"].isin(order)].reset_index(drop=True)
+    return Plot(_size_text(table, known), table, drawing)
+
+
+def _size_text(table: pd.DataFrame, known: list[str]) -> str:
+    sentences = []
+    for size in known:
+        best = table[table["size"] == size].nlargest(1, "mean").iloc[0]
+        sentences.append(f"At {size}, {best['method']} is highest with {best['mean']:.1f} %.")
+    return " ".join(sentences) + " Bars are one standard deviation over seeds."
+
+
+@figure("labels", "Test F1 of each label")
+def labels(frame: pd.DataFrame) -> Plot:
+    """A heat map: labels down, methods across, at the largest size."""
+    rows = largest(results(frame))
+    columns = [name for name in map(str, rows) if name.startswith(_LABEL) and rows[name].notna().any()]
+    if not columns:
+        raise DataError("no row has scores of single labels")
+    order = means(rows)["method"].head(MOST_LINES).tolist()
+    table = 100 * rows[rows["method"].isin(order)].groupby("method")[columns].mean().loc[order].T
+    table.index = [name.removeprefix(_LABEL) for name in table.index]
+    table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
+    letters = "ABCDEFGH"[: len(order)]  # names side by side would not fit
+    drawing, (axes,) = canvas(0.6 + 0.27 * len(table) + 0.16 * len(order))
+    _heat(axes, table)
+    axes.set_xticks([i + 0.5 for i in range(len(order))], list(letters))
+    axes.set_xlabel("\n".join(map("{}: {}".format, letters, order)), loc="left")
+    axes.set_yticks([i + 0.5 for i in range(len(table))], [_wrapped(name, 34) for name in table.index])
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    first = table[order[0]]
+    text = (
+        f"{order[0]} has its highest F1 on {first.idxmax()} ({first.max():.1f} %) and its lowest on {first.idxmin()}"
+        f" ({first.min():.1f} %). Means over seeds, in %; methods from the best to the worst."
+    )
+    return Plot(text, table.reset_index(names="label"), drawing)
+
+
+def _heat(axes: Axes, table: pd.DataFrame) -> None:
+    """Cells with their numbers; black or white, whichever reads better on the cell."""
+    mesh = axes.pcolormesh(table.to_numpy(), cmap="cividis", edgecolors="none")
+    axes.invert_yaxis()
+    for row, values in enumerate(table.to_numpy()):
+        for column, value in enumerate(values):
+            if value == value:
+                red, green, blue, _ = mesh.cmap(mesh.norm(value))
+                bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+                place = (column + 0.5, row + 0.5)
+                axes.text(*place, f"{value:.0f}", color="#000000" if bright else "#ffffff", ha="center", va="center")
+
+
+@figure("ablation", "What each change does (ablation)")
+def ablation(frame: pd.DataFrame) -> Plot:
+    """Paired differences to the full method, one change a line, at the largest size."""
+    import pandas as pd
+
+    rows = ablation_rows(frame)
+    full = rows[rows["method"].map(_is_reference)].drop_duplicates("seed", keep="last").set_index("seed")["score"]
+    lines = []
+    for method, group in rows[~rows["method"].map(_is_reference)].groupby("method", sort=False):
+        paired = 100 * (group.drop_duplicates("seed", keep="last").set_index("seed")["score"] - full).dropna()
+        changed = next(iter(group["variant"].dropna()), "")
+        if len(paired):
+            lines.append({"changed": changed, "method": method, "n": len(paired), "difference": paired.mean(),
+                          "sd": paired.std(ddof=1)})  # fmt: skip
+    if not lines:
+        raise DataError(f"no change shares a seed with the method {REFERENCE!r}")
+    table = pd.DataFrame(lines).sort_values("difference", kind="stable").reset_index(drop=True)
+    drawing, (axes,) = canvas(0.7 + 0.27 * len(table))
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.errorbar(
+        table["difference"], range(len(table)), xerr=table["sd"].fillna(0), color=SERIES[0], marker="o", linestyle="",
+        capsize=2,
+    )  # fmt: skip
+    axes.set_yticks(range(len(table)), [_wrapped(method) for method in table["method"]])
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlabel(f"difference to the full method, in points of {metric_name(rows)}")
+    worst, best = table.iloc[0], table.iloc[-1]
+    text = (
+        f"Against the full method ({100 * full.mean():.1f} % over {_seeds(len(full))}), {worst['method']} loses most"
+        f" ({worst['difference']:+.1f} points) and {best['method']} does best ({best['difference']:+.1f})."
+        " Differences are paired by seed; bars are one standard deviation."
+    )
+    return Plot(text, table, drawing)
+
+
+REFERENCE = "full"  # the method that an ablation compares with, as experiments.ablations calls it
+
+
+def ablation_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Students of the experiment that holds the full method, at its largest size; of the first pair of encoders.
+
+    Raises:
+        DataError: If there is none.
+    """
+    rows = results(frame)
+    full = rows["method"].map(_is_reference)
+    if not full.any():
+        raise DataError(f"no method is called {REFERENCE!r}, which an ablation compares with")
+    rows = rows[rows["experiment"].isin(rows.loc[full, "experiment"]) & (rows["kind"] == "student")]
+    if "pair" in rows and rows["pair"].nunique() > 1:
+        rows = rows[rows["pair"] == rows.loc[full, "pair"].iloc[0]]
+    return largest(rows)
+
+
+def _is_reference(method: str) -> bool:
+    return method.split(",")[0] == REFERENCE
+
+
+@figure("ranks", "Mean ranks over corpora (critical difference)")
+def ranks(frame: pd.DataFrame) -> Plot:
+    """Demsar's diagram; refused where the corpora are not independent, as nested sizes of one corpus aren't."""
+    import pandas as pd
+
+    from kdh_ray.evaluation.statistics import compare_over_corpora
+
+    rows = results(frame)
+    if rows["protocol"].nunique() > 1:
+        rows = pd.concat([largest(part) for _, part in rows.groupby("protocol")])
+    table = rows.groupby(["protocol", "size", "method"], dropna=False)["score"].mean().unstack("method")
+    comparison = compare_over_corpora(table.dropna(axis="columns"))
+    from scikit_posthocs import critical_difference_diagram
+
+    drawing, (axes,) = canvas(1.0 + 0.2 * len(comparison.ranks))
+    critical_difference_diagram(
+        comparison.ranks, comparison.nemenyi, ax=axes,
+        color_palette=[INK] * len(comparison.ranks), crossbar_props={"color": SERIES[0]},
+    )  # fmt: skip
+    found = pd.DataFrame({"method": list(comparison.ranks), "mean rank": list(comparison.ranks.values())})
+    text = (
+        f"Friedman's p over {len(table)} corpora is {comparison.p:.3g}. Mean ranks (1 is best) that differ by less than"
+        f" {comparison.critical_difference:.2f} are not told apart by Nemenyi's test at the 5 % level."
+    )
+    return Plot(text, found.sort_values("mean rank").reset_index(drop=True), drawing)
+
+
+def _by_kind(kind: str) -> tuple[str, str]:
+    index = KINDS.index(kind) if kind in KINDS else len(KINDS)
+    return SERIES[index], MARKERS[index]
+
+
+def _legend_of_kinds(axes: Axes, kinds: pd.Series[str]) -> None:
+    found = [kind for kind in KINDS if (kinds == kind).any()]
+    if len(found) < 2:
+        return
+    for kind in found:
+        colour, marker = _by_kind(kind)
+        axes.scatter([], [], color=colour, marker=marker, label=kind)
+    axes.figure.legend(loc="outside upper left", ncols=3, handletextpad=0.2)
+
+
+def _wrapped(name: str, width: int = 30) -> str:
+    return textwrap.fill(name, width, break_on_hyphens=False)
+
+
+def _seeds(n: int) -> str:
+    return "1 seed" if n == 1 else f"{n} seeds"

@@ -1,0 +1,236 @@
+"""Figures of searches: how fast they found what, which settings mattered, and where good trials lie.
+
+Scores are validation scores at the epoch that a trial reached; a search never sees the test split.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.results.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, legend, look
+from kdh_ray.results.figures.rows import best_search, is_log, objective_name, settings, short, trials
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+FEWEST = 10  # trials from which importances are estimated
+MOST_AXES = 12
+_BEST_SHARE = 0.1
+
+
+@figure("convergence", "How fast searches find good settings")
+def convergence(frame: pd.DataFrame) -> Plot:
+    """Best validation score so far, by ended trials and by compute; one line a search, one colour a searcher."""
+    rows = progress(trials(frame))
+    drawing, axes = canvas(4.6, rows=2, sharey=True)
+    searchers = list(dict.fromkeys(rows["searcher"]))
+    single = rows["search"].nunique() == len(searchers)
+    for index, searcher in enumerate(searchers):
+        own = rows[rows["searcher"] == searcher]
+        appearance = {**look(index), "drawstyle": "steps-post", "markersize": 3.5, "markevery": 0.1}
+        for number, (_, search) in enumerate(own.groupby("search", sort=False)):
+            named: dict[str, Any] = {"label": searcher} if number == 0 else {}
+            faint: dict[str, Any] = {} if single else {"alpha": 0.6, "linewidth": 1.1}
+            axes[0].plot(search["trials"], search["best"], **appearance, **faint, **named)
+            axes[1].plot(search["minutes"], search["best"], **appearance, **faint)
+    axes[0].set_xlabel("trials ended")
+    axes[1].set_xlabel("training time of all trials together, in minutes")
+    drawing.supylabel(f"best validation {objective_name(rows)} so far, in %", fontsize=8.5)
+    legend(drawing, axes[0], columns=3)
+    last = rows.groupby(["searcher", "search"], sort=False).last().reset_index()
+    shown = "; ".join(
+        f"{searcher} {group['best'].mean():.1f} %" + (f" (mean of {len(group)} searches)" if len(group) > 1 else "")
+        for searcher, group in last.groupby("searcher", sort=False)
+    )
+    text = f"Best validation score at the end: {shown}. Trials stopped early count with the score that they reached."
+    return Plot(text, rows[["searcher", "search", "trials", "minutes", "best"]], drawing)
+
+
+def progress(rows: pd.DataFrame) -> pd.DataFrame:
+    """A line an ended trial, in the order of their ends: number ended, minutes of training, ``best`` so far in %.
+
+    Args:
+        rows: From ``rows.trials``.
+
+    Raises:
+        DataError: If no trial has a score.
+    """
+    ordered = rows.sort_values(["search", "ended", "trial"], kind="stable")
+    groups = ordered.groupby("search", sort=False)
+    ordered = ordered.assign(
+        searcher=ordered["searcher"].fillna("searcher not named"),
+        trials=groups.cumcount() + 1,
+        minutes=groups["seconds"].cumsum() / 60,
+        best=100 * groups["score"].cummax(),
+    )
+    ordered["best"] = ordered.groupby("search", sort=False)["best"].ffill()
+    ordered = ordered[ordered["best"].notna()]
+    if ordered.empty:
+        raise DataError("no trial has a score")
+    return ordered.reset_index(drop=True)
+
+
+@figure("importance", "Which settings mattered")
+def importance(frame: pd.DataFrame) -> Plot:
+    """Share of each setting in the variance of scores, by functional ANOVA."""
+    rows, words = best_search(trials(frame))
+    shares = importances(rows)
+    table = shares.rename_axis("setting").reset_index(name="share")
+    table["setting"] = table["setting"].map(short)
+    drawing, (axes,) = canvas(0.8 + 0.26 * len(table))
+    axes.barh(range(len(table)), 100 * table["share"], color=SERIES[0], height=0.6)
+    axes.set_yticks(range(len(table)), table["setting"].tolist())
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("share of the variance of scores, in %")
+    first = "; ".join(f"{line['setting']} {100 * line['share']:.0f} %" for line in table.head(3).to_dict("records"))
+    n = int(rows["score"].notna().sum())
+    few = f" {n} trials are few for {len(table)} settings: take the order as a hint." if n < 5 * len(table) else ""
+    text = (
+        f"Most of the differences between trials go with {first}. Functional ANOVA over {n} trials; those stopped early"
+        f" count with the score that they reached.{few}{words}"
+    )
+    return Plot(text, table, drawing)
+
+
+def importances(rows: pd.DataFrame) -> pd.Series[float]:
+    """Optuna's fANOVA (Hutter et al. 2014, proceedings.mlr.press/v32/hutter14.html) over the trials of one search.
+
+    Returns:
+        Shares that add up to 1, by column of the setting, highest first.
+
+    Raises:
+        DataError: If fewer than ten trials have a score, or no setting differs between them.
+        UnavailableError: If Optuna is not installed.
+    """
+    import pandas as pd
+
+    scored = rows[rows["score"].notna()]
+    names = settings(scored)
+    if len(scored) < FEWEST or not names:
+        raise DataError(
+            f"importances want at least {FEWEST} trials with a score and different settings; got {len(scored)}"
+        )
+    try:
+        import optuna
+    except ImportError:
+        raise UnavailableError("importances need Optuna: pip install 'kdh-ray[report]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    known = {name: _distribution(scored[name]) for name in names}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.add_trials(
+        [
+            optuna.trial.create_trial(
+                value=float(row["score"]), params={name: _native(row[name]) for name in names}, distributions=known
+            )
+            for row in scored[[*names, "score"]].to_dict("records")
+        ]
+    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return pd.Series(found, dtype=float).sort_values(ascending=False)
+
+
+def _distribution(values: pd.Series[Any]) -> Any:
+    """The range that was searched, as far as the trials show it."""
+    import optuna
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if not is_numeric_dtype(values) or is_bool_dtype(values):
+        return optuna.distributions.CategoricalDistribution(sorted({_native(value) for value in values}, key=str))
+    return optuna.distributions.FloatDistribution(float(values.min()), float(values.max()), log=is_log(values))
+
+
+def _native(value: Any) -> Any:
+    """Python's own scalar; None where a setting is not there."""
+    plain = value.item() if hasattr(value, "item") else value
+    return None if plain != plain else plain
+
+
+@figure("parallel-coordinates", "Settings and score of every trial")
+def parallel_coordinates(frame: pd.DataFrame) -> Plot:
+    """A line a trial over one axis a setting; the best tenth stands out."""
+    rows, words = best_search(trials(frame))
+    scored = rows[rows["score"].notna()]
+    names = settings(scored)
+    if len(scored) < 2 or not names:
+        raise DataError("fewer than two trials with different settings have a score")
+    if len(names) > MOST_AXES:
+        names = _most_varied(scored, names)
+    places = {name: place(scored[name]) for name in names}
+    score = scored["score"]
+    heights = {
+        **{name: found for name, (found, _, _) in places.items()},
+        "score": (score - score.min()) / _width(score),
+    }
+    drawing, (axes,) = canvas(3.6)
+    best = scored["score"].rank(ascending=False, method="first") <= max(1, round(_BEST_SHARE * len(scored)))
+    for index in scored.index[~best].append(scored.index[best]):
+        line = [found[index] for found in heights.values()]
+        if best[index]:
+            axes.plot(range(len(line)), line, color=SERIES[1], linewidth=1.4)
+        else:
+            axes.plot(range(len(line)), line, color=MUTED, linewidth=0.7, alpha=0.35)
+    ends = {name: (low, high) for name, (_, low, high) in places.items()}
+    ends["score"] = (f"{100 * score.min():.1f} %", f"{100 * score.max():.1f} %")
+    _label_axes(axes, ends)
+    top = scored.nlargest(1, "score").iloc[0]
+    chosen = ", ".join(f"{short(name)} {_shown(top[name])}" for name in names)
+    text = (
+        f"The best of {len(scored)} trials reached {100 * score.max():.1f} % on validation with {chosen}."
+        f" Orange lines are the best tenth.{words}"
+    )
+    table = scored[["trial", "score", *names]].rename(columns=short).sort_values("score", ascending=False)
+    return Plot(text, table.reset_index(drop=True), drawing)
+
+
+def place(values: pd.Series[Any]) -> tuple[pd.Series[float], str, str]:
+    """Heights of values on an axis from 0 to 1, and what stands at its lower and upper end."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if not is_numeric_dtype(values) or is_bool_dtype(values):
+        known = sorted({str(value) for value in values})
+        heights = values.map(lambda value: known.index(str(value)) / max(1, len(known) - 1))
+        return heights.astype(float), known[0], known[-1]
+    low, high = values.min(), values.max()
+    scaled = values.astype(float)
+    if is_log(values):
+        scaled = scaled.map(math.log)
+    return (scaled - scaled.min()) / _width(scaled), _shown(low), _shown(high)
+
+
+def _width(values: pd.Series[float]) -> float:
+    return float(values.max() - values.min()) or 1.0
+
+
+def _most_varied(scored: pd.DataFrame, names: list[str]) -> list[str]:
+    """The settings that most differ, in their order: by importance where it can be told."""
+    try:
+        kept = set(importances(scored).index[:MOST_AXES])
+    except (DataError, UnavailableError):
+        kept = set(scored[names].nunique().nlargest(MOST_AXES).index)
+    return [name for name in names if name in kept]
+
+
+def _label_axes(axes: Axes, ends: dict[str, tuple[str, str]]) -> None:
+    for index, (low, high) in enumerate(ends.values()):
+        away = 0.03 + 0.06 * (index % 2)  # neighbours on two lines, so that they never touch
+        axes.axvline(index, color=RULE, linewidth=0.8, zorder=0)
+        axes.text(index, -away, low, ha="center", va="top", fontsize=6.5)
+        axes.text(index, 1 + away, high, ha="center", va="bottom", fontsize=6.5)
+    axes.set_xticks(range(len(ends)), [short(name) for name in ends], rotation=40, ha="right")
+    axes.tick_params(axis="x", length=0, pad=22)
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set(ylim=(-0.02, 1.02), xlim=(-0.3, len(ends) - 0.7))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)

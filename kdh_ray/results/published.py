@@ -1,0 +1,68 @@
+"""Published results on Hallmarks of Cancer, each with its protocol. Numbers of different protocols don't compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """Results of one publication under one protocol.
+
+    Attributes:
+        protocol: Ours that reads the same documents and counts the same, None where there is none.
+        title: What it is called here.
+        conditions: Documents, metric and repetitions, in words, and how they differ from ours.
+        reference: Where the numbers stand.
+        scores: Model to its score in %, in the source's order, as printed there.
+    """
+
+    protocol: str | None
+    title: str
+    conditions: str
+    reference: str
+    scores: dict[str, str]
+
+
+PUBLISHED = (
+    Source(
+        None,
+        "KDH-MLTC (the paper)",
+        "F1 on its own largest sample of the corpus; samples and splits are not published, so that nothing here can"
+        " be measured under the same conditions.",
+        "arXiv 2505.07162, abstract",
+        {"KDH-MLTC: BERT to DistilBERT, settings by particle swarm": "82.70"},
+    ),
+    Source(
+        "hoc-blurb",
+        "BLURB",
+        "1,295/186/371 abstracts, unlabelled ones included; micro F1; means of five runs. Ours tune the threshold"
+        " on validation.",
+        "Gu et al. 2020, arXiv 2007.15779, table 6",
+        {
+            "BERT, uncased": "80.20",
+            "RoBERTa": "79.66",
+            "BioBERT": "81.54",
+            "SciBERT, uncased": "80.66",
+            "ClinicalBERT": "80.74",
+            "BlueBERT": "80.48",
+            "PubMedBERT": "82.32",
+        },
+    ),
+    Source(
+        "hoc-blue",
+        "BLUE",
+        "1,108/157/315 labelled abstracts; F1 of mean document precision and recall. Which documents these are is"
+        " not known here: ours are the 1,098/164/318 labelled ones of BLURB's splits, so they are near, not the same.",
+        "Peng et al. 2019, arXiv 1906.05474, table of github.com/ncbi-nlp/BLUE_Benchmark",
+        {
+            "ML-Net (Du et al. 2019)": "81.5",
+            "ELMo": "80.0",
+            "BioBERT": "82.9",
+            "BlueBERT base, PubMed": "85.3",
+            "BlueBERT base, PubMed and MIMIC-III": "83.1",
+            "BlueBERT large, PubMed": "87.3",
+            "BlueBERT large, PubMed and MIMIC-III": "85.3",
+        },
+    ),
+)

@@ -1,0 +1,222 @@
+"""What a report's first screen says: what was run, what won, and by how much, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdh_ray.errors import UserError
+from kdh_ray.results.figures.rows import largest, means, metric_name, sizes, trials
+from kdh_ray.results.tables import ON_THE_WAY, method_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdh_ray.results.predictions import Predicted
+
+_RESAMPLES = 2000
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The winner against another method.
+
+    Attributes:
+        role: Why this one: ``the best teacher``.
+        method: Its name.
+        points: Mean of the winner minus its own, in percentage points, over the seeds that both have.
+        low, high: 95 % interval of the difference over test documents; None without predictions.
+        words: What the difference rests on, and what it can't tell.
+    """
+
+    role: str
+    method: str
+    points: float
+    low: float | None
+    high: float | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best student (or, without students, the best method) of a protocol at its largest size."""
+
+    protocol: str
+    size: str | None
+    method: str
+    metric: str
+    mean: float
+    sd: float
+    n: int
+    is_student: bool
+    comparisons: list[Comparison] = field(default_factory=list)
+
+
+def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
+    """Who won, and by how much.
+
+    Args:
+        rows: Results of one protocol, from ``figures.rows.results``.
+        predicted: Test predictions by run id and stage.
+    """
+    rows = largest(rows).drop_duplicates(["method", "seed"], keep="last")
+    table = means(rows)
+    best = best_line(table)
+    others = _others(rows, table[table["method"] != best["method"]])
+    comparisons = [_compare(rows, str(best["method"]), method, role, predicted) for role, method in others.items()]
+    return Winner(
+        str(rows["protocol"].iloc[0]), sizes(rows)[-1] if sizes(rows) else None, str(best["method"]),
+        metric_name(rows), float(best["mean"]), float(best["sd"]), int(best["n"]), best["kind"] == "student",
+        [each for each in comparisons if each is not None],
+    )  # fmt: skip
+
+
+def best_line(table: pd.DataFrame) -> pd.Series[Any]:
+    """Of ``figures.rows.means``, the best student's line; the best line where there are no students."""
+    students = table[table["kind"] == "student"]
+    return (students if len(students) else table).iloc[0]
+
+
+def _others(rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:
+    """Whom the winner is compared with: role to method; ``table`` holds the methods, best first."""
+    distilled = set(rows.loc[_has_teachers(rows), "method"])
+    students, is_distilled = table["kind"] == "student", table["method"].isin(distilled)
+    roles = {
+        "the best student without a teacher": students & ~is_distilled,
+        "the best other student": students & is_distilled,
+        "the best teacher": table["kind"] == "teacher",
+        "the best baseline": table["kind"] == "baseline",
+    }
+    return {role: str(table.loc[chosen, "method"].iloc[0]) for role, chosen in roles.items() if chosen.any()}
+
+
+def _has_teachers(rows: pd.DataFrame) -> pd.Series[bool]:
+    if "config_teachers" not in rows:
+        return rows["kind"] == ""
+    return rows["config_teachers"].notna() & (rows["config_teachers"].astype(str) != "[]")
+
+
+def _compare(
+    rows: pd.DataFrame, best: str, other: str, role: str, predicted: Mapping[Key, Predicted]
+) -> Comparison | None:
+    """None where the two share no seed."""
+    first, second = (rows[rows["method"] == method].set_index("seed") for method in (best, other))
+    seeds = sorted(set(first.index.dropna()) & set(second.index.dropna()))
+    if not seeds:
+        return None
+    differences = np.array([100 * (first.loc[seed, "score"] - second.loc[seed, "score"]) for seed in seeds])
+    pairs = [(_predicted(first, seed, predicted), _predicted(second, seed, predicted)) for seed in seeds]
+    whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+    low = high = None
+    words = _over_seeds(differences)
+    if metric_name(rows) != "micro F1":
+        words += f"; intervals over documents are made of micro F1, not of {metric_name(rows)}"
+    elif len(whole) == len(seeds):
+        low, high, told = _over_documents(whole)
+        words = f"{told}; {words}"
+    else:  # of some seeds only, an interval would belong to another difference
+        words += f"; predictions of {len(whole)} of {len(seeds)} seeds are there, so no interval over documents"
+    return Comparison(role, other, float(differences.mean()), low, high, words)
+
+
+def _predicted(rows: pd.DataFrame, seed: Any, predicted: Mapping[Key, Predicted]) -> Predicted | None:
+    row = rows.loc[seed]
+    return predicted.get((str(row["run_id"]), str(row["stage"])))
+
+
+def _over_seeds(differences: np.ndarray[Any, Any]) -> str:
+    """How the difference varies with the seed, and what so many seeds can tell."""
+    from kdh_ray.evaluation.statistics import compare_over_seeds
+
+    n = len(differences)
+    if n == 1:
+        return "one seed, so how it varies with the seed is not known"
+    spread = f"over {n} seeds from {differences.min():+.1f} to {differences.max():+.1f}"
+    try:
+        paired = {"winner": dict(enumerate(differences.tolist())), "other": dict.fromkeys(range(n), 0.0)}
+        test = compare_over_seeds(paired, "other")[0]
+    except UserError:  # statsmodels is not installed
+        return spread
+    return f"{spread} (Wilcoxon p = {test.p:.2g}" + (f"; {test.note})" if test.note else ")")
+
+
+def _over_documents(pairs: list[tuple[Predicted, Predicted]]) -> tuple[float, float, str]:
+    """Limits of the paired bootstrap interval in points, and words.
+
+    Seeds stand beside each other as further labels, so that a document is drawn with the predictions of all of them.
+    """
+    from kdh_ray.evaluation.statistics import compare_over_documents
+
+    targets = np.hstack([first.targets for first, _ in pairs])
+    first, second = (np.hstack([pair[side].labels for pair in pairs]) for side in range(2))
+    found = compare_over_documents(targets, first, second, resamples=_RESAMPLES)
+    told = f"paired bootstrap over {len(targets)} documents, permutation p = {found.p:.2g}"
+    return 100 * found.low, 100 * found.high, told
+
+
+def facts(frame: pd.DataFrame) -> dict[str, str]:
+    """What was run, when, on what, with which versions; only what the rows tell."""
+    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(ON_THE_WAY)]
+    rows = rows.assign(variant=None) if "variant" not in rows else rows
+    found = {
+        "Corpus": _corpora(rows),
+        "Methods": str(method_names(rows).nunique()),
+        "Seeds": _values(rows, "seed"),
+        "Rows": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
+        **_searches(frame),
+        "When": _when(frame),
+        "Where": ", ".join(filter(None, (_values(frame, "device"), _values(frame, "precision")))),
+        "Versions": ", ".join(
+            f"{name} {_values(frame, f'version_{name}')}"
+            for name in ("kdh_ray", "torch", "ray", "transformers")
+            if _values(frame, f"version_{name}")
+        ),
+        "Commit": _values(frame, "commit", 12),
+    }
+    return {name: words for name, words in found.items() if words}
+
+
+def _corpora(rows: pd.DataFrame) -> str:
+    if "protocol" not in rows:
+        return ""
+    parts = [
+        f"{protocol} ({', '.join(sizes(part))})" if "size" in part and sizes(part) else str(protocol)
+        for protocol, part in rows.groupby("protocol")
+    ]
+    return "; ".join(parts)
+
+
+def _values(frame: pd.DataFrame, column: str, length: int = 60) -> str:
+    if column not in frame:
+        return ""
+    values = frame[column].dropna().unique().tolist()
+    shown = sorted({f"{value:g}" if isinstance(value, float) else str(value)[:length] for value in values})
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
+
+
+def _when(frame: pd.DataFrame) -> str:
+    if "started" not in frame or not frame["started"].notna().any():
+        return ""
+    days = frame["started"].dropna().astype(str).str[:10]
+    return days.min() if days.min() == days.max() else f"{days.min()} to {days.max()}"
+
+
+def _searches(frame: pd.DataFrame) -> dict[str, str]:
+    """Trials by searcher and state, and what early stopping saved."""
+    try:
+        rows = trials(frame)
+    except UserError:
+        return {}
+    counts = rows["status"].value_counts()
+    states = ", ".join(f"{counts.get(name, 0)} {words}" for name, words in
+                       (("ok", "to the end"), ("stopped", "stopped early"), ("failed", "failed")))  # fmt: skip
+    found = {"Search": f"{len(rows)} trials by {_values(rows, 'searcher')}: {states}"}
+    whole = next((rows[name].sum() for name in ("epochs_full", "config_epochs") if name in rows), 0)
+    if rows["epochs_run"].notna().any() and whole:
+        ran = rows["epochs_run"].sum()
+        found["Early stopping"] = f"trials ran {ran:.0f} of the {whole:.0f} epochs of their whole trainings"
+    return found

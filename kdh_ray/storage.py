@@ -1,0 +1,126 @@
+"""Files on local disks, shared file systems and buckets, through pyarrow and fsspec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from kdh_ray.errors import UnavailableError
+
+OBJECT_STORES = ("s3", "gcs", "abfs")  # where folders are but prefixes
+_ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # one value a column: both only cost
+
+
+def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
+    """The pyarrow file system that ``path`` lies in, and its path there.
+
+    ``file://``, ``s3://``, ``gs://`` and ``hdfs://`` are pyarrow's own; other schemes go through fsspec.
+
+    Raises:
+        UnavailableError: If nothing here can read the scheme.
+    """
+    import pyarrow.fs
+
+    text = os.fspath(path)
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return pyarrow.fs.LocalFileSystem(), os.path.abspath(text)
+    try:
+        if scheme in ("file", "s3", "gs", "gcs", "hdfs"):
+            filesystem, root = pyarrow.fs.FileSystem.from_uri(text)
+            return filesystem, str(root)
+        fsspec = import_module("fsspec.core")
+        filesystem, root = fsspec.url_to_fs(text)
+    except (ImportError, ValueError, OSError) as error:
+        raise UnavailableError(f"{text}: can't be opened ({one_line(error)})") from None
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), str(root)
+
+
+def write_parquet(filesystem: Any, target: str, table: Any) -> None:
+    """Write ``table`` as the file ``target``, whole or not at all, over one of the same name.
+
+    Raises:
+        OSError: If that can't be done.
+    """
+    import pyarrow
+    import pyarrow.fs
+    import pyarrow.parquet
+
+    encoding = _ONE_ROW if table.num_rows == 1 else {}
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        _write_local(Path(target), table, encoding)
+        return
+    make_parent(filesystem, target)
+    # Encoded first: an object appears when its upload ends, and an error in between would end it early.
+    buffer = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(table, buffer, **encoding)
+    with filesystem.open_output_stream(target) as stream:
+        stream.write(buffer.getvalue())
+
+
+def _write_local(target: Path, table: Any, encoding: dict[str, Any]) -> None:
+    import pyarrow.parquet
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            pyarrow.parquet.write_table(table, file, **encoding)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def make_parent(filesystem: Any, target: str) -> None:
+    """Make the folder of ``target``, where the file system has folders."""
+    if filesystem.type_name not in OBJECT_STORES:
+        filesystem.create_dir(str(PurePosixPath(target).parent), recursive=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` last through a power cut, where the file system can (Windows and some NFS can't)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def fetched(folder: str) -> Iterator[Path]:
+    """``folder`` as a local one: itself, or a copy of what is in a bucket, gone when the block ends.
+
+    Raises:
+        UnavailableError: If the bucket can't be read.
+    """
+    import pyarrow.fs
+
+    filesystem, root = locate(folder)
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+        yield Path(root)
+        return
+    with TemporaryDirectory(prefix="kdh-ray-") as copy:
+        try:
+            pyarrow.fs.copy_files(root, copy, source_filesystem=filesystem)
+        except OSError as error:
+            raise UnavailableError(f"{folder}: can't be read ({one_line(error)})") from None
+        yield Path(copy)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message, short and on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,80 @@
+"""``kdh-ray report``, and predictions read from a run's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdh_ray.cli.main import main
+from kdh_ray.config import dump_config, parse_config
+from kdh_ray.data import corpus_from_config
+from kdh_ray.results import load_runs, write_row
+from kdh_ray.results.predictions import load_predictions
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder as jobs leave it, with predictions that are all right."""
+    folder = tmp_path / "runs" / "small"
+    config = parse_config({"data": {"corpus": "synthetic", "documents": 60}, "stages": {"student": {}}})
+    split = corpus_from_config(config.data).splits["test"]
+    predictions = folder / "stages" / "student" / "predictions"
+    predictions.mkdir(parents=True)
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    np.save(predictions / "test.npy", (8.0 * split.targets - 4.0).astype(np.float32))
+    (predictions / "test-ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
+    row = {
+        "run_id": "small-0",
+        "stage": "student",
+        "kind": "student",
+        "status": "ok",
+        "protocol": "synthetic",
+        "seed": 0,
+    }
+    write_row(folder / "rows", {**row, "size": "large", "test_f1_micro": 1.0, "threshold": 0.5, "metric": "f1_micro"})
+    return folder
+
+
+def test_predictions_are_found_with_the_truth(run: Path) -> None:
+    found, reasons = load_predictions(load_runs(run), run)
+    assert reasons == []
+    predicted = found["small-0", "student"]
+    assert (predicted.labels == predicted.targets).all()
+    assert predicted.targets.any()
+
+
+def test_predictions_of_other_documents_are_refused_by_name(run: Path) -> None:
+    (run / "stages/student/predictions/test-ids.json").write_text('["somebody"]', encoding="utf-8")
+    found, reasons = load_predictions(load_runs(run), run)
+    assert found == {}
+    assert "small" in reasons[0]
+    assert "other documents or labels" in reasons[0]
+
+
+def test_page_and_figures_are_written(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    page, figures = tmp_path / "page.html", tmp_path / "figures"
+    assert main(["report", str(run), "-o", str(page), "--figures", str(figures), "--title", "Ours"]) == 0
+    assert capfd.readouterr().out == f"{page}\n"
+    assert "<title>Ours</title>" in page.read_text(encoding="utf-8")
+    assert {file.name for file in figures.glob("calibration.*")} == {
+        "calibration.svg",
+        "calibration.png",
+        "calibration.csv",
+    }
+
+
+def test_corrupt_rows_are_named_on_the_page(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (run / "rows" / "row-broken.parquet").write_bytes(b"PAR1")
+    page = tmp_path / "page.html"
+    assert main(["report", str(run), "-o", str(page)]) == 2
+    assert "row-broken.parquet" in capfd.readouterr().err
+    assert main(["report", str(run), "-o", str(page), "--skip-corrupt"]) == 0
+    assert "row-broken.parquet" in page.read_text(encoding="utf-8")
+
+
+def test_page_that_can_not_be_written_is_exit_2(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run), "-o", str(run / "no" / "such.html")]) == 2
+    assert "can't be written" in capfd.readouterr().err

@@ -1,0 +1,113 @@
+"""``kdh-ray submit`` up to the cluster: what it sends, what it says, and how it ends."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdh_ray.cli import submit
+from kdh_ray.cli.main import main
+from kdh_ray.jobs import submission
+
+
+class Status(Enum):
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+    def is_terminal(self) -> bool:
+        return True
+
+
+class Cluster:
+    """A job client that runs nothing."""
+
+    def __init__(self, status: Status = Status.SUCCEEDED, lost: bool = False) -> None:
+        self.status, self.lost = status, lost
+        self.submitted: dict[str, Any] = {}
+
+    def submit_job(self, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+        folder = Path(runtime_env["working_dir"])
+        self.submitted = {"entrypoint": entrypoint, "files": sorted(file.name for file in folder.iterdir())}
+        return "job_1"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield "epoch 1\n"
+        if self.lost:
+            raise RuntimeError("WebSocket connection closed unexpectedly")
+
+    def get_job_status(self, job: str) -> Status:
+        return self.status
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    (tmp_path / "notes.csv").write_text("patients' texts stay here")
+    file = tmp_path / "my.yaml"
+    file.write_text("name: my\n")
+    return str(file)
+
+
+def submitted(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *arguments: str) -> int:
+    monkeypatch.setattr(submission, "connect", lambda address: cluster)
+    return main(["submit", *arguments, "--out", "/mnt/my", "--address", "http://127.0.0.1:1"])
+
+
+def test_the_configuration_alone_is_sent(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = Cluster()
+    assert submitted(monkeypatch, cluster, config, "--tune", "--set", "tune.space={a: {low: 1}}") == 0
+    assert cluster.submitted["files"] == ["my.yaml"]
+    assert cluster.submitted["entrypoint"] == "kdh-ray tune my.yaml --out /mnt/my --set 'tune.space={a: {low: 1}}'"
+    output = capsys.readouterr()
+    assert output.out == "epoch 1\n"
+    assert "ray job stop --address http://127.0.0.1:1 job_1" in output.err
+    assert "job_1: succeeded" in output.err
+
+
+def test_a_failed_job_fails_the_command(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert submitted(monkeypatch, Cluster(Status.FAILED), config) == 1
+
+
+def test_a_lost_head_leaves_a_way_on(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submitted(monkeypatch, Cluster(lost=True), config, "--tune") == 2
+    assert "the same command with --resume goes on when it is back" in capsys.readouterr().err
+
+
+def test_a_folder_may_go_along(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    assert submitted(monkeypatch, cluster, config, "--working-dir", str(Path(config).parent)) == 0
+    assert cluster.submitted["files"] == ["my.yaml", "notes.csv"]
+
+
+def test_no_token_no_job(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert main(["submit", config, "--out", "/mnt/my", "--address", "http://127.0.0.1:1"]) == 2
+    assert "~/.ray/auth_token is missing" in capsys.readouterr().err
+
+
+def test_no_cluster_file_is_said(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    assert main(["submit", config, "--out", "/mnt/my", "--cluster", "none.yaml"]) == 2
+    assert "give --cluster what `ray up` was given" in capsys.readouterr().err
+
+
+def test_a_search_is_taken_up_by_resume() -> None:
+    parser = ArgumentParser()
+    submit.add_arguments(parser)
+    args: Namespace = parser.parse_args(["my.yaml", "--tune", "--out", "/mnt/my", "--resume"])
+    assert submit.entrypoint(args, "my.yaml") == "kdh-ray tune my.yaml --out /mnt/my --resume"

@@ -1,0 +1,99 @@
+"""Blocks: every document of a file once, whatever its format, and faults by file and number."""
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from kdh_ray.data.blocks import list_files, plan, read_block
+from kdh_ray.errors import DataError
+
+TEXTS = [f'note {i}: "quoted",\nwith a line break, ö and ; {"x" * (i % 7)}' for i in range(23)]
+IDS = [f"id-{i}" for i in range(23)]
+
+
+def write(folder: Path, form: str) -> str:
+    file, frame = folder / f"notes.{form}", pd.DataFrame({"id": IDS, "text": TEXTS})
+    if form == "parquet":
+        frame.to_parquet(file, row_group_size=10)
+    elif form == "jsonl":
+        lines = [json.dumps(row, ensure_ascii=False) for row in frame.to_dict("records")]
+        file.write_text("\n".join([*lines[:5], "", *lines[5:]]), encoding="utf-8")
+    else:
+        separator = "\t" if form == "tsv" else ","
+        frame.to_csv(file, index=False, sep=separator, quoting=csv.QUOTE_MINIMAL, encoding="utf-8-sig")
+    return str(file)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv", "tsv"])
+@pytest.mark.parametrize("size", [4, 100])
+def test_blocks_hold_every_document_once(tmp_path: Path, form: str, size: int) -> None:
+    file = write(tmp_path, form)
+    blocks = plan([file], size)
+    assert [block.begin for block in blocks] == [sum(b.count for b in blocks[:i]) for i in range(len(blocks))]
+    read = [read_block(block, "text", "id") for block in blocks]
+    assert [len(ids) for ids, _ in read] == [block.count for block in blocks]
+    assert max(block.count for block in blocks) <= size
+    assert [id_ for ids, _ in read for id_ in ids] == IDS
+    assert [text for _, texts in read for text in texts] == TEXTS
+    assert read_block(blocks[-1], "text", None)[0][-1] == f"notes.{form}#22"
+
+
+def test_a_row_group_is_not_cut_into_very_many_blocks(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["x"] * 1000}).to_parquet(tmp_path / "a.parquet")
+    blocks = plan([str(tmp_path / "a.parquet")], 10)
+    assert len(blocks) == 16
+    assert sum(block.count for block in blocks) == 1000
+
+
+def test_files_are_found_by_name_folder_and_pattern(tmp_path: Path) -> None:
+    for name in ("a/1.csv", "a/2.jsonl", "b/3.csv", "b/readme.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text")
+    found = {
+        pattern: [Path(file).relative_to(tmp_path).as_posix() for file, _ in list_files([f"{tmp_path}/{pattern}"])]
+        for pattern in ("a", "*/*.csv", "b/3.csv", "a/?.jsonl")
+    }
+    assert found == {
+        "a": ["a/1.csv", "a/2.jsonl"],
+        "*/*.csv": ["a/1.csv", "b/3.csv"],
+        "b/3.csv": ["b/3.csv"],
+        "a/?.jsonl": ["a/2.jsonl"],
+    }
+    for pattern in ("c", "b/*.md", "*.csv", "b/readme.md"):
+        with pytest.raises(DataError, match="no file"):
+            list_files([f"{tmp_path}/{pattern}"])
+
+
+def test_files_are_found_in_a_bucket(bucket: str) -> None:
+    from kdh_ray.storage import locate
+
+    filesystem, root = locate(bucket)
+    for name in ("1.csv", "2.csv", "x/3.csv"):
+        with filesystem.open_output_stream(f"{root}/{name}") as stream:
+            stream.write(b"text\nsecret\n")
+    files = list_files([f"{bucket}/*.csv"])
+    assert files == [(f"{bucket}/1.csv", 12), (f"{bucket}/2.csv", 12)]
+    assert [read_block(block, "text", None) for block in plan([files[0][0]], 4)] == [(["1.csv#0"], ["secret"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "x"}\nsecret\n', "document 1 must be one JSON object"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": ["secret"]}\n', "document 1: column 'text' must hold text; got list"),
+        ("a.jsonl", b'{"body": "secret"}\n', r"no column 'text' \(columns: body\)"),
+        ("a.csv", b"id,text\n1,ok\n2,secret,more\n", "document 1: 2 fields; got 3"),
+        ("a.csv", b"text\nok\n\xff\xfe secret\n", "must be UTF-8; documents 0 to 1 are not"),
+        ("a.csv", b'text\nok\n"secret', "at or after document 0"),
+        ("a.jsonl", b'{"text": "\xff secret"}\n', "must be UTF-8"),
+    ],
+)
+def test_faults_are_named_without_the_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_block(plan([str(tmp_path / name)], 4)[0], "text", None)
+    assert "secret" not in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)

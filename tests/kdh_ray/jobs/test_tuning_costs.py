@@ -1,0 +1,40 @@
+"""Budgets of latency and size."""
+
+import pytest
+
+from kdh_ray.config import StageConfig
+from kdh_ray.jobs.tuning.costs import Costs, _values, violation
+from kdh_ray.jobs.tuning.trials import Report, Trial, best_of
+from kdh_ray.tune_config import SearchRange, TuneConfig
+
+COSTS = Costs({2: 100, 4: 150}, {2: (1.0, 2.0, 4.0), 4: (2.0, 4.0, 8.0)}, (8, 16, 32), depth=4)
+
+
+def test_costs_are_those_of_the_shape():
+    assert COSTS.of(StageConfig(layers=2, max_tokens=24)) == {"parameters": 100.0, "latency_ms": 3.0}
+    assert COSTS.of(StageConfig()) == {"parameters": 150.0, "latency_ms": 8.0}
+
+
+def test_violation_is_the_share_over_all_budgets():
+    limits = TuneConfig(max_latency_ms=4.0, max_parameters=100)
+    assert violation({"latency_ms": 4.0, "parameters": 100.0}, limits) == 0.0
+    assert violation({"latency_ms": 1.0, "parameters": 150.0}, limits) == pytest.approx(0.5)
+    assert violation({"latency_ms": 8.0, "parameters": 150.0}, limits) == pytest.approx(1.5)
+    assert violation({"latency_ms": 8.0, "parameters": 150.0}, TuneConfig()) == 0.0
+
+
+def test_every_layer_and_few_lengths_are_measured():
+    assert _values(SearchRange(low=1, high=6), 3) == [1, 2, 3, 4, 5, 6]
+    assert _values(SearchRange(low=128, high=512), 256, 4) == [128, 256, 384, 512]
+    assert _values(SearchRange(low=8, high=9), 9, 4) == [8, 9]
+    assert _values(SearchRange(choices=(6, None)), 3) == [3, 6]
+    assert _values(None, 3) == [3]
+
+
+def test_best_trial_keeps_its_budget():
+    def ended(number, score, over):
+        return Trial(number, str(number), {}, "ok", [Report(1, score, 1.0, {"violation": over})])
+
+    trials = [ended(1, 0.4, 0.0), ended(2, 0.9, 0.1)]
+    assert best_of(trials, "max") is trials[0]
+    assert best_of(trials[1:], "max") is None

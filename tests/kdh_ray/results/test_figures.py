@@ -1,0 +1,224 @@
+"""Figures: what is drawn from rows with known answers, and that every one is well-formed and has words."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdh_ray.errors import DataError
+from kdh_ray.results import figures
+from kdh_ray.results.figures import drawing
+from kdh_ray.results.figures.costs import not_dominated
+from kdh_ray.results.figures.reliability import reliability
+from kdh_ray.results.figures.rows import trials
+from kdh_ray.results.figures.search import importances, progress
+from kdh_ray.results.predictions import Predicted
+
+
+@pytest.mark.parametrize("maker", figures.SCORES, ids=lambda maker: maker.name)
+def test_figures_of_scores_are_whole(study: pd.DataFrame, maker: figures.Maker) -> None:
+    check_whole(maker(study))
+
+
+@pytest.mark.parametrize(
+    "maker", [each for each in figures.SEARCH if each is not figures.pareto], ids=lambda maker: maker.name
+)
+def test_figures_of_searches_are_whole(search: pd.DataFrame, maker: figures.Maker) -> None:
+    check_whole(maker(search))
+
+
+def check_whole(figure: figures.Figure) -> None:
+    """Well-formed SVG with the words in it, no colour that a dark page can't change, PNG, data."""
+    themed = figure.svg(themed=True)
+    root = ElementTree.fromstring(themed)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("aria-label") == figure.text
+    assert root.get("role") == "img"
+    assert root.get("width") is None
+    for light, _ in drawing.COLOURS.values():
+        assert light not in themed.replace(f", {light})", "")
+    ids = [node.get("id", "") for node in root.iter() if node.get("id")]
+    assert len(ids) == len(set(ids))
+    assert all(name.startswith(figure.name) for name in ids)
+    assert len(figure.data)
+    assert figure.title
+    assert len(figure.text) > 40
+
+
+def test_files_for_a_paper_keep_their_colours(study: pd.DataFrame) -> None:
+    figure = figures.by_method(study)
+    root = ElementTree.fromstring(figure.svg())
+    assert root.get("width") == "345.6pt"
+    assert "var(" not in figure.svg()
+    assert figures.by_method(study).svg() == figures.by_method(study).svg()  # no date, no random ids
+    assert figure.png().startswith(b"\x89PNG")
+
+
+def test_methods_stand_from_best_to_worst_at_the_largest_size(study: pd.DataFrame) -> None:
+    figure = figures.by_method(study)
+    assert figure.data["method"].tolist() == ["teacher", "distilled", "plain", "tf-idf"]
+    line = figure.data.iloc[1]
+    assert (line["n"], line["mean"], line["sd"]) == (3, pytest.approx(77.0), pytest.approx(1.0))
+    assert "teacher with 81.0 ± 1.0 % over 3 seeds" in figure.text
+
+
+def test_failed_rows_trials_and_steps_are_not_drawn(study: pd.DataFrame, search: pd.DataFrame) -> None:
+    study.loc[study["stage"] == "teacher", "status"] = "failed"
+    study.loc[study["stage"] == "plain", "kind"] = "step"
+    figure = figures.by_method(pd.concat([study, search]))
+    assert figure.data["method"].tolist() == ["distilled", "tf-idf"]
+
+
+def test_methods_of_two_experiments_are_told_apart(study: pd.DataFrame) -> None:
+    figure = figures.by_method(pd.concat([study, study.assign(experiment="again")]))
+    assert len(figure.data) == 8
+    assert "distilled, again" in figure.data["method"].tolist()
+
+
+def test_one_size_is_no_figure_of_sizes(study: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"only one size .*\(large\)"):
+        figures.by_size(study[study["size"] == "large"])
+
+
+def test_sizes_grow_along_the_line(study: pd.DataFrame) -> None:
+    data = figures.by_size(study).data
+    line = data[data["method"] == "distilled"]
+    assert line["size"].tolist() == ["small", "medium", "large"]
+    assert line["mean"].tolist() == pytest.approx([67.0, 72.0, 77.0])
+
+
+def test_heat_map_has_a_line_a_label(study: pd.DataFrame) -> None:
+    data = figures.labels(study).data.set_index("label")
+    assert data.index.tolist() == ["pain", "fever & <chills>", "a_cough $x$"]  # best first; dollars are no formula
+    assert data.loc["a_cough $x$", "distilled"] == pytest.approx(57.0)
+
+
+def test_cost_marks_what_nothing_beats(study: pd.DataFrame) -> None:
+    data = figures.cost(study).data.set_index("method")
+    assert data["best"].to_dict() == {"teacher": True, "distilled": True, "plain": False}
+
+
+def test_latency_is_shown_rather_than_size_where_it_was_measured(study: pd.DataFrame) -> None:
+    study["latency_p50_ms"] = study["stage"].map({"teacher": 90.0, "plain": 12.0, "distilled": 12.0})
+    assert figures.cost(study).data.columns[2] == "median latency of a document, in ms"
+
+
+def test_not_dominated_keeps_equals() -> None:
+    assert not_dominated(pd.Series([1, 1, 2, 3]), pd.Series([2, 2, 1, 3])) == [True, True, True, False]
+
+
+def test_ranks_over_nested_sizes_are_refused_with_the_reason(study: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="samples of one corpus"):
+        figures.ranks(study)
+
+
+def test_ranks_over_independent_corpora_are_drawn(study: pd.DataFrame) -> None:
+    pytest.importorskip("scikit_posthocs", reason="extra 'report' is not installed")
+    corpora = pd.concat([study.assign(protocol=f"corpus-{number}") for number in range(5)])
+    figure = figures.ranks(corpora)
+    assert figure.data["method"].tolist() == ["teacher", "distilled", "plain", "tf-idf"]
+    assert figure.data["mean rank"].tolist() == [1, 2, 3, 4]
+    check_whole(figure)
+
+
+def test_best_so_far_never_falls_and_counts_every_ended_trial(search: pd.DataFrame) -> None:
+    line = progress(trials(search))
+    assert line["best"].is_monotonic_increasing
+    assert line["trials"].max() == 24
+    assert line["best"].iloc[-1] == pytest.approx(100 * search["validation_f1_micro"].max())
+    assert line["minutes"].iloc[-1] == pytest.approx(search["seconds"].sum() / 60)
+
+
+def test_two_searchers_have_lines_of_their_own(search: pd.DataFrame) -> None:
+    other = search.assign(searcher="random", run_id=search["run_id"].str.replace("look", "other"))
+    figure = figures.convergence(pd.concat([search, other]))
+    assert figure.data.groupby("searcher")["search"].unique().map(list).to_dict() == {
+        "pso": ["look-0-ab12"],
+        "random": ["other-0-ab12"],
+    }
+
+
+def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
+    shares = importances(trials(search))
+    assert shares.index[0] == "config_learning_rate"
+    assert shares.iloc[0] > 0.5
+    assert shares.sum() == pytest.approx(1.0)
+    assert "config_epochs" not in shares  # the same in all trials
+
+
+def test_few_trials_tell_no_importance(search: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="at least 10 trials"):
+        figures.importance(search.head(8))
+
+
+def test_ablation_is_paired_by_seed_with_the_full_method(ablations: pd.DataFrame) -> None:
+    figure = figures.ablation(ablations)
+    table = figure.data.set_index("method")
+    assert table.index.tolist() == ["without-distillation", "alpha-1"]
+    assert table["difference"].tolist() == pytest.approx([-5.0, 1.0])
+    assert table["n"].tolist() == [3, 2]
+    assert table["changed"].tolist() == ["distillation", "alpha"]
+    check_whole(figure)
+
+
+def test_ablation_needs_the_full_method(study: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="no method is called 'full'"):
+        figures.ablation(study)
+
+
+def test_front_of_a_search_rises_with_cost(search: pd.DataFrame) -> None:
+    search["parameters"] = 1e6 * (1 + search["trial"] % 4)
+    figure = figures.pareto(search)
+    front = figure.data[figure.data["best"]]
+    assert front["score in %"].is_monotonic_increasing
+    assert len(front) <= 4
+    assert set(figure.data["trial"]) == set(search.loc[search["status"] == "ok", "trial"])
+    check_whole(figure)
+
+
+def test_trials_alike_in_size_have_no_front(search: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="all alike in size"):
+        figures.pareto(search)
+
+
+def test_swarm_needs_particles(search: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="no swarm"):
+        figures.swarm(search.assign(particle=None))
+
+
+def test_swarm_is_shown_in_the_two_most_important_numbers(search: pd.DataFrame) -> None:
+    data = figures.swarm(search).data
+    assert data.columns[3] == "learning_rate"
+    assert data.groupby("particle").size().sum() == 23  # one trial failed without a score
+
+
+def test_time_line_has_every_trial_on_its_worker(search: pd.DataFrame) -> None:
+    figure = figures.workers(search)
+    assert figure.data.groupby("worker").size().tolist() == [12, 12]
+    assert "2 workers ran 24 trials" in figure.text
+    assert "8 stopped early, 1 failed" in figure.text
+
+
+def test_reliability_counts_pairs_by_bin() -> None:
+    table = reliability(np.array([0, 1, 1, 1]), np.array([0.05, 0.04, 0.91, 1.0]))
+    assert table["observed"].tolist() == [0.5, 1.0]
+    assert table["pairs"].tolist() == [2, 2]
+
+
+def test_calibration_pools_the_seeds_of_a_method() -> None:
+    truth = np.array([[1, 0], [0, 1]], dtype=np.int8)
+    predicted = [Predicted(str(n), "student", "student", truth, np.full((2, 2), 0.5), 0.5) for n in range(2)]
+    figure = figures.calibration(predicted)
+    assert figure.data[["observed", "pairs"]].to_numpy().tolist() == [[0.5, 8]]
+    assert "student 0.000" in figure.text
+    check_whole(figure)
+
+
+def test_frames_without_material_say_why(study: pd.DataFrame) -> None:
+    made, left = figures.attempt(figures.SEARCH, study)
+    assert made == []
+    assert len(left) == len(figures.SEARCH)
+    assert {each.reason for each in left} == {"there are no trials of a search among the rows"}

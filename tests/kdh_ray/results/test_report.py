@@ -1,0 +1,219 @@
+"""The report: what its first screen says, what it leaves out and why, and that it keeps to itself."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdh_ray.errors import DataError
+from kdh_ray.results.figures.rows import results
+from kdh_ray.results.predictions import Predicted
+from kdh_ray.results.report import make_report, to_html
+from kdh_ray.results.report.appendix import configurations, published_results
+from kdh_ray.results.report.summary import winner
+
+VOID = {"meta", "link", "br", "hr", "img"}
+
+
+class Tags(HTMLParser):
+    """Collects tags, addresses and ids, and refuses ends that don't match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href", "action")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def predictions() -> dict[tuple[str, str], Predicted]:
+    return make_predictions()
+
+
+@pytest.fixture(scope="module")
+def page(study_rows: pd.DataFrame, search_rows: pd.DataFrame) -> str:
+    """Of a study and a search, with a name that would be a tag."""
+    rows = pd.concat([study_rows.assign(experiment="<script>alert(1)</script>"), search_rows])
+    return to_html(make_report(rows, make_predictions()))
+
+
+def make_predictions() -> dict[tuple[str, str], Predicted]:
+    """At large: the distilled student errs on one document in ten, the teacher on one in twenty, plain on three."""
+    truth = np.tile(np.array([[1, 0, 1], [0, 1, 0]], dtype=np.int8), (100, 1))
+    found = {}
+    for stage, step in (("distilled", 10), ("teacher", 20), ("plain", 3)):
+        said = truth.astype(float).copy()
+        said[::step] = 1 - said[::step]
+        for seed in range(3):
+            key = (f"large-{seed}", stage)
+            found[key] = Predicted(*key, stage, truth, 0.1 + 0.8 * said, 0.5)
+    return found
+
+
+def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> None:
+    found = winner(results(study), {})
+    assert (found.method, found.size, found.n, found.is_student) == ("distilled", "large", 3, True)
+    assert found.mean == pytest.approx(77.0)
+    roles = {each.role: (each.method, round(each.points, 6)) for each in found.comparisons}
+    assert roles == {
+        "the best student without a teacher": ("plain", 6.0),
+        "the best teacher": ("teacher", -4.0),
+        "the best baseline": ("tf-idf", 11.0),
+    }
+
+
+def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) -> None:
+    pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
+    study.loc[(study["stage"] == "plain") & (study["seed"] == 1), "test_f1_micro"] -= 0.02
+    first = winner(results(study), {}).comparisons[0]
+    assert first.low is None
+    assert first.words.startswith("over 3 seeds from +6.0 to +8.0 (Wilcoxon p = 0.25; 3 seeds can't give p below 0.25")
+    assert "predictions of 0 of 3 seeds are there" in first.words
+
+
+def test_predictions_give_an_interval_over_documents(
+    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+) -> None:
+    first, against_teacher, _ = winner(results(study), predictions).comparisons
+    assert first.low is not None
+    assert first.high is not None
+    assert 0 < first.low < first.high
+    assert "paired bootstrap over 200 documents" in first.words
+    assert against_teacher.high is not None
+    assert against_teacher.high < 0
+
+
+def test_predictions_of_some_seeds_give_no_interval(
+    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+) -> None:
+    del predictions["large-1", "plain"]
+    first = winner(results(study), predictions).comparisons[0]
+    assert first.low is None
+    assert "predictions of 2 of 3 seeds" in first.words
+
+
+def test_one_seed_is_said_to_be_one(study: pd.DataFrame) -> None:
+    found = winner(results(study[study["seed"] == 0]), {})
+    assert "how it varies with the seed is not known" in found.comparisons[0].words
+
+
+def test_page_is_well_formed_and_needs_no_network(page: str) -> None:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert "script" not in tags.tags
+    assert all(address.startswith(("#", "data:")) for address in tags.addresses)
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert len(tags.ids) == len(set(tags.ids))
+    assert tags.tags.count("figure") == tags.tags.count("figcaption") == tags.tags.count("details") == 10
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_first_screen_says_who_won_and_by_how_much(page: str) -> None:
+    first = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", page[page.index("<header>") : page.index("</header>")]))
+    assert "77.0 ± 1.0 % test micro F1 of distilled, the best student on hoc-blurb, size large" in first
+    assert re.search(r"\+6\.0 points \(95 %: \+\d+\.\d to \+\d+\.\d\) against plain", first)
+    assert "at least 10 are wanted" in first
+
+
+def test_names_from_rows_are_escaped(page: str) -> None:
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert "fever &amp; &lt;chills&gt;" in page
+    assert "<chills>" not in page
+
+
+def test_what_is_missing_leaves_itself_out_with_the_reason(study: pd.DataFrame) -> None:
+    report = make_report(study[study["size"] == "small"])
+    missing = next(section for section in report.sections if section.title == "Not shown")
+    assert "Search" in missing.reasons["there are no trials of a search among the rows"]
+    assert any("only one size" in reason for section in report.sections for reason in section.reasons)
+
+
+def test_a_search_alone_makes_a_page(search: pd.DataFrame) -> None:
+    report = make_report(search)
+    assert report.winners == []
+    assert [figure.name for figure in report.figures][:2] == ["convergence", "importance"]
+    page = to_html(report)
+    assert "nothing has won" in page
+    assert "24 trials by pso: 15 to the end, 8 stopped early, 1 failed" in page
+
+
+def test_rows_that_all_failed_make_a_page(study: pd.DataFrame) -> None:
+    failed = study.assign(status="failed", error="no memory", test_f1_micro=None)
+    page = to_html(make_report(failed))
+    assert "no memory" in page
+    assert "nothing has won" in page
+
+
+def test_minimal_rows_make_a_page() -> None:
+    page = to_html(make_report(pd.DataFrame([{"run_id": "a", "stage": "s", "status": "ok", "test_f1_micro": 0.5}])))
+    assert "50.0" in page
+    assert re.search(r"Left out, and why:.*Efficiency: no row has measured latencies", page, re.DOTALL)
+
+
+def test_no_row_is_an_error() -> None:
+    with pytest.raises(DataError, match="no result rows"):
+        make_report(pd.DataFrame())
+
+
+def test_protocols_have_figures_and_winners_of_their_own(study: pd.DataFrame) -> None:
+    report = make_report(pd.concat([study, study.assign(protocol="hoc-blue", metric="f1_blue", test_f1_blue=0.5)]))
+    assert [each.protocol for each in report.winners] == ["hoc-blurb", "hoc-blue"]
+    names = [figure.name for figure in report.figures]
+    assert {"by-method-hoc-blurb", "by-method-hoc-blue"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_ablation_and_efficiency_stand_apart_from_the_comparison(study: pd.DataFrame, ablations: pd.DataFrame) -> None:
+    ablations["test_f1_micro"] += 0.2  # better than anything compared
+    measured = study[study["stage"] == "distilled"].tail(1).assign(
+        method="distilled-int8", model="distilled", number_format="int8", variant="int8", experiment="efficiency",
+        latency_p50_ms=9.0, disk_bytes=2**20, run_id="measured",
+    )  # fmt: skip
+    report = make_report(pd.concat([study, ablations, measured], ignore_index=True))
+    assert report.winners[0].method == "distilled"
+    sections = {section.title: section for section in report.sections}
+    assert sections["Ablation"].tables[0].frame["method"].tolist() == ["full", "without-distillation", "alpha-1"]
+    assert sections["Efficiency"].tables[0].frame["p50 ms"].tolist() == [9.0]
+    assert "distilled" in to_html(report)
+
+
+def test_published_numbers_stand_beside_ours_of_the_same_protocol_only(study: pd.DataFrame) -> None:
+    report = make_report(study)
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    assert "distilled" in tables["BLURB"].frame["model"].tolist()
+    assert set(tables["BLUE"].frame["by"]) == set(tables["KDH-MLTC (the paper)"].frame["by"]) == {"publication"}
+    assert all("Source: " in tables[title].note for title in ("BLURB", "BLUE", "KDH-MLTC (the paper)"))
+    assert published_results(study.assign(protocol="notes")).tables == []
+
+
+def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) -> None:
+    study["config_teachers"] = study["config_teachers"].str.replace(
+        '"teacher"', '"/home/somebody/runs/a/stages/teacher/checkpoint"'
+    )
+    section = configurations(study)
+    words = " ".join(table.frame.to_csv() for table in section.tables)
+    assert "somebody" not in words
+    assert "stages/teacher/checkpoint" in words
+    assert [table.frame["setting"].tolist() for table in section.tables] == [["teachers", "dropout"], ["epochs"]]
