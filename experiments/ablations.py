@@ -1,0 +1,71 @@
+"""One change a row, the full method as the reference: swarm-tuned distillation, then fine-tuning on labels.
+
+    python -m experiments.ablations --preset smoke|cpu|gpu [--out DIR] [--set data.path=../shared/hoc]
+
+What is changed is changed in the settings that the swarm found, nothing else. Thresholds need no training: the table
+reads them from the reference's own row.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from experiments.grid import Block, Experiment, Method, Place, main
+from experiments.methods import changed, searched, searched_finetuned, stage
+from kdh_ray.results import tables
+
+FULL = "full"
+
+
+def other_start(place: Place) -> dict[str, Any]:
+    """The encoder as it was pretrained where students start from the teacher's layers, else as many of those layers."""
+    from kdh_ray.models.encoders import encoder_shape
+
+    plain = place.config.stages["plain-student"]
+    if place.config.stages["student"].start != plain.start:
+        return {"start": plain.start, "layers": plain.layers}
+    return {"start": "teacher", "layers": plain.layers or encoder_shape(plain.start).layers}
+
+
+def change(name: str, what: str, changes: Any, *needs: str) -> Method:
+    """The full method but for ``changes``."""
+    return Method(name, changed(changes), needs=("without-sequential-stages", *needs), columns={"variant": what})
+
+
+METHODS = (
+    Method("teacher", stage("teacher")),
+    Method("teacher-2", stage("teacher-2"), columns={"kind": "teacher"}),
+    Method("plain-student", stage("plain-student"), columns={"kind": "step"}),
+    Method("distilled", stage("student"), needs=("teacher",), columns={"kind": "step"}),
+    Method(
+        "without-sequential-stages", searched("pso"), needs=("teacher",), columns={"variant": "stages"}, on_ray=True
+    ),
+    Method(FULL, searched_finetuned("pso"), needs=("without-sequential-stages",), columns={"variant": "reference"}),
+    change("without-distillation", "distillation", {"teachers": ()}),
+    Method("default-settings", stage("finetuned"), needs=("distilled",), columns={"variant": "search"}),
+    Method("random-step", searched("random"), needs=("teacher",), columns={"kind": "step"}, on_ray=True),
+    Method("random-search", searched_finetuned("random"), needs=("random-step",), columns={"variant": "search"}),
+    change("softmax-loss", "soft loss", {"loss.soft": "softmax-kl"}),
+    change("alpha-0.25", "alpha", {"loss.alpha": 0.25}),
+    change("alpha-0.5", "alpha", {"loss.alpha": 0.5}),
+    change("alpha-1", "alpha", {"loss.alpha": 1.0}),
+    change("temperature-1", "temperature", {"loss.temperature": 1.0}),
+    change("temperature-2", "temperature", {"loss.temperature": 2.0}),
+    change("temperature-8", "temperature", {"loss.temperature": 8.0}),
+    change("hidden-loss", "hidden loss", {"loss.hidden_weight": 1.0}),
+    change("other-start", "initialisation", other_start),
+    change("plain-student-start", "initialisation", {"start": "plain-student", "layers": None}, "plain-student"),
+    change("two-teachers", "teachers", {"teachers": ("teacher", "teacher-2")}, "teacher-2"),
+)
+
+GRID = {
+    "smoke": (Block("study-smoke.yaml", ("large",), 1),),
+    "cpu": (Block("study-cpu-l3.yaml", ("small",), 3),),
+    "gpu": (Block("study-gpu.yaml", ("large",), 10),),
+}
+
+EXPERIMENT = Experiment("ablations", METHODS, GRID, lambda frame: tables.ablation(frame, FULL))
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, __doc__))

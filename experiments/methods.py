@@ -1,0 +1,131 @@
+"""Ways to a classifier, as the grid performs them: each an ordinary run or search over the place's configuration.
+
+A base configuration has the stages ``teacher``, ``teacher-2``, ``plain-student``, ``student`` (distilled) and
+``finetuned`` (the distilled student, fine-tuned on labels), and in ``tune`` the search for the settings of ``student``.
+
+    <place>/base         the stages of the base configuration
+    <place>/<searcher>   the search, and in best/ the student with the settings that it found
+    <place>/<method>     anything else
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.grid import Columns, Place
+from kdh_ray.cli.tune import make_searcher
+from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
+
+Perform = Callable[[Place, Columns], object]
+BASE, STUDENT, FINETUNED = "base", "student", "finetuned"
+
+
+def stage(name: str) -> Perform:
+    """A stage of the base configuration."""
+
+    def perform(place: Place, columns: Columns) -> None:
+        _run(place.config, place.folder / BASE, name, place, columns)
+
+    return perform
+
+
+def searched(searcher: str) -> Perform:
+    """The student, with the settings that a search finds."""
+
+    def perform(place: Place, columns: Columns) -> None:
+        from kdh_ray.jobs.tuning import tune_stage
+
+        settings = place.config.tune.model_copy(update={"searcher": searcher, "stage": STUDENT})
+        config = derived(place, searcher, {STUDENT: place.config.stages[STUDENT]}, tune=settings.model_dump())
+        tune_stage(
+            config, make_searcher(config, searcher), place.folder / searcher,
+            resume=True, local=place.local, verbose=place.verbose, columns=columns,
+        )  # fmt: skip
+
+    return perform
+
+
+def searched_finetuned(searcher: str) -> Perform:
+    """What :func:`searched` gives, fine-tuned on labels."""
+
+    def perform(place: Place, columns: Columns) -> None:
+        start = str(_best(place, searcher) / "stages" / STUDENT / "checkpoint")
+        last = place.config.stages[FINETUNED].model_copy(update={"start": start})
+        name = f"{searcher}-{FINETUNED}"
+        _run(derived(place, name, {FINETUNED: last}), place.folder / name, FINETUNED, place, columns)
+
+    return perform
+
+
+def changed(changes: Callable[[Place], Mapping[str, Any]] | Mapping[str, Any], searcher: str = "pso") -> Perform:
+    """The student with the settings that the search found but for ``changes``, fine-tuned on labels.
+
+    Args:
+        changes: A setting of the stage (``loss.alpha``) to its value, or a function of the place that gives them.
+        searcher: Whose best settings are changed.
+    """
+
+    def perform(place: Place, columns: Columns) -> None:
+        from kdh_ray.jobs.tuning.space import configured
+
+        found = load_config(_best(place, searcher) / "config.yaml").stages[STUDENT]
+        student = configured(found, changes(place) if callable(changes) else changes)
+        stages = {STUDENT: student, FINETUNED: place.config.stages[FINETUNED]}
+        name = str(columns["method"])
+        config, folder = derived(place, name, stages), place.folder / name
+        _run(config, folder, STUDENT, place, {**columns, "kind": "step", "cell": None})
+        _run(config, folder, FINETUNED, place, columns)
+
+    return perform
+
+
+def baseline(name: str) -> Perform:
+    """A linear model; ``embeddings`` are those of the plain student's encoder."""
+
+    def perform(place: Place, columns: Columns) -> None:
+        from kdh_ray.data import corpus_from_config
+        from kdh_ray.jobs.baselines import write_baseline
+        from kdh_ray.jobs.run import run_id
+
+        config, corpus = place.config, corpus_from_config(place.config.data)
+        identity = run_id(config, columns["experiment"])
+        encoder = config.stages["plain-student"].start
+        write_baseline(config, corpus, name, place.folder / "baselines", identity, encoder, **columns)
+
+    return perform
+
+
+def derived(place: Place, name: str, stages: Mapping[str, StageConfig], **more: Any) -> RunConfig:
+    """A configuration of these stages alone; base stages that they refer to are named by their checkpoints."""
+
+    def resolve(reference: str) -> str:
+        return (
+            reference if reference in stages or reference not in place.config.stages else checkpoint(place, reference)
+        )
+
+    found = {
+        key: each.model_copy(update={"start": resolve(each.start), "teachers": tuple(map(resolve, each.teachers))})
+        for key, each in stages.items()
+    }
+    tree = place.config.model_dump(mode="json", exclude={"stages", "tune"})
+    tree |= {"name": f"{place.config.name}-{name}", "stages": {key: each.model_dump() for key, each in found.items()}}
+    return parse_config({**tree, **more}, name)
+
+
+def checkpoint(place: Place, stage: str) -> str:
+    """Of a base stage."""
+    return str((place.folder / BASE / "stages" / stage / "checkpoint").absolute())
+
+
+def _best(place: Place, searcher: str) -> Path:
+    from kdh_ray.jobs.tuning.stage import BEST
+
+    return (place.folder / searcher / BEST).absolute()
+
+
+def _run(config: RunConfig, folder: Path, stage: str, place: Place, columns: Columns) -> None:
+    from kdh_ray.jobs.run import run
+
+    run(config, folder, stages=[stage], local=place.local, verbose=place.verbose, columns=columns)

@@ -1,0 +1,89 @@
+"""Searchers on real trials, replayed: what each has found after so many of them, with eight workers.
+
+    python -m experiments.searchers --preset smoke|cpu|gpu [--out DIR]
+
+The table in ``benchmarks/data`` holds every configuration of a grid, trained once (``benchmarks.train_grid``). Regret
+is 0 at the best of them and 1 at their median. Workers are simulated, with durations drawn for the seed alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.grid import Block, Columns, Experiment, Method, Place, main
+from experiments.methods import Perform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SEARCHERS = ("pso", "pso-plain", "pso-generational", "pyswarms", "nevergrad-pso", "optuna-tpe", "random")
+BUDGETS = (10, 20, 40)
+WORKERS = 8
+
+
+def replayed(searcher: str) -> Perform:
+    """A searcher on the table of the place's configuration."""
+
+    def perform(place: Place, columns: Columns) -> None:
+        from benchmarks.searchers.problems import trials
+        from benchmarks.searchers.simulate import PEERS, run
+        from kdh_ray.jobs.run import run_id
+        from kdh_ray.results import write_row
+        from kdh_ray.results.build import stage_row
+
+        config = place.config
+        problem = trials(str(BENCHMARKS / "data" / f"{config.name}.parquet"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the peers' packages
+            made = PEERS[searcher](problem.space, config.seed, BUDGETS[-1])
+            done = run(made, problem.function, BUDGETS[-1], WORKERS, config.seed)
+        row = stage_row(config, searcher, run_id(config, str(columns["experiment"])), problem.name, kind="searcher")
+        regrets = {f"regret_at_{n}": problem.regret(done.best_after(n)) for n in BUDGETS}
+        curve = (1.0 - np.minimum.accumulate(done.values)).tolist()
+        found = {"validation_f1_micro": curve[-1], "curve": curve, "busy": done.busy, "workers": WORKERS}
+        write_row(place.folder / "searchers", {**row, **regrets, **found, **columns})
+
+    return perform
+
+
+def by_regret(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret ± standard deviation over seeds at each budget, the best searcher first; lower is better."""
+    import pandas as pd
+
+    names = [f"regret_at_{n}" for n in BUDGETS]
+    groups = frame.groupby("method")[names]
+    mean, spread, count = groups.mean(), groups.std(ddof=1), groups.size()
+    order = mean.sort_values(names[-1]).index
+    lines = [
+        {"searcher": method, "n": int(count[method])}
+        | {
+            f"regret at {budget}": f"{mean.loc[method, name]:.3f} ± {spread.loc[method, name]:.3f}"
+            for budget, name in zip(BUDGETS, names, strict=True)
+        }
+        for method in order
+    ]
+    table = pd.DataFrame(lines)
+    lowest = mean.min()
+    table.attrs["best"] = [[False, False, *(mean.loc[method] == lowest).tolist()] for method in order]
+    return table
+
+
+METHODS = tuple(Method(name, replayed(name)) for name in SEARCHERS)
+
+TABLE = str(BENCHMARKS / "configs" / "trials-synthetic.yaml")
+GRID = {
+    "smoke": (Block(TABLE, ("small",), 1),),
+    "cpu": (Block(TABLE, ("small",), 20),),
+    "gpu": (Block(TABLE, ("small",), 20),),
+}
+
+EXPERIMENT = Experiment("searchers", METHODS, GRID, by_regret)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, __doc__))
