@@ -27,6 +27,7 @@ from kdh_ray.data.tokens import tokenize
 from kdh_ray.distillation.documents import Documents
 from kdh_ray.distillation.loop import Training
 from kdh_ray.hardware import precision
+from kdh_ray.models.attention import fit_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
 
@@ -73,6 +74,7 @@ def abstracts(count: int) -> Corpus:
 def ours(encoder: str, split: Split, kind: str) -> float:
     """Seconds of one epoch of the project's loop, without validation."""
     model = build_classifier(encoder, split.targets.shape[1], segments=False, dropout=0.1)
+    fit_attention(model.encoder, "cpu", kind)
     documents = Documents.of(Split(split.ids, split.texts, split.targets), _tokens(encoder, split))
     training = Training(model, documents, documents, StageConfig(epochs=1, batch_size=BATCH), seed=0, precision=kind)
     _, rate = training.train_epoch(1)

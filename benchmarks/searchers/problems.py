@@ -1,4 +1,4 @@
-"""Problems with a known optimum: BBOB and BBOB-mixint (`coco-experiment`), and the tables of `tables.py`."""
+"""Problems with a known optimum: BBOB and BBOB-mixint (`coco-experiment`), those of `tables.py`, replays of trials."""
 
 from __future__ import annotations
 
@@ -85,3 +85,33 @@ def table(name: str, folder: str) -> Problem:
         return float(errors[tuple(places[key][repr(config[key])] for key in grid)])
 
     return Problem(name, space, evaluate, float(errors.min()), float(np.median(errors)))
+
+
+@cache
+def trials(file: str) -> Problem:
+    """A replay of real trials: a table of ``benchmarks.collect_trials``, whose scores become errors.
+
+    Raises:
+        ValueError: If the table lacks a configuration of its grid.
+    """
+    import pandas as pd
+
+    frame = pd.read_parquet(file)
+    names = [name for name in map(str, frame) if name.startswith("config_")]
+    grid = {name.removeprefix("config_"): sorted(frame[name].unique().tolist()) for name in names}
+    size = int(np.prod([len(values) for values in grid.values()]))
+    if len(frame) != size:
+        raise ValueError(f"{file}: the grid has {size} configurations; the table holds {len(frame)}")
+    space = Space(
+        {key: Categorical(values) if isinstance(values[0], str) else Ordinal(values) for key, values in grid.items()}
+    )
+    errors = {
+        tuple(key): 1.0 - score
+        for key, score in zip(frame[names].itertuples(index=False, name=None), frame["score"], strict=True)
+    }
+
+    def evaluate(config: dict[str, Any]) -> float:
+        return float(errors[tuple(config[key] for key in grid)])
+
+    values = np.array(list(errors.values()))
+    return Problem(Path(file).stem, space, evaluate, float(values.min()), float(np.median(values)))

@@ -30,6 +30,7 @@ def nevergrad(name: str, n_workers: int = 8) -> Make:
 PEERS: dict[str, Make] = {
     "pso": swarm(),
     "pso-plain": swarm(screening=False),
+    "pso-generational": swarm(screening=False, generational=True),
     "random": peer(RandomSearch),
     "optuna-tpe": peer(OptunaTPE),
     "nevergrad-pso": peer(Nevergrad),
@@ -55,7 +56,9 @@ def run(searcher: Any, function: Callable[[dict[str, Any]], float], budget: int,
     """Evaluate ``budget`` configurations; durations are log-normal (sigma 1), drawn for the seed alone."""
     durations = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, budget)
     flying: list[tuple[float, int, int, float]] = []
-    values, times, now, asked, used = [], [], 0.0, 0, 0.0
+    values: list[float] = []
+    times: list[float] = []
+    now, asked, used = 0.0, 0, 0.0
     last_ask = 0.0
     while len(values) < budget:
         while asked < budget and len(flying) < workers:

@@ -1,0 +1,109 @@
+"""What a trial costs besides its training, and how to share two cores among trials.
+
+    python -m benchmarks.trial_cost [--trials 8] [--documents 160] [--encoder embedded]
+
+Three measurements in one run, on a local Ray of two CPUs:
+
+* fixed cost: seconds from the end of one trial to the end of the next in the same worker, less the second trial's
+  training; the first trial, which starts the worker, is not counted;
+* beside it, a Ray Train ``TorchTrainer`` of one worker that does nothing, inside the same session;
+* documents a second of the same trials, two at a time with one thread each and one at a time with two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from kdh_ray.config import JobConfig, RunConfig, parse_config
+from kdh_ray.data import corpus_from_config
+from kdh_ray.jobs.cluster import ray_session
+from kdh_ray.jobs.tuning import tune
+from kdh_ray.jobs.tuning.space import domains, search_space
+from kdh_ray.jobs.tuning.stage import trial_task
+from kdh_ray.jobs.tuning.trials import Trial
+from searchers.baselines import make_searcher
+
+CORES = 2
+SCORE = "validation_f1_micro"
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--documents", type=int, default=160, help="of the synthetic corpus, all splits together")
+    parser.add_argument("--encoder", default="embedded")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ray_session(JobConfig(), cpus=CORES):
+        job = median(empty_job(Path(folder) / f"job-{number}") for number in range(3))
+        side_by_side, _ = search(args, Path(folder) / "two", threads=1)
+        one, costs = search(args, Path(folder) / "one", threads=CORES)
+    print(f"fixed cost of a trial in a reused worker: {median(costs):.2f} s ({min(costs):.2f} to {max(costs):.2f})")
+    print(f"a TorchTrainer that does nothing: {job:.1f} s")
+    print(f"2 trials of 1 thread: {side_by_side:.1f} documents/s; 1 trial of 2 threads: {one:.1f} documents/s")
+
+
+def configuration(args: argparse.Namespace, threads: int) -> RunConfig:
+    """A student of all the encoder's layers; its trials differ in what doesn't change their cost."""
+    space = {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
+    tree = {
+        "name": "trial-cost",
+        "data": {"corpus": "synthetic", "documents": args.documents, "max_tokens": 128, "segments": False},
+        "stages": {"student": {"start": args.encoder, "epochs": 1}},
+        "tune": {"stage": "student", "space": space, "cpus_per_trial": threads, "scheduler": "none"},
+    }
+    return parse_config(tree)
+
+
+def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float, list[float]]:
+    """Documents a second over all but the first trials, and each of these trials' seconds besides training."""
+    from ray.tune import with_parameters
+
+    from kdh_ray.jobs.tuning.trial import StageTrial
+
+    config = configuration(args, threads)
+    corpus, ends = corpus_from_config(config.data), []
+
+    def listener(trial: Trial) -> None:
+        if trial.ended:
+            ends.append((perf_counter(), trial.seconds))
+
+    tune(
+        with_parameters(StageTrial, task=trial_task(config, corpus, "student", folder, on_gpu=False)),
+        domains(search_space(config)), searcher=make_searcher("random", seed=0, budget=args.trials),
+        trials=args.trials, metric=SCORE, storage=folder / "search", resources={"CPU": threads},
+        concurrency=CORES // threads, listener=listener,
+    )  # fmt: skip
+    first = CORES // threads  # trials that started a worker
+    counted, started = ends[first:], ends[first - 1][0]
+    rate = len(counted) * len(corpus.splits["train"]) / (counted[-1][0] - started)
+    gaps = zip(ends[first - 1 :], counted, strict=False)
+    return rate, [end - before - seconds for (before, _), (end, seconds) in gaps]
+
+
+def empty_job(folder: Path) -> float:
+    """Seconds of a Ray Train job of one worker that does nothing."""
+    from ray.train import RunConfig as TrainRun
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    def nothing(config: dict[str, Any]) -> None:
+        pass
+
+    started = perf_counter()
+    TorchTrainer(
+        nothing,
+        train_loop_config={},
+        scaling_config=ScalingConfig(num_workers=1),
+        run_config=TrainRun(name="nothing", storage_path=str(folder)),
+    ).fit()
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Real trials: collected into a table, and replayed as a problem for searchers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.collect_trials import collect
+from benchmarks.searchers.problems import trials
+from benchmarks.searchers.simulate import PEERS, run
+from benchmarks.train_grid import every_point
+from experiments.searchers import BENCHMARKS, BUDGETS, SEARCHERS
+from kdh_ray.errors import DataError
+from kdh_ray.tune_config import SearchRange
+
+RATES, LOSSES = (1e-4, 3e-4, 1e-3), ("bernoulli-kl", "softmax-kl")
+
+
+def trial(number: int, rate: float, loss: str, status: str = "ok") -> dict[str, object]:
+    return {
+        "kind": "trial", "status": status, "experiment": "grid", "protocol": "synthetic", "size": "small",
+        "stage": "student", "seed": 0, "commit": "c", "config_learning_rate": rate, "config_loss.soft": loss,
+        "config_epochs": 3, "seconds": 2.0, "curve": json.dumps([0.1, 0.2]), "trial": number,
+        "validation_f1_micro": 0.5 + number / 100,
+    }  # fmt: skip
+
+
+GRID = [trial(number, *point) for number, point in enumerate(itertools.product(RATES, LOSSES))]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    file = tmp_path / "grid.parquet"
+    collect(pd.DataFrame([*GRID, trial(99, 0.5, "softmax-kl", "failed")])).to_parquet(file, index=False)
+    return file
+
+
+def test_settings_that_differ_become_the_grid(table: Path) -> None:
+    frame = pd.read_parquet(table)
+    assert [name for name in frame if name.startswith("config_")] == ["config_learning_rate", "config_loss.soft"]
+    assert len(frame) == 6  # without the failed one
+    problem = trials(str(table))
+    assert problem.function({"learning_rate": 1e-3, "loss.soft": "softmax-kl"}) == pytest.approx(1 - 0.55)
+    assert problem.best == pytest.approx(1 - 0.55)
+    assert problem.regret(problem.typical) == 1.0
+
+
+def test_a_table_with_holes_is_refused(tmp_path: Path) -> None:
+    collect(pd.DataFrame(GRID[1:])).to_parquet(tmp_path / "holes.parquet", index=False)
+    with pytest.raises(ValueError, match="6 configurations; the table holds 5"):
+        trials(str(tmp_path / "holes.parquet"))
+    with pytest.raises(DataError, match="two finished trials"):
+        collect(pd.DataFrame(GRID[:1]))
+
+
+def test_a_grid_is_trained_in_full_and_in_a_seeded_order() -> None:
+    space = {"a": SearchRange(choices=(1, 2)), "b": SearchRange(choices=("x", "y", "z"))}
+    points = every_point(space)
+    assert len({tuple(point.values()) for point in points}) == 6
+    assert points == every_point(space) != every_point(space, seed=1)
+    with pytest.raises(ValueError, match="ranges: c"):
+        every_point({"c": SearchRange(low=0, high=1)})
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS)
+def test_every_searcher_can_be_replayed_on_the_real_table(searcher: str) -> None:
+    problem = trials(str(BENCHMARKS / "data" / "trials-synthetic.parquet"))
+    done = run(PEERS[searcher](problem.space, 0, BUDGETS[0]), problem.function, BUDGETS[0], 4, 0)
+    assert len(done.values) == BUDGETS[0]
+    assert problem.regret(done.best_after(BUDGETS[0])) >= 0.0
