@@ -1,0 +1,92 @@
+"""What a user of a cluster does on the laptop, by the commands of the README."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cluster_lab as labs
+
+DOCUMENTS = 160
+T = TypeVar("T")
+WAIT = 900.0  # seconds for anything to happen: a loaded machine is slow, not broken
+
+
+def eventually(what: str, look: Callable[[], T | None], pause: float = 0.3) -> T:
+    """The first answer of ``look`` that is neither None nor false."""
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        answer = look()
+        if answer:
+            return answer
+        time.sleep(pause)
+    raise AssertionError(f"{what}: not within {WAIT:g} s")
+
+
+class Cluster:
+    """A cluster in a lab, as its user on the laptop handles it."""
+
+    def __init__(self, lab: labs.Lab) -> None:
+        self.lab, self.home = lab, lab.folder / "laptop" / "root"
+        self.file = self.home / "kdh-ray" / "cluster.yaml"
+        self._template = self.file.read_text()
+
+    def fill_in(self, workers: int) -> None:
+        """The addresses and the SSH user, as the README says; and that the machines have no internet, and one CPU."""
+        head, *others = (machine.address for machine in self.lab.machines)
+        text = self._template.replace("192.0.2.11, 192.0.2.12", ", ".join(others[:workers]))
+        text = text.replace("192.0.2.10", head).replace("ssh_user: ubuntu", "ssh_user: root")
+        text = text.replace('# "~/kdh-ray/wheelhouse"', '"~/kdh-ray/wheelhouse"')
+        self.file.write_text(re.sub(r"(node.sh ray start.*)", r"\1 --num-cpus=1 --object-store-memory=200000000", text))
+
+    def up(self, *options: str) -> None:
+        self.lab.laptop.run("ray", "up", "-y", "--no-config-cache", *options, "cluster.yaml", timeout=WAIT)
+
+    def joined(self, machines: int) -> None:
+        """Wait until so many machines are in the cluster."""
+
+        def look() -> bool:
+            output = self.lab.laptop.run("ray", "exec", "cluster.yaml", "ray status", code=None)
+            return f"/{machines}.0 CPU" in output
+
+        eventually(f"{machines} machines join", look, pause=3.0)
+
+    def submit(self, tree: dict[str, Any], out: str, *options: str) -> subprocess.Popen[str]:
+        """Begin ``kdh-ray submit``; ``out`` is a folder's name in the shared storage."""
+        (self.home / "kdh-ray" / f"{out}.yaml").write_text(json.dumps(tree))  # which is YAML too
+        command = [sys.executable, "-m", "kdh_ray.cli.main", "submit", f"{out}.yaml", "--out", f"/mnt/{out}"]
+        return self.lab.laptop.start(*command, *options)
+
+    def trials(self, out: str) -> list[dict[str, Any]]:
+        """What a search has done so far, from its ledger."""
+        file = self.lab.shared / out / "search" / "search.json"
+        return list(json.loads(file.read_text())["trials"]) if file.exists() else []
+
+
+def output_of(process: subprocess.Popen[str], code: int = 0) -> str:
+    """What a command printed, once it has ended as it should."""
+    output, _ = process.communicate(timeout=2 * WAIT)
+    assert process.returncode == code, output
+    return output
+
+
+def make_encoder(folder: Path) -> None:
+    """An untrained BERT of 32 hidden units over the words of the synthetic corpus."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    from kdh_ray import load_corpus
+
+    texts = load_corpus("synthetic", documents=DOCUMENTS).splits["train"].texts
+    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **shape)).save_pretrained(folder)

@@ -1,0 +1,43 @@
+"""A lab of machines, and a cluster in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cluster_lab as labs
+from cluster_user import Cluster, make_encoder
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
+    reason = labs.missing()
+    if reason:
+        pytest.skip(reason)
+    opened, switch = labs.open_lab(tmp_path_factory.mktemp("lab"), workers=2)
+    yield opened
+    switch.kill()
+    switch.wait()
+    shutil.rmtree(opened.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster(lab: labs.Lab) -> Cluster:
+    """A head and one worker, up; on the laptop a token and a wheelhouse; in the shared storage an encoder."""
+    make_encoder(lab.shared / "encoder")
+    cluster = Cluster(lab)
+    lab.laptop.run("make", "token")
+    checkout = cluster.home / "kdh-ray"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(checkout / "wheelhouse")]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(checkout)], check=True)
+    cluster.fill_in(workers=1)
+    cluster.up()
+    cluster.joined(2)
+    return cluster
