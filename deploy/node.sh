@@ -2,6 +2,7 @@
 # What `ray up` runs on each machine of a cluster; see docs/cluster.md.
 #
 #   node.sh install            Python environment in ~/.kdh-ray/venv, from ../wheelhouse if it is there, else from PyPI
+#   node.sh enlist             on the head: tells a running cluster of machines added to cluster.yaml
 #   node.sh ray start [...]    with token authentication, fixed ports, and TLS if ~/.ray/tls is there
 #   node.sh remove             stops Ray and removes all that `ray up` brought, but not the results
 set -euo pipefail
@@ -27,6 +28,19 @@ install() {
   environment > "$STATE/env.sh"
   # Ray's own commands on this machine (`ray stop` in `ray down`) look for it through the login shell.
   grep -qxF "$PROFILE" "$HOME/.bashrc" 2>/dev/null || echo "$PROFILE" >> "$HOME/.bashrc"
+}
+
+# The autoscaler that runs on the head reads the changed cluster.yaml, but not which machines there are: these it takes from a
+# file that is written only when a cluster starts. Making its provider writes it.
+enlist() {
+  "$STATE/venv/bin/python" - "$HOME/ray_bootstrap_config.yaml" <<'END'
+import sys
+import yaml
+from ray.autoscaler._private.local.node_provider import LocalNodeProvider
+with open(sys.argv[1]) as file:
+    config = yaml.safe_load(file)
+LocalNodeProvider(config["provider"], config["cluster_name"])
+END
 }
 
 environment() {
@@ -57,11 +71,29 @@ start() {
     --dashboard-agent-grpc-port=6383 --dashboard-agent-listen-port=6384 --metrics-export-port=6385
     --min-worker-port=10002 --max-worker-port=19999
   )
+  await_ports 6379 6380 6381 6382 6383 6384 6385
   if [ "${1:-}" = --head ]; then
     three_times ray start "${common[@]}" --port=6379 --dashboard-host=127.0.0.1 --dashboard-port=8265 "$@"
   else
     three_times start_worker --address="${RAY_HEAD_IP:?}:6379" "${common[@]}" "$@"
   fi
+}
+
+# Ray takes a fixed port only once the system has forgotten its last connections, a minute after a stop, and a start gives
+# up after half a minute.
+await_ports() {
+  "$STATE/venv/bin/python" - "$@" <<'END'
+import socket, sys, time
+deadline = time.monotonic() + 90
+for port in map(int, sys.argv[1:]):
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+                break
+            except OSError:
+                time.sleep(0.5)
+END
 }
 
 # A start gives up after 30 s, too early for a loaded machine, and the autoscaler never tries a machine again that has
@@ -92,7 +124,7 @@ remove() {
 }
 
 case ${1:-} in
-  install | remove) "$1" ;;
+  install | enlist | remove) "$1" ;;
   ray) shift 2; start "$@" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
