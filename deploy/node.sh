@@ -71,7 +71,6 @@ start() {
     --dashboard-agent-grpc-port=6383 --dashboard-agent-listen-port=6384 --metrics-export-port=6385
     --min-worker-port=10002 --max-worker-port=19999
   )
-  await_ports 6379 6380 6381 6382 6383 6384 6385
   if [ "${1:-}" = --head ]; then
     three_times ray start "${common[@]}" --port=6379 --dashboard-host=127.0.0.1 --dashboard-port=8265 "$@"
   else
@@ -79,10 +78,15 @@ start() {
   fi
 }
 
-# Ray takes a fixed port only once the system has forgotten its last connections, a minute after a stop, and a start gives
-# up after half a minute.
-await_ports() {
-  "$STATE/venv/bin/python" - "$@" <<'END'
+# A start gives up after 30 s, too early for a loaded machine, and the autoscaler never tries a machine again that has
+# failed it once.
+three_times() {
+  attempt "$@" || { ray stop --force > /dev/null; attempt "$@"; } || { ray stop --force > /dev/null; attempt "$@"; }
+}
+
+# Ray takes a fixed port only once the system has forgotten its last connections, a minute after a stop.
+attempt() {
+  "$STATE/venv/bin/python" - 6379 6380 6381 6382 6383 6384 6385 <<'END'
 import socket, sys, time
 deadline = time.monotonic() + 90
 for port in map(int, sys.argv[1:]):
@@ -94,12 +98,7 @@ for port in map(int, sys.argv[1:]):
             except OSError:
                 time.sleep(0.5)
 END
-}
-
-# A start gives up after 30 s, too early for a loaded machine, and the autoscaler never tries a machine again that has
-# failed it once.
-three_times() {
-  "$@" || { ray stop --force > /dev/null; "$@"; } || { ray stop --force > /dev/null; "$@"; }
+  "$@"
 }
 
 # `ray down` stops the head alone. A worker's main process ends by itself a minute after its head, others stay for ever;

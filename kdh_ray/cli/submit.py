@@ -97,7 +97,7 @@ def _tell(args: argparse.Namespace, job: str) -> None:
         log, stop = f"{on_head}'ray job logs --follow {job}'", f"{on_head}'ray job stop {job}'"
         watch = f"ray dashboard {args.cluster}, then http://localhost:8265"
         here = f"runs/{Path(args.out).name}"
-        fetch = f"ray rsync-down {args.cluster} {args.out}/ {here}/, then kdh-ray results {here}"
+        fetch = f"mkdir -p {here} && ray rsync-down {args.cluster} {args.out}/ {here}/ && kdh-ray results {here}"
     print(f"kdh-ray: submitted {job}", file=sys.stderr)
     for name, how in (("watch", watch), ("log", log), ("stop", stop), ("fetch", fetch)):
         print(f"  {name:<6} {how}", file=sys.stderr)

@@ -10,14 +10,16 @@ ray/             what Ray Train keeps
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from kdh_ray.config import RunConfig, dump_config, load_config
+from kdh_ray.config import RunConfig, dump_config, load_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.results.rows import flatten
 from kdh_ray.tune_config import MACHINE_SETTINGS
@@ -25,6 +27,20 @@ from kdh_ray.tune_config import MACHINE_SETTINGS
 FREE_BYTES = 2 * 2**30  # checkpoints, optimiser state and caches of base-sized models
 # Where and by how many a run is done may differ when it is resumed.
 _MAY_CHANGE = ("config_job.", "config_cache", "config_results", *(f"config_tune.{name}" for name in MACHINE_SETTINGS))
+
+
+def place(
+    config: RunConfig | Mapping[str, Any] | str | os.PathLike[str], out: str | os.PathLike[str] | None
+) -> tuple[RunConfig, Path]:
+    """A configuration, its tree of plain values or its YAML file as the first, and its folder; ``runs/<name>`` if None.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(config, RunConfig):
+        config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
+    folder = Path(out) if out is not None else Path("runs") / config.name
+    return config, folder.expanduser().absolute()
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.config import JobConfig, RunConfig, dump_config, load_config, parse_config
+from kdh_ray.config import JobConfig, RunConfig, dump_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.distillation.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.errors import UserError
 from kdh_ray.hardware import precision
 from kdh_ray.jobs.baselines import TFIDF, write_baseline
-from kdh_ray.jobs.folder import run_folder
+from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import check_writable, publish
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.encoders import check_reachable
@@ -63,10 +63,7 @@ def run(
         UserError: If the configuration, the data or the machine won't do.
         JobError: If the job failed for good. Finished stages keep their rows, and the failed one gets a row.
     """
-    if not isinstance(config, RunConfig):
-        config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
-    folder = Path(out) if out is not None else Path("runs") / config.name
-    folder = folder.expanduser().absolute()
+    config, folder = place(config, out)
     wanted = list(config.stages) if stages is None else list(stages)
     preflight(config, folder, wanted)
     corpus = corpus_from_config(config.data)

@@ -61,15 +61,16 @@ def test_what_a_machine_lacks_is_said_before_the_start(cluster: Cluster) -> None
 
 
 def test_a_search_uses_several_machines_and_one_that_joins_late(cluster: Cluster) -> None:
-    job = cluster.submit(tree(epochs=60), "grown", "--tune", "--set", f"tune.trials={2 * TRIALS}")
+    job = cluster.submit(tree(epochs=100), "grown", "--tune", "--set", f"tune.trials={3 * TRIALS}")
     eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or job.poll())
     cluster.fill_in(workers=2)
     cluster.up("--no-restart")
     output = output_of(job)
     assert "succeeded" in output
     assert hosts(cluster, "grown") == {"head", "worker1", "worker2"}
+    (cluster.home / "kdh-ray" / "runs" / "grown").mkdir(parents=True)
     cluster.lab.laptop.run("ray", "rsync-down", "cluster.yaml", "/mnt/grown/", "runs/grown/")
-    assert rows_of(cluster.home / "kdh-ray" / "runs" / "grown") == list(range(1, 2 * TRIALS + 1))
+    assert rows_of(cluster.home / "kdh-ray" / "runs" / "grown") == list(range(1, 3 * TRIALS + 1))
 
 
 def hosts(cluster: Cluster, out: str) -> set[str]:

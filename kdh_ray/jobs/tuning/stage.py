@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
+from kdh_ray.config import RunConfig, StageConfig, parse_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.jobs.folder import run_folder
+from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import publish
 from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, preflight, run, run_id
 from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, measure
@@ -69,10 +69,7 @@ def tune_stage(
     """
     from kdh_ray.distillation.stages import read_result
 
-    if not isinstance(config, RunConfig):
-        config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
-    folder = Path(out) if out is not None else Path("runs") / config.name
-    folder = folder.expanduser().absolute()
+    config, folder = place(config, out)
     name = tuned_stage(config)
     search_space(config)
     if (folder / "search" / FILE).exists() and not resume:

@@ -81,8 +81,7 @@ def test_killed_distillation_keeps_every_row(encoder, tmp_path):
     for after in (0, 2):
         assert killed(command, out, after, generator) == -signal.SIGKILL, (out / "output").read_text()
     assert killed(command, out, 99, generator) == 0, (out / "output").read_text()
-    paths = [path.name for path in (out / "search" / "rows").iterdir()]
-    assert len(paths) == 6
+    assert len(list((out / "search" / "rows").glob("row-*.parquet"))) == 6  # a kill may leave a hidden, unfinished one
     frame = load_runs(out)
     trials = frame[frame.kind == "trial"]
     assert sorted(trials.trial) == [1, 2, 3, 4, 5, 6]
