@@ -127,6 +127,12 @@ def highest(entry: SearchRange) -> float:
     return max(float(value) for value in values if value is not None)
 
 
+def lowest(entry: SearchRange) -> float:
+    """The smallest value of a numeric range."""
+    values = entry.choices if entry.choices is not None else (entry.low,)
+    return min(float(value) for value in values if value is not None)
+
+
 def _smaller(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:
     """Ranges for what the budgets of ``tune`` limit."""
     wanted = {"layers": config.tune.has_budget, "max_tokens": config.tune.max_latency_ms is not None}

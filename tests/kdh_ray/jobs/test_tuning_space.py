@@ -173,6 +173,9 @@ def test_memory_grows_with_what_a_trial_holds():
     usual = estimate(shape, 6, 32, 256)
     assert PROCESS < estimate(shape, 6, 32, 256, on_gpu=True) < estimate(shape, 3, 32, 256) < usual
     assert estimate(shape, 6, 32, 256, averaged=True) - usual == 4 * shape.parameters(6)
+    assert usual - estimate(shape, 6, 32, 256, frozen=2) == pytest.approx(
+        12 * shape.parameters(2) + 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 2
+    )
     assert estimate(shape, 6, 64, 256) - usual == 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 6
 
 
