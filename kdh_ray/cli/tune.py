@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("config", metavar="CONFIG", help="a YAML file with a tune section; see experiments/configs/")
-    parser.add_argument("--resume", action="store_true", help="go on with the search in --out; starts one if none is")
+    parser.add_argument(
+        "--resume", nargs="?", const=True, metavar="DIR", help="go on with the search in DIR, or else in --out"
+    )
     add_run_arguments(parser)
 
 
@@ -32,7 +34,11 @@ def execute(args: argparse.Namespace) -> int:
     """Search, print the best trials on stderr, and the result table on stdout."""
     from kdh_ray.config import load_config
 
-    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume)
+    if isinstance(args.resume, str):
+        if args.out is not None and args.out != Path(args.resume):
+            raise ConfigError([f"--resume {args.resume} and --out {args.out} name two folders"], "command line")
+        args.out = Path(args.resume)
+    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume is not None)
 
 
 def search_and_print(
@@ -130,15 +136,19 @@ class Display:
 def make_searcher(config: RunConfig, source: str) -> Any:
     """The configured searcher; this is where it meets the jobs, which take any.
 
+    It tries the stage's own settings first: what is found is then no worse on the validation split than what was there.
+
     Raises:
         ConfigError: If there is none of that name.
     """
+    from kdh_ray.jobs.tuning.space import own_settings
     from searchers.baselines import make_searcher as make
 
-    name = config.tune.searcher
+    name, own = config.tune.searcher, own_settings(config)
     swarm = {"n_particles": config.tune.particles} if name.startswith("pso") else {}
+    first = [own] if own else None
     try:
-        return make(name, seed=config.seed, budget=config.tune.n_trials, **swarm)
+        return make(name, seed=config.seed, budget=config.tune.n_trials, points_to_evaluate=first, **swarm)
     except ValueError as error:
         raise ConfigError([f"tune.searcher: {error}"], source) from None
 

@@ -102,6 +102,18 @@ def test_distillation_settings_need_teachers():
         spaces.search_space(config(stage="teacher", space={"loss.alpha": {"low": 0, "high": 1}}))
 
 
+def test_own_settings_are_those_within_the_ranges():
+    space = {
+        "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
+        "layers": {"low": 1, "high": 3},  # all of them, if not set: no number to try
+        "batch_size": {"choices": [8, 32]},
+        "loss.soft": {"choices": ["softmax-kl", "bernoulli-kl"]},
+        "loss.alpha": {"low": 0.6, "high": 1.0},
+    }
+    assert spaces.own_settings(config(space=space)) == {"learning_rate": 1e-4, "loss.soft": "bernoulli-kl"}
+    assert spaces.own_settings(config())["epochs"] == 5
+
+
 def test_grace_beyond_the_longest_trial_is_refused():
     with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 6; got 7"):
         spaces.search_space(config(grace=7))
