@@ -60,7 +60,7 @@ def search_and_print(
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        hint = "" if whole else " with --resume"
+        hint = "" if resume else " with --resume"
         print(f"kdh-ray: interrupted; go on by the same command{hint} --out {out}", file=sys.stderr)
         return 130
     print_table(frame[frame["kind"] != "trial"])
@@ -70,11 +70,16 @@ def search_and_print(
 
 def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
-    from kdh_ray.cli.trials import settings
+    from kdh_ray.cli.trials import percent, settings
 
     best = board.best()
     if best is not None:
+        first = board.trials[1]
         print(f"\nBest of {len(board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
+        print(
+            f"Validation {board.objective} {percent(best)}; trial 1, the stage's own settings where they are searched:"
+            f" {percent(first)} after {first.time:g} epochs", file=sys.stderr,
+        )  # fmt: skip
         print(board.savings(), file=sys.stderr)
         print_front(frame, config)
     print(f"\nArtefacts: {out}\n  search/rows/       a row for each trial: kdh-ray results {out}", file=sys.stderr)
