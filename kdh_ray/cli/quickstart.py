@@ -1,4 +1,4 @@
-"""``kdh-ray quickstart``: the whole system on what the package brings: a teacher, a small swarm of students, the best."""
+"""``kdh-ray quickstart``: the whole system on what the package brings: a teacher, and a small swarm of students."""
 
 from __future__ import annotations
 
