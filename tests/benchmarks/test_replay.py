@@ -50,6 +50,13 @@ def test_settings_that_differ_become_the_grid(table: Path) -> None:
     assert problem.regret(problem.typical) == 1.0
 
 
+def test_searches_are_kept_with_what_was_stopped() -> None:
+    rows = [trial(7, 0.5, "softmax-kl", "stopped"), *({**row, "searcher": "pso", "particle": 1} for row in GRID)]
+    kept = collect(pd.DataFrame(rows), searches=True)
+    assert kept["status"].tolist() == ["ok"] * 6 + ["stopped"]
+    assert kept["particle"].tolist()[:6] == [1] * 6
+
+
 def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:
     task = fidelity.table(str(table))
     assert task.steps == (1, 2)
