@@ -134,7 +134,8 @@ class Training:
             if report.best and self.state is None:
                 best = _copy(self._judged())
             if self.state is not None and world.rank() == 0:
-                self.state.save([asdict(entry) for entry in self.history], self._judged() if report.best else None)
+                best_now = self._judged() if report.best else None
+                self.state.save([asdict(entry) for entry in self.history], best_now, last=self.finished)
             self.hooks.on_epoch(report)
         weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
         if weights is not None:
