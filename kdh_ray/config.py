@@ -86,6 +86,9 @@ class StageConfig(_Section):
     head_multiplier: Positive = Field(10.0, description="the head's learning rate over the encoder's")
     layer_decay: float = Field(1.0, description="learning rate of a layer over that of the layer above", gt=0.0, le=1.0)
     warmup: Fraction = Field(0.1, description="share of steps in which the rate rises")
+    freeze: int = Field(
+        0, description="lowest encoder layers (and the embeddings) that keep the start's weights; 0: none", ge=0
+    )
     weight_decay: float = Field(0.01, ge=0.0, le=1.0)
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="of hidden states and head; attention has none")
     max_grad_norm: Positive = 1.0
@@ -262,6 +265,10 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+_OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
 def _faults(error: ValidationError, root: type[BaseModel]) -> list[str]:
     faults: list[str] = []
     for fault in error.errors(include_url=False):
@@ -273,21 +280,40 @@ def _faults(error: ValidationError, root: type[BaseModel]) -> list[str]:
             faults.append(f"{place}: is required")
         elif fault["type"] == "value_error":
             faults += [f"{place}: {line}" if place else line for line in message.splitlines()]
+        elif bounds := _bounds(fault["loc"], root) if fault["type"] in _OUT_OF_RANGE else "":
+            faults.append(f"{place}: must be {bounds}; got {fault['input']!r}")
         else:
             faults.append(f"{place}: {message[0].lower()}{message[1:]}; got {fault['input']!r}")
     return faults
 
 
+def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    """``at least 0 and at most 1``: the whole range of a setting; empty where its type keeps it inside a union."""
+    section = _section(location, root)
+    field = section.model_fields.get(str(location[-1])) if section is not None else None
+    bounds = [
+        (kind, getattr(each, kind))
+        for each in (field.metadata if field else ())
+        for kind in _WORDS
+        if hasattr(each, kind)
+    ]
+    return " and ".join(f"{_WORDS[kind]} {value:g}" for kind, value in bounds)
+
+
 def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """``; did you mean 'alpha'?`` for a misspelt key."""
-    section: type[BaseModel] | None = root
-    for part in location[:-1]:
-        if section is None:
-            return ""
-        section = _child(section, str(part))
+    section = _section(location, root)
     known = list(section.model_fields) if section is not None else []
     match = get_close_matches(str(location[-1]), known, n=1)
     return f"; did you mean {match[0]!r}?" if match else f" (known: {', '.join(known)})"
+
+
+def _section(location: tuple[int | str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
+    """The section that holds the setting at ``location``; None where there is none."""
+    section: type[BaseModel] | None = root
+    for part in location[:-1]:
+        section = None if section is None else _child(section, str(part))
+    return section
 
 
 def _child(section: type[BaseModel], name: str) -> type[BaseModel] | None:

@@ -18,7 +18,7 @@ class ConfigError(UserError):
 
     def __init__(self, faults: list[str], source: str = "configuration") -> None:
         self.faults = faults
-        super().__init__("; ".join(f"{source}: {fault}" for fault in faults))
+        super().__init__(f"{source}: {'; '.join(faults)}")
 
 
 class DataError(UserError):

@@ -23,7 +23,7 @@ from kdh_ray.distillation.predict import predict
 from kdh_ray.distillation.state import TrainingState
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
-from kdh_ray.models.classifier import Classifier
+from kdh_ray.models.classifier import Classifier, freeze_layers
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Training:
         self.classifier, self.train, self.validation = classifier, train, validation
         self.config, self.seed, self.precision, self.hooks = config, seed, precision, hooks or Hooks()
         self.device = next(classifier.parameters()).device
+        freeze_layers(classifier, config.freeze)
         torch.manual_seed(seed)  # the projection's initial weights
         teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
         weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None

@@ -21,7 +21,7 @@ def faults(tree: dict) -> list[str]:  # type: ignore[type-arg]
 
 
 def test_every_shipped_configuration_is_valid() -> None:
-    assert len(CONFIGS) == 8
+    assert len(CONFIGS) == 9
     assert len(EMBEDDED) == 1
     for file in (*CONFIGS, *EMBEDDED):
         assert load_config(file).stages
@@ -39,7 +39,9 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
         "stages.t.dropout",
     ]
     assert sorted(fault.split(":")[0] for fault in found) == sorted(expected)
-    assert any("less than or equal to 1; got 1.5" in fault for fault in found)
+    assert "stages.t.loss.alpha: must be at least 0 and at most 1; got 1.5" in found
+    assert "stages.t.loss.temperature: must be above 0; got 0" in found
+    assert "stages.t.dropout: must be at least 0 and below 1; got 1.0" in found
 
 
 @pytest.mark.parametrize(

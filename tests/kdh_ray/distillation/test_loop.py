@@ -126,6 +126,14 @@ def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:
     assert {"hard", "soft", "hidden", "total"} == set(training.history[0].losses)
 
 
+def test_frozen_layers_stay_as_they_were(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    stage = LEARNING.model_copy(update={"freeze": 3, "epochs": 2, "average": 0.5})
+    before, after = make(encoder).state_dict(), weights(train(corpus, encoder, stage, state=tmp_path))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("head" in name or ".layer.3." in name for name in changed)
+
+
 def test_steps_are_counted_to_the_end(corpus: Corpus, encoder: Path) -> None:
     steps: list[tuple[int, int]] = []
     train(corpus, encoder, hooks=Hooks(on_step=lambda done, total: steps.append((done, total))))
