@@ -33,7 +33,7 @@ def main() -> None:
     lines = [
         {"seed": seed, "scheduler": scheduler, **side(args, seed, scheduler)}
         for seed in args.seeds
-        for scheduler in ("none", args.scheduler)
+        for scheduler in (args.scheduler, "none")
     ]
     print(pd.DataFrame(lines).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
@@ -43,7 +43,7 @@ def side(args: argparse.Namespace, seed: int, scheduler: str) -> dict[str, Any]:
     settings = [*args.set, f"seed={seed}", f"tune.scheduler={scheduler}", f"cache={args.out / 'cache'}"]
     config: RunConfig = load_config(args.config, settings)
     out = args.out / f"{scheduler}-{seed}"
-    tune_stage(config, make_searcher(config, args.config), out, resume=True)
+    tune_stage(config, make_searcher(config, args.config), out, resume=True, local=True)
     frame = load_runs(out)
     trials = frame[frame["kind"] == "trial"]
     best = frame[(frame["kind"] != "trial") & frame["run_id"].isin(load_runs(out / "best")["run_id"])]

@@ -86,6 +86,9 @@ class StageConfig(_Section):
     head_multiplier: Positive = Field(10.0, description="the head's learning rate over the encoder's")
     layer_decay: float = Field(1.0, description="learning rate of a layer over that of the layer above", gt=0.0, le=1.0)
     warmup: Fraction = Field(0.1, description="share of steps in which the rate rises")
+    freeze: int = Field(
+        0, description="lowest encoder layers (and the embeddings) that keep the start's weights; 0: none", ge=0
+    )
     weight_decay: float = Field(0.01, ge=0.0, le=1.0)
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="of hidden states and head; attention has none")
     max_grad_norm: Positive = 1.0

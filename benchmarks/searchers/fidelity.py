@@ -1,23 +1,29 @@
 """Search with early stopping: MF-Hartmann (`mf-prior-bench`) under a simulated asynchronous successive halving.
 
-    python -m benchmarks.searchers.fidelity [--seeds 10] [--workers 8] [--trials 60]
+    python -m benchmarks.searchers.fidelity [--seeds 10] [--workers 8] [--trials 60] [--tables FILE ...]
 
 A trial's fidelity is 1 to 100, its cost grows with it (times a log-normal factor a trial), rungs are at 11 and 33 with
 reduction factor 3 and the stopping rule of Ray's ASHAScheduler: a trial goes on if it is among the best third of those
 that have reached the rung. Plain random search runs every trial to the end; the others have as much simulated time as
 that took, and start trials until it is over. Regret is of the best full run.
+
+With ``--tables`` (of ``benchmarks.collect_trials``) real trials of a few epochs are replayed instead: rungs are epochs
+1, 3, 9, ..., and regret is 0 at the best configuration, 1 at the median one.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import json
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from benchmarks.searchers.problems import trials as replayed
 from benchmarks.searchers.simulate import PEERS
 from searchers import Float, Space
 
@@ -29,7 +35,19 @@ BENCHMARKS = ("mfh3_good", "mfh6_moderate", "mfh6_good")
 Curve = Callable[[dict[str, Any], int], float]
 
 
-def load(name: str) -> tuple[Space, Curve, float]:
+@dataclass(frozen=True)
+class Task:
+    """Minimise ``curve`` at the last of ``steps``; the others are rungs. ``regret`` of a value there."""
+
+    name: str
+    space: Space
+    curve: Curve
+    steps: tuple[int, ...]
+    regret: Callable[[float], float]
+
+
+def hartmann(name: str) -> Task:
+    """A function of `mf-prior-bench`."""
     import mfpbench
 
     bench = mfpbench.get(name, seed=0)
@@ -38,33 +56,51 @@ def load(name: str) -> tuple[Space, Curve, float]:
     def query(config: dict[str, Any], at: int) -> float:
         return float(bench.query(config, at=at).error)
 
-    return Space({f"X_{i}": Float(0.0, 1.0) for i in range(n)}), query, OPTIMA[name[:4]]
+    space = Space({f"X_{i}": Float(0.0, 1.0) for i in range(n)})
+    return Task(name, space, query, (*RUNGS, FULL), lambda value: value - OPTIMA[name[:4]])
+
+
+def table(file: str) -> Task:
+    """Real trials of a grid, epoch by epoch."""
+    import pandas as pd
+
+    problem, frame = replayed(file), pd.read_parquet(file)
+    names = [f"config_{name}" for name in problem.space.tree]
+    keys = frame[names].itertuples(index=False, name=None)
+    curves = {key: json.loads(curve) for key, curve in zip(keys, frame["curve"], strict=True)}
+    (epochs,) = {len(curve) for curve in curves.values()}
+
+    def query(config: dict[str, Any], at: int) -> float:
+        return 1.0 - float(curves[tuple(config[name] for name in problem.space.tree)][at - 1])
+
+    rungs = [REDUCTION**k for k in range(epochs) if REDUCTION**k < epochs]
+    return Task(problem.name, problem.space, query, (*rungs, epochs), problem.regret)
 
 
 def simulate(
-    searcher: Any, curve: Curve, workers: int, trials: int, seed: int, until: float | None
+    searcher: Any, task: Task, workers: int, trials: int, seed: int, until: float | None
 ) -> list[tuple[float, float]]:
     """(time, value) of the full runs, in order of time. With ``until``, trials are stopped early, and all then."""
-    stop = until is not None
-    pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, trials) / FULL
-    reached: dict[int, list[float]] = {rung: [] for rung in RUNGS}
+    *rungs, full_at = task.steps
+    pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, trials) / full_at
+    reached: dict[int, list[float]] = {rung: [] for rung in rungs}
     events: list[tuple[float, int, int, int, dict[str, Any]]] = []
     full: list[tuple[float, float]] = []
     now, asked = 0.0, 0
-    steps = (*RUNGS, FULL) if stop else (FULL,)
-    while asked < trials or events:
+    steps = (full_at,) if until is None else task.steps
+    while True:
         while asked < trials and len(events) < workers:
             move = searcher.ask()
             if move is None:
                 break
             heapq.heappush(events, (now + pace[asked] * steps[0], asked, 0, move.id, move.config))
             asked += 1
+        if not events or (until is not None and events[0][0] > until):
+            return full
         now, number, step, move_id, config = heapq.heappop(events)
-        if until is not None and now > until:
-            break
-        value = curve(config, steps[step])
-        if steps[step] == FULL:
-            searcher.tell(move_id, value, FULL)
+        value = task.curve(config, steps[step])
+        if steps[step] == full_at:
+            searcher.tell(move_id, value, full_at)
             full.append((now, value))
             continue
         others = reached[steps[step]]
@@ -74,7 +110,6 @@ def simulate(
         else:
             duration = pace[number] * (steps[step + 1] - steps[step])
             heapq.heappush(events, (now + duration, number, step + 1, move_id, config))
-    return full
 
 
 def time_to(full: list[tuple[float, float]], target: float) -> float:
@@ -83,38 +118,42 @@ def time_to(full: list[tuple[float, float]], target: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--tables", nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    methods = ("random", "random+asha", "optuna-tpe+asha", "pso+asha")
+    tasks = [table(file) for file in arguments.tables] if arguments.tables else map(hartmann, BENCHMARKS)
     print("| problem | method | time to random's final value, over random's own | not in time | final regret |")
     print("|---|---|---|---|---|")
-    for name in BENCHMARKS:
-        space, curve, optimum = load(name)
-        times: dict[str, list[float]] = {method: [] for method in methods}
-        missed = dict.fromkeys(methods, 0)
-        regrets: dict[str, list[float]] = {method: [] for method in methods}
-        for seed in range(arguments.seeds):
-            target, end = 0.0, None
-            for method in methods:
-                n = arguments.trials if end is None else 8 * arguments.trials
-                searcher = PEERS[method.partition("+")[0]](space, seed, n)
-                full = simulate(searcher, curve, arguments.workers, n, seed, end)
-                best = min(value for _, value in full)
-                if end is None:
-                    target, end = best, full[-1][0]
-                times[method].append(time_to(full, target) if best <= target else end)
-                missed[method] += best > target
-                regrets[method].append(best - optimum)
+    for task in tasks:
+        compare(task, arguments.seeds, arguments.trials, arguments.workers)
+
+
+def compare(task: Task, seeds: int, trials: int, workers: int) -> None:
+    """Print a line a method; the regret is mean ± standard deviation over seeds."""
+    methods = ("random", "random+asha", "optuna-tpe+asha", "pso+asha")
+    times: dict[str, list[float]] = {method: [] for method in methods}
+    missed = dict.fromkeys(methods, 0)
+    regrets: dict[str, list[float]] = {method: [] for method in methods}
+    for seed in range(seeds):
+        target, end = 0.0, None
         for method in methods:
-            share = np.mean(times[method]) / np.mean(times["random"])
-            regret = np.mean(regrets[method])
-            print(
-                f"| {name} | {method} | {share:.2f} | {missed[method]}/{arguments.seeds} | {regret:.3f} |", flush=True
-            )
+            n = trials if end is None else 8 * trials
+            searcher = PEERS[method.partition("+")[0]](task.space, seed, n)
+            full = simulate(searcher, task, workers, n, seed, end)
+            best = min(value for _, value in full)
+            if end is None:
+                target, end = best, full[-1][0]
+            times[method].append(time_to(full, target) if best <= target else end)
+            missed[method] += best > target
+            regrets[method].append(task.regret(best))
+    for method in methods:
+        share = np.mean(times[method]) / np.mean(times["random"])
+        regret = f"{np.mean(regrets[method]):.3f} ± {np.std(regrets[method], ddof=1):.3f}"
+        print(f"| {task.name} | {method} | {share:.2f} | {missed[method]}/{seeds} | {regret} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.trials import best_of, savings
+from kdh_ray.results.render import METRIC_NAMES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,6 +55,11 @@ class Board:
         here = ended - self.earlier
         return (time.monotonic() - self.started) / here * (self.wanted - ended) if here else None
 
+    @property
+    def objective(self) -> str:
+        """What is raised, in words."""
+        return METRIC_NAMES[self.config.tune.objective]
+
     def line(self, trial: Trial) -> str:
         """A trial that ended, and how the search stands."""
         ended = sum(trial.ended for trial in self.trials.values())
@@ -61,8 +67,8 @@ class Board:
         standing = f"; best {percent(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
         return (
-            f"trial {trial.number}{_particle(trial)}: {trial.status} after {trial.time:g} epochs, validation micro F1"
-            f" {percent(trial)}, {trial.seconds:.0f} s{reason}; {ended}/{self.wanted} done{standing}"
+            f"trial {trial.number}{_particle(trial)}: {trial.status} after {trial.time:g} epochs, validation"
+            f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason}; {ended}/{self.wanted} done{standing}"
         )
 
     def table(self) -> Table:
@@ -75,7 +81,7 @@ class Board:
         if best is not None:
             caption += f"\nbest {percent(best)}, trial {best.number}: {settings(best)}"
         table = Table(caption=caption, caption_justify="left")
-        for heading in ("trial", "particle", "status", "epochs", "micro F1", "seconds"):
+        for heading in ("trial", "particle", "status", "epochs", self.objective, "seconds"):
             table.add_column(heading, justify="left" if heading == "status" else "right")
         ended = sorted((trial for trial in self.trials.values() if trial.ended), key=lambda trial: trial.number)
         running = [trial for trial in self.trials.values() if not trial.ended]

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("config", metavar="CONFIG", help="a YAML file with a tune section; see experiments/configs/")
-    parser.add_argument("--resume", action="store_true", help="go on with the search in --out; starts one if none is")
+    parser.add_argument(
+        "--resume", nargs="?", const=True, metavar="DIR", help="go on with the search in DIR, or else in --out"
+    )
     add_run_arguments(parser)
 
 
@@ -32,7 +34,11 @@ def execute(args: argparse.Namespace) -> int:
     """Search, print the best trials on stderr, and the result table on stdout."""
     from kdh_ray.config import load_config
 
-    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume)
+    if isinstance(args.resume, str):
+        if args.out is not None and args.out != Path(args.resume):
+            raise ConfigError([f"--resume {args.resume} and --out {args.out} name two folders"], "command line")
+        args.out = Path(args.resume)
+    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume is not None)
 
 
 def search_and_print(
@@ -54,7 +60,7 @@ def search_and_print(
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        hint = "" if whole else " with --resume"
+        hint = "" if resume else " with --resume"
         print(f"kdh-ray: interrupted; go on by the same command{hint} --out {out}", file=sys.stderr)
         return 130
     print_table(frame[frame["kind"] != "trial"])
@@ -64,11 +70,16 @@ def search_and_print(
 
 def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
-    from kdh_ray.cli.trials import settings
+    from kdh_ray.cli.trials import percent, settings
 
     best = board.best()
     if best is not None:
+        first = board.trials[1]
         print(f"\nBest of {len(board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
+        print(
+            f"Validation {board.objective} {percent(best)}; trial 1, the stage's own settings where they are searched:"
+            f" {percent(first)} after {first.time:g} epochs", file=sys.stderr,
+        )  # fmt: skip
         print(board.savings(), file=sys.stderr)
         print_front(frame, config)
     print(f"\nArtefacts: {out}\n  search/rows/       a row for each trial: kdh-ray results {out}", file=sys.stderr)
@@ -130,15 +141,19 @@ class Display:
 def make_searcher(config: RunConfig, source: str) -> Any:
     """The configured searcher; this is where it meets the jobs, which take any.
 
+    It tries the stage's own settings first: what is found is then no worse on the validation split than what was there.
+
     Raises:
         ConfigError: If there is none of that name.
     """
+    from kdh_ray.jobs.tuning.space import own_settings
     from searchers.baselines import make_searcher as make
 
-    name = config.tune.searcher
+    name, own = config.tune.searcher, own_settings(config)
     swarm = {"n_particles": config.tune.particles} if name.startswith("pso") else {}
+    first = [own] if own else None
     try:
-        return make(name, seed=config.seed, budget=config.tune.n_trials, **swarm)
+        return make(name, seed=config.seed, budget=config.tune.n_trials, points_to_evaluate=first, **swarm)
     except ValueError as error:
         raise ConfigError([f"tune.searcher: {error}"], source) from None
 

@@ -9,7 +9,7 @@ for a bag of words is what makes real abstracts hard:
 * whether a mention counts lies in the sentence around it; hedged statements count;
 * hallmarks keep company, some documents have none, and 4 % of mentions are labelled wrongly in every split.
 
-With the 800 documents of the quickstart one run gave, in micro F1 on the test split at a threshold tuned on
+With 800 documents one run gave, in micro F1 on the test split at a threshold tuned on
 validation: the six-layer encoder 86.5, three of its layers distilled 76.3 and not distilled 66.9, TF-IDF with logistic
 regression 63.1. Labels without the annotators' errors would score 97.
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,9 +140,14 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
     Truncation and padding are left out: a call of the tokenizer sets them, which must not change its identity.
     """
+    return _definition_fingerprint(tokenizer.backend_tokenizer.to_str())
+
+
+@lru_cache(maxsize=8)  # a vocabulary takes a tenth of a second, and each split of each stage asks
+def _definition_fingerprint(text: str) -> str:
     import json
 
-    definition: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    definition: dict[str, Any] = json.loads(text)
     definition.pop("truncation", None)
     definition.pop("padding", None)
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

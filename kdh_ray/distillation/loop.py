@@ -23,7 +23,7 @@ from kdh_ray.distillation.predict import predict
 from kdh_ray.distillation.state import TrainingState
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
-from kdh_ray.models.classifier import Classifier
+from kdh_ray.models.classifier import Classifier, freeze_layers
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Training:
         self.classifier, self.train, self.validation = classifier, train, validation
         self.config, self.seed, self.precision, self.hooks = config, seed, precision, hooks or Hooks()
         self.device = next(classifier.parameters()).device
+        freeze_layers(classifier, config.freeze)
         torch.manual_seed(seed)  # the projection's initial weights
         teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
         weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None
@@ -133,7 +134,8 @@ class Training:
             if report.best and self.state is None:
                 best = _copy(self._judged())
             if self.state is not None and world.rank() == 0:
-                self.state.save([asdict(entry) for entry in self.history], self._judged() if report.best else None)
+                best_now = self._judged() if report.best else None
+                self.state.save([asdict(entry) for entry in self.history], best_now, last=self.finished)
             self.hooks.on_epoch(report)
         weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
         if weights is not None:

@@ -15,14 +15,14 @@ def make_optimiser(model: torch.nn.Module, classifier: Classifier, config: Stage
 
     The encoder's top layer learns at ``learning_rate``, each layer below at ``layer_decay`` times the one above (Howard
     and Ruder, "ULMFiT", 2018), and whatever is not the encoder at ``head_multiplier`` times the top layer's rate.
-    Biases and normalisation weights (vectors) are not decayed.
+    Biases and normalisation weights (vectors) are not decayed. Frozen parameters are left out.
     """
     depth = {id(p): 0 for p in classifier.encoder.parameters()}
     layers = encoder_layers(classifier.encoder)
     for number, layer in enumerate(layers, start=1):
         depth.update({id(p): number for p in layer.parameters()})
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for parameter in model.parameters():
+    for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
         level = depth.get(id(parameter))
         scale = config.head_multiplier if level is None else config.layer_decay ** (len(layers) - level)
         decay = config.weight_decay if parameter.dim() > 1 else 0.0

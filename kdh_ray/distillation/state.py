@@ -16,13 +16,16 @@ from torch import Tensor, nn
 
 from kdh_ray.errors import CheckpointError
 
+_LAST = "last"  # file that says that no epoch follows
+
 
 class TrainingState:
     """Files of one training.
 
     ``epoch-N`` holds weights, averaged weights and optimiser moments after epoch N, and the history up to it;
-    ``best.safetensors`` the weights of the best epoch. An epoch's folder is written whole and then renamed; the one
-    before is removed after that, so that a kill at any moment leaves one to go on from.
+    ``best.safetensors`` the weights of the best epoch, after the last epoch nothing else. An epoch's folder
+    is written whole and then renamed; the one before is removed after that, so that a kill at any moment leaves one to
+    go on from.
     """
 
     def __init__(
@@ -30,19 +33,18 @@ class TrainingState:
     ) -> None:
         self.folder, self.model, self.optimiser, self.average = folder, model, optimiser, average
 
-    def save(self, history: list[dict[str, Any]], best: nn.Module | None) -> None:
-        """Keep the state after the last epoch of ``history``, and ``best`` if that epoch is the best so far.
+    def save(self, history: list[dict[str, Any]], best: nn.Module | None, last: bool = False) -> None:
+        """Keep the state after the latest epoch of ``history``, and ``best`` if that epoch is the best so far.
 
-        Without any ``best`` there are no best weights to go back to, which a trial of a search has no use for.
+        Without any ``best`` there are no best weights to go back to, which a trial of a search has no use for. After
+        the ``last`` epoch there is nothing to go on with.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".writing-"))
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for number, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"moment.{number}.{name}": value for name, value in moments.items()}
-        _save(tensors, temporary / "state.safetensors")
+        if last:
+            (temporary / _LAST).touch()
+        else:
+            _save(self._tensors(), temporary / "state.safetensors")
         (temporary / "history.json").write_text(json.dumps(history), encoding="utf-8")
         if best is not None:
             _save(best.state_dict(), temporary / "best.safetensors")
@@ -71,8 +73,10 @@ class TrainingState:
             return []
         folder = self.folder / epoch
         try:
-            tensors = load_file(folder / "state.safetensors")
             history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+            if (folder / _LAST).exists():
+                return history
+            tensors = load_file(folder / "state.safetensors")
             self.model.load_state_dict(_under("model.", tensors))
             if self.average is not None:
                 self.average.load_state_dict(_under("average.", tensors))
@@ -87,6 +91,14 @@ class TrainingState:
     def best_weights(self, epoch: str | None) -> dict[str, Tensor] | None:
         """Weights of the best epoch up to ``epoch``, or None before the first."""
         return None if epoch is None else load_file(self.folder / epoch / "best.safetensors")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"moment.{number}.{name}": value for name, value in moments.items()}
+        return tensors
 
     def _restore_moments(self, tensors: dict[str, Tensor]) -> None:
         state = self.optimiser.state_dict()

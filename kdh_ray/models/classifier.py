@@ -135,6 +135,18 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     raise CheckpointError(f"{type(encoder).__name__}: no stack of {depth} layers found to take a student from")
 
 
+def freeze_layers(classifier: Classifier, count: int) -> None:
+    """Keep the weights of the embeddings and of the ``count`` lowest layers (all, where there are fewer) as they are.
+
+    What is below the lowest trained layer then needs neither activations nor gradients nor moments (Lee et al., "What
+    would Elsa do? Freezing layers during transformer fine-tuning", 2019). With 0 the embeddings are trained too.
+    """
+    if count:
+        embeddings = [module for name, module in classifier.encoder.named_children() if "embed" in name]
+        for module in (*embeddings, *encoder_layers(classifier.encoder)[:count]):
+            module.requires_grad_(False)
+
+
 def take_layers(classifier: Classifier, count: int) -> Classifier:
     """A student with ``count`` evenly spaced layers of ``classifier``, embeddings and heads included.
 

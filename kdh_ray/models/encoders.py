@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,15 @@ def embedded_folder() -> Path:
             " (or name a folder with an encoder)"
         )
     folder = Path(spec.origin).parent / "model"
-    received = sha256(folder / "model.safetensors")
-    if received != EMBEDDED_SHA256:
-        raise CheckpointError(f"{folder}/model.safetensors: SHA-256 must be {EMBEDDED_SHA256}; got {received}")
+    _check_weights(folder / "model.safetensors")
     return folder
+
+
+@cache  # 90 MB, read once a process
+def _check_weights(file: Path) -> None:
+    received = sha256(file)
+    if received != EMBEDDED_SHA256:
+        raise CheckpointError(f"{file}: SHA-256 must be {EMBEDDED_SHA256}; got {received}")
 
 
 def sha256(file: Path) -> str:

@@ -34,7 +34,7 @@ _TITLES = {
     "documents_per_second": "documents/s",
 }
 _NARROW_TITLES = {"parameters": "params", "seconds": "s", "documents_per_second": "docs/s", "unfinished": "failed"}
-_METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
+METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
@@ -73,7 +73,7 @@ def to_text_table(table: pd.DataFrame, narrow: bool = False) -> TextTable:
         return _as_it_is(table)
     shared = [name for name in _CONTEXT if name in table and table[name].nunique(dropna=False) == 1]
     metrics = table["metric"].fillna("f1_micro").unique().tolist()
-    official = _METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "official"
+    official = METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "official"
     columns = _columns(table, shared, metrics, narrow)
     decisive = "official" if "official" in columns else "test_f1_micro"
     titles = {**_TITLES, **(_NARROW_TITLES if narrow else {}), "official": official}

@@ -260,13 +260,19 @@ def _unite(tables: list[Any]) -> Any:
     import pyarrow as pa
 
     alike: dict[Any, list[Any]] = {}  # many small tables have few schemas; concatenation is fast within one
-    for table in tables:
+    for table in sorted(tables, key=_begun):  # a file's rows are of one time: there is little left to sort then
         alike.setdefault(tuple((field.name, str(field.type)) for field in table.schema), []).append(table)
-    united = [pa.concat_tables(group).combine_chunks().replace_schema_metadata(None) for group in alike.values()]
+    united = [pa.concat_tables(group).replace_schema_metadata(None) for group in alike.values()]
     try:
         return pa.concat_tables(united, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         return pa.concat_tables([_as_text(table, _mixed(united)) for table in united], promote_options="permissive")
+
+
+def _begun(table: Any) -> str:
+    """When the first row's stage was started; empty where that isn't told."""
+    first = table.column("started")[0].as_py() if "started" in table.column_names and table.num_rows else None
+    return "" if first is None else str(first)
 
 
 def _mixed(tables: list[Any]) -> set[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.collect_trials import collect
+from benchmarks.searchers import fidelity
 from benchmarks.searchers.problems import trials
 from benchmarks.searchers.simulate import PEERS, run
 from benchmarks.train_grid import every_point
@@ -24,8 +25,8 @@ def trial(number: int, rate: float, loss: str, status: str = "ok") -> dict[str, 
     return {
         "kind": "trial", "status": status, "experiment": "grid", "protocol": "synthetic", "size": "small",
         "stage": "student", "seed": 0, "commit": "c", "config_learning_rate": rate, "config_loss.soft": loss,
-        "config_epochs": 3, "seconds": 2.0, "curve": json.dumps([0.1, 0.2]), "trial": number,
-        "validation_f1_micro": 0.5 + number / 100,
+        "config_epochs": 3, "seconds": 2.0, "trial": number,
+        "curve": json.dumps([0.4 - number / 100, 0.5 + number / 100]), "validation_f1_micro": 0.5 + number / 100,
     }  # fmt: skip
 
 
@@ -47,6 +48,26 @@ def test_settings_that_differ_become_the_grid(table: Path) -> None:
     assert problem.function({"learning_rate": 1e-3, "loss.soft": "softmax-kl"}) == pytest.approx(1 - 0.55)
     assert problem.best == pytest.approx(1 - 0.55)
     assert problem.regret(problem.typical) == 1.0
+
+
+def test_searches_are_kept_with_what_was_stopped() -> None:
+    rows = [trial(7, 0.5, "softmax-kl", "stopped"), *({**row, "searcher": "pso", "particle": 1} for row in GRID)]
+    kept = collect(pd.DataFrame(rows), searches=True)
+    assert kept["status"].tolist() == ["ok"] * 6 + ["stopped"]
+    assert kept["particle"].tolist()[:6] == [1] * 6
+
+
+def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:
+    task = fidelity.table(str(table))
+    assert task.steps == (1, 2)
+    best = {"learning_rate": 1e-3, "loss.soft": "softmax-kl"}
+    assert [task.curve(best, at) for at in task.steps] == pytest.approx([1 - 0.35, 1 - 0.55])
+    assert task.regret(task.curve(best, 2)) == pytest.approx(0.0)
+    whole, halved = (
+        fidelity.simulate(PEERS["random"](task.space, 0, 6), task, 1, 6, 0, until) for until in (None, 1e9)
+    )
+    assert 1 <= len(halved) < len(whole) == 6
+    assert halved[-1][0] < whole[-1][0]
 
 
 def test_a_table_with_holes_is_refused(tmp_path: Path) -> None:

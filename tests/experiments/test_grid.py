@@ -23,7 +23,7 @@ YAMLS = sorted(CONFIGS.glob("*.yaml"))
 
 
 def test_configurations_are_all_here() -> None:
-    assert len(YAMLS) == 8
+    assert len(YAMLS) == 9
 
 
 @pytest.mark.parametrize("file", YAMLS, ids=lambda file: file.stem)
@@ -154,11 +154,13 @@ def test_a_corrupt_row_is_named_and_nothing_is_run(tmp_path: Path, capsys: pytes
 
 def test_searchers_are_ranked_by_regret() -> None:
     rows: list[dict[str, Any]] = [
-        {"method": name, "seed": seed, **{f"regret_at_{n}": base + seed / 10 for n in searchers.BUDGETS}}
+        {"pair": "t", "method": name, "seed": seed, **{f"regret_at_{n}": base + seed / 10 for n in searchers.BUDGETS}}
         for name, base in (("random", 0.5), ("pso", 0.1))
         for seed in (0, 1)
     ]
     table = searchers.by_regret(pd.DataFrame(rows))
     assert table["searcher"].tolist() == ["pso", "random"]
     assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
-    assert table.attrs["best"] == [[False, False, True, True, True], [False] * 5]
+    assert table.attrs["best"] == [[False, False, False, True, True, True], [False] * 6]
+    both = searchers.by_regret(pd.DataFrame([*rows, *({**row, "pair": "u", "method": "pso"} for row in rows)]))
+    assert both["table"].tolist() == ["t", "t", "u"]

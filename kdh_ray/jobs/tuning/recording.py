@@ -33,7 +33,8 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
 
     A resumed search first hands out the configurations of trials that were running, under the ids by which the
     searcher knows them, so that it never notices. It hands out nothing while ``limit()`` trials run: Tune's own limit
-    is fixed for a session, and machines come and go.
+    is fixed for a session, and machines come and go. A trial that came to its own end counts as a full run, however
+    short: searchers know the time ``whole[0]`` alone, and would take it for one that was stopped before ``whole[1]``.
     """
 
     # The attribute must not be called ``searcher``, which Tune unwraps.
@@ -44,8 +45,10 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         ledger: Ledger,
         full: Callable[[Mapping[str, Any]], float | None] = lambda config: None,
         limit: Callable[[], float] = lambda: float("inf"),
+        whole: tuple[str, float | None] = ("", None),
     ) -> None:
         super().__init__(metric=inner.metric, mode=inner.mode)
+        self._whole = whole
         self._inner, self._ledger, self._full, self._limit = inner, ledger, full, limit
         self._live: set[str] = set()
         self._last: dict[str, dict[str, Any]] = {}
@@ -99,6 +102,9 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         last = self._last.pop(trial_id, None)
         if error and trial_id in self.timed_out and last:  # what it had reached counts, as where a scheduler stops it
             result, error = last, False
+        (time_attr, longest), full = self._whole, self._trials[trial_id].full
+        if result and longest is not None and full is not None and result.get(time_attr, 0.0) >= full:
+            result = {**result, time_attr: longest}
         self._inner.on_trial_complete(self._trials[trial_id].id, result=result, error=error)
 
     def save(self, checkpoint_path: str) -> None:

@@ -203,7 +203,7 @@ class _Session:
         from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch, Recorder
 
         limit = _limit(self.resources, self.concurrency, self.job)
-        search = RecordedSearch(self.searcher, self.ledger, self.full, limit)
+        search = RecordedSearch(self.searcher, self.ledger, self.full, limit, whole=(TIME, self.max_t))
         scheduler = RecordedScheduler(self.scheduler, self.ledger, self.metric, TIME, self.max_t)
         metrics = SearchMetrics(self.name, self.mode, self.ledger.trials)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdh_ray.config import RunConfig, StageConfig
 from kdh_ray.errors import ConfigError
+from kdh_ray.results.rows import flatten
 from kdh_ray.tune_config import SearchRange, is_integer
 
 # From what the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. Number of layers is not
@@ -80,6 +81,18 @@ def search_space(config: RunConfig) -> dict[str, SearchRange]:
     return space
 
 
+def own_settings(config: RunConfig) -> dict[str, Any]:
+    """The tuned stage's own values of the settings that are searched, where they lie in the ranges."""
+    stage = flatten(config.stages[tuned_stage(config)].model_dump(), prefix="")
+    return {name: stage[name] for name, entry in search_space(config).items() if _holds(entry, stage[name])}
+
+
+def _holds(entry: SearchRange, value: Any) -> bool:
+    if entry.choices is not None:
+        return value in entry.choices
+    return value is not None and entry.low is not None and entry.high is not None and entry.low <= value <= entry.high
+
+
 def longest(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
     """Epochs of the longest trial."""
     return sum(
@@ -125,6 +138,12 @@ def highest(entry: SearchRange) -> float:
     """The largest value of a numeric range."""
     values = entry.choices if entry.choices is not None else (entry.high,)
     return max(float(value) for value in values if value is not None)
+
+
+def lowest(entry: SearchRange) -> float:
+    """The smallest value of a numeric range."""
+    values = entry.choices if entry.choices is not None else (entry.low,)
+    return min(float(value) for value in values if value is not None)
 
 
 def _smaller(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:

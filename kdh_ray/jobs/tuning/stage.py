@@ -78,8 +78,8 @@ def tune_stage(
     wanted = list(config.stages) if whole else earlier_stages(config, name)
     needed = [stage for stage in wanted if read_result(folder / "stages" / stage) is None]
     preflight(config, folder, [*needed, *({name} - set(needed))])
-    if read_result(folder / BEST / "stages" / name) is not None:
-        with run_folder(folder, config):  # nothing to start a cluster for
+    with run_folder(folder, config):  # before a cluster is started: another run there, or another configuration
+        if read_result(folder / BEST / "stages" / name) is not None:
             return load_runs(folder)
     from kdh_ray.jobs.cluster import ray_session
     from kdh_ray.jobs.nodes import check_machines

@@ -65,8 +65,9 @@ def _plain_ticks(axes: Axes, values: pd.Series[Any]) -> None:
 
     axes.xaxis.set_minor_locator(NullLocator())
     kept: list[float] = []
+    apart = (values.max() / values.min()) ** 0.12  # so that no two labels touch
     for value in sorted(set(values)):
-        if not kept or value > 1.25 * kept[-1]:
+        if not kept or value > apart * kept[-1]:
             kept.append(value)
     axes.xaxis.set_major_locator(FixedLocator(kept))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
+from kdh_ray.results.render import METRIC_NAMES
 from kdh_ray.results.tables import GROUP, ON_THE_WAY, SIZES, method_names, official_scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 TRIAL = "trial"
 
 
@@ -47,7 +47,7 @@ def sizes(rows: pd.DataFrame) -> list[str]:
 def metric_name(rows: pd.DataFrame) -> str:
     """``micro F1``, or what the protocol's official metric is called."""
     metrics = rows["metric"].dropna().unique().tolist()
-    return METRICS.get(metrics[0], metrics[0]) if len(metrics) == 1 else "micro F1"
+    return METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "micro F1"
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +110,7 @@ def trials(frame: pd.DataFrame) -> pd.DataFrame:
 def objective_name(rows: pd.DataFrame) -> str:
     """``micro F1``, or what the trials' searcher was told to raise."""
     found = rows["objective"].dropna().unique().tolist() if "objective" in rows else []
-    return METRICS.get(found[0], str(found[0])) if len(found) == 1 else "micro F1"
+    return METRIC_NAMES.get(found[0], str(found[0])) if len(found) == 1 else "micro F1"
 
 
 def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:

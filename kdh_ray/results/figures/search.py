@@ -37,6 +37,7 @@ def convergence(frame: pd.DataFrame) -> Plot:
             faint: dict[str, Any] = {} if single else {"alpha": 0.6, "linewidth": 1.1}
             axes[0].plot(search["trials"], search["best"], **appearance, **faint, **named)
             axes[1].plot(search["minutes"], search["best"], **appearance, **faint)
+    axes[0].locator_params(axis="x", integer=True)
     axes[0].set_xlabel("trials ended")
     axes[1].set_xlabel("training time of all trials together, in minutes")
     drawing.supylabel(f"best validation {objective_name(rows)} so far, in %", fontsize=8.5)

@@ -162,7 +162,11 @@ def _significance(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     rows = rows[rows["seed"].notna()].drop_duplicates(["size", "method", "seed"], keep="last")
     rows = rows.assign(stage=rows["method"], variant=None).drop(columns=["method", "pair"], errors="ignore")
     table = significance(rows, reference)
-    return table.assign(difference=100 * table["difference"]).drop(columns=["protocol", "reference"])
+    table = table[table["n"] > 1]
+    if table.empty:
+        raise DataError("no two methods share more than one seed")
+    table = table.assign(difference=100 * table["difference"]).drop(columns=["protocol", "reference"])
+    return table.rename(columns={"p_holm": "p (Holm)"})
 
 
 def _search(part: pd.DataFrame, label: str) -> Section:

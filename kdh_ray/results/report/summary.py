@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kdh_ray.results.predictions import Predicted
 
 _RESAMPLES = 2000
+_CHECKPOINT = r"^.*/stages/([^/]+)/checkpoint$"
 Key = tuple[str, str]
 
 
@@ -83,7 +84,7 @@ def best_line(table: pd.DataFrame) -> pd.Series[Any]:
 
 def _others(rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:
     """Whom the winner is compared with: role to method; ``table`` holds the methods, best first."""
-    distilled = set(rows.loc[_has_teachers(rows), "method"])
+    distilled = set(rows.loc[_was_taught(rows), "method"])
     students, is_distilled = table["kind"] == "student", table["method"].isin(distilled)
     roles = {
         "the best student without a teacher": students & ~is_distilled,
@@ -94,10 +95,19 @@ def _others(rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, str]:
     return {role: str(table.loc[chosen, "method"].iloc[0]) for role, chosen in roles.items() if chosen.any()}
 
 
-def _has_teachers(rows: pd.DataFrame) -> pd.Series[bool]:
+def _was_taught(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a model was distilled, or starts from one that was, as after fine-tuning on labels."""
     if "config_teachers" not in rows:
         return rows["kind"] == ""
-    return rows["config_teachers"].notna() & (rows["config_teachers"].astype(str) != "[]")
+    taught = rows["config_teachers"].notna() & (rows["config_teachers"].astype(str) != "[]")
+    if "config_start" not in rows:
+        return taught
+    starts = rows["config_start"].astype(str).str.replace(_CHECKPOINT, r"\1", regex=True)  # a stage's name
+    while True:
+        more = taught | starts.isin(rows.loc[taught, "stage"].astype(str))
+        if more.equals(taught):
+            return taught
+        taught = more
 
 
 def _compare(

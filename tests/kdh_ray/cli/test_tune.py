@@ -11,9 +11,10 @@ from rich.console import Console
 
 from kdh_ray.cli.main import main
 from kdh_ray.cli.trials import Board, settings, show_trials
-from kdh_ray.cli.tune import print_front
-from kdh_ray.config import parse_config
+from kdh_ray.cli.tune import make_searcher, print_front
+from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.space import domains, own_settings, search_space
 from kdh_ray.jobs.tuning.trials import Report, Trial
 
 TREE = {
@@ -46,6 +47,35 @@ def test_unknown_searcher_is_refused(config, capsys):
     assert "tune.searcher: a searcher is one of pso" in capsys.readouterr().err
 
 
+def test_the_stages_own_settings_are_tried_first(config):
+    stage = load_config(config)
+    own = own_settings(stage)
+    assert own["learning_rate"] == 1e-4
+    for name in ("pso", "optuna-tpe", "random"):
+        searcher = make_searcher(load_config(config, [f"tune.searcher={name}"]), config)
+        searcher.set_search_properties("score", "max", domains(search_space(stage)))
+        first, second = searcher.suggest("a"), searcher.suggest("b")
+        assert {setting: first[setting] for setting in own} == pytest.approx(own)
+        assert second["learning_rate"] != pytest.approx(1e-4)
+
+
+def test_resume_may_name_the_folder(config, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def tune_stage(config, searcher, out, **arguments):
+        asked.append((out, arguments["resume"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdh_ray.jobs.tuning.tune_stage", tune_stage)
+    here = str(tmp_path / "here")
+    for arguments in (["--resume", here], ["--out", here, "--resume"], ["--out", here]):
+        assert main(["tune", config, *arguments]) == 130
+    assert asked == [(tmp_path / "here", True), (tmp_path / "here", True), (tmp_path / "here", False)]
+    capsys.readouterr()
+    assert main(["tune", config, "--resume", here, "--out", str(tmp_path)]) == 2
+    assert "name two folders" in capsys.readouterr().err
+
+
 def test_earlier_search_is_not_mixed_with_a_new_one(config, tmp_path, capsys):
     ledger = Ledger(tmp_path / "out" / "search")
     ledger.trials = [trial(1, "ok", 0.5)]
@@ -76,6 +106,14 @@ def test_table_counts_trials_and_shows_the_best(tmp_path):
     text = output.getvalue()
     assert "5 trials: 1 running, 1 ok, 1 stopped, 0 failed" in text
     assert "best 70.0, trial 1: learning_rate 0.000204, epochs 3" in text
+
+
+def test_table_names_the_objective(tmp_path, capsys):
+    board = Board(parse_config({**TREE, "tune": {"trials": 5, "objective": "f1_macro"}}), tmp_path)
+    with show_trials(board) as on_trial:
+        on_trial(trial(1, "ok", 0.7))
+    assert "validation macro F1 70.0" in capsys.readouterr().err
+    assert "macro F1" in [column.header for column in board.table().columns]
 
 
 def test_savings_are_told(tmp_path):

@@ -67,23 +67,35 @@ def test_keeps_the_weights_of_the_best_epoch(corpus: Corpus, encoder: Path, tmp_
         assert reached == max(report.score for report in training.history)
 
 
-@pytest.mark.parametrize("killed_after", [1, 3])
-def test_goes_on_after_a_kill_as_if_there_had_been_none(
-    corpus: Corpus, encoder: Path, tmp_path: Path, killed_after: int
-) -> None:
+def train_until(epoch: int, corpus: Corpus, encoder: Path, state: Path) -> None:
     def kill(report: EpochReport) -> None:
-        if report.epoch == killed_after:
+        if report.epoch == epoch:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(corpus, encoder, state=tmp_path, hooks=Hooks(on_epoch=kill))
+        train(corpus, encoder, state=state, hooks=Hooks(on_epoch=kill))
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 4])
+def test_goes_on_after_a_kill_as_if_there_had_been_none(
+    corpus: Corpus, encoder: Path, tmp_path: Path, killed_after: int
+) -> None:
+    train_until(killed_after, corpus, encoder, tmp_path)
     resumed, whole = train(corpus, encoder, state=tmp_path), train(corpus, encoder)
     assert [report.score for report in resumed.history] == [report.score for report in whole.history]
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(resumed).items())
 
 
-def test_refuses_a_corrupt_state(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+def test_keeps_no_more_than_the_best_weights_after_the_last_epoch(
+    corpus: Corpus, encoder: Path, tmp_path: Path
+) -> None:
     train(corpus, encoder, state=tmp_path)
+    (folder,) = tmp_path.glob("epoch-*")
+    assert sorted(file.name for file in folder.iterdir()) == ["best.safetensors", "history.json", "last"]
+
+
+def test_refuses_a_corrupt_state(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    train_until(2, corpus, encoder, tmp_path)
     (file,) = tmp_path.glob("epoch-*/state.safetensors")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="can't be resumed from"):
@@ -112,6 +124,14 @@ def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:
     training.run()
     assert max(report.score for report in training.history) > 0.9
     assert {"hard", "soft", "hidden", "total"} == set(training.history[0].losses)
+
+
+def test_frozen_layers_stay_as_they_were(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    stage = LEARNING.model_copy(update={"freeze": 3, "epochs": 2, "average": 0.5})
+    before, after = make(encoder).state_dict(), weights(train(corpus, encoder, stage, state=tmp_path))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("head" in name or ".layer.3." in name for name in changed)
 
 
 def test_steps_are_counted_to_the_end(corpus: Corpus, encoder: Path) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ray import tune as ray_tune
 from small_stage import StageSearch, small
 
+from kdh_ray.cli.tune import make_searcher
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs.tuning import tune, tune_stage
@@ -186,7 +187,8 @@ def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
 
 
 def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
-    frame = tune_stage(small(encoder, scheduler="none"), StageSearch(), tmp_path, local=True)
+    config = small(encoder, scheduler="none", particles=2)
+    frame = tune_stage(config, make_searcher(config, "test"), tmp_path, local=True)
     trials, best = frame[frame.kind == "trial"], frame[frame.variant == "swarm-tuned"]
     assert len(trials) == 4
     assert set(trials.status) == {"ok"}
@@ -198,6 +200,12 @@ def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
         assert best.iloc[0][column] == winner[column]
     # A trial is the stage itself: the same seed, order, dropout and weights.
     assert best.iloc[0].validation_f1_micro == pytest.approx(winner.validation_f1_micro, abs=1e-6)
+    for trial in trials.to_dict("records"):
+        assert len(json.loads(trial["curve"])) == trial["epochs_run"] == trial["epochs_full"]
+        assert trial["particle"] in (0, 1)
+        assert len(json.loads(trial["position"])) == 5
+        assert trial["velocity_norm"] >= 0
+        assert trial["personal_best"] >= trial["score"]
 
 
 def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
@@ -222,6 +230,29 @@ def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
     assert 0 <= first["validation_f1_macro"] <= 1
     assert (first["parameters"], first["done"], second["done"]) == (sizes[1], False, True)
     assert first["latency_ms"] > 0
+
+
+def test_full_gpu_ends_a_trial_with_what_to_lower(encoder, tmp_path, monkeypatch):
+    import torch
+
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.distillation.loop import Training
+    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs.tuning.stage import trial_task
+    from kdh_ray.jobs.tuning.trial import StageTrial
+
+    def full(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a capacity of 1 GiB")
+
+    config = small(encoder)
+    run(config, tmp_path, stages=["teacher"], local=True)
+    trial = StageTrial.__new__(StageTrial)  # without Tune around it
+    trial.setup(
+        StageSearch().suggest(""), trial_task(config, corpus_from_config(config.data), "student", tmp_path, False)
+    )
+    monkeypatch.setattr(Training, "advance", full)
+    with pytest.raises(MemoryError, match=r"^lower batch_size, max_tokens or .* \(CUDA out of memory\. Tried to"):
+        trial.step()
 
 
 def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):

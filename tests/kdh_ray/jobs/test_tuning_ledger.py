@@ -99,6 +99,23 @@ def test_resumed_search_hands_out_running_trials_first(tmp_path):
     assert again.trial("f").number == 4
 
 
+def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
+    heard = {}
+
+    class Listening(RandomSearch):
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            heard[trial_id] = result["training_iteration"]
+
+    ends = iter((2, 3, 3))
+    search = RecordedSearch(
+        Listening(), Ledger(tmp_path), full=lambda config: next(ends), whole=("training_iteration", 3)
+    )
+    for name, reached in (("a", 2), ("b", 3), ("c", 2)):
+        search.suggest(name)
+        search.on_trial_complete(name, {"score": 1.0, "training_iteration": reached})
+    assert heard == {"a": 3, "b": 3, "c": 2}  # c was stopped
+
+
 def test_scheduler_hears_of_earlier_trials_again(tmp_path):
     """A rung's cutoff after a resumption is the one before."""
     ledger = Ledger(tmp_path)

@@ -102,6 +102,18 @@ def test_distillation_settings_need_teachers():
         spaces.search_space(config(stage="teacher", space={"loss.alpha": {"low": 0, "high": 1}}))
 
 
+def test_own_settings_are_those_within_the_ranges():
+    space = {
+        "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
+        "layers": {"low": 1, "high": 3},  # all of them, if not set: no number to try
+        "batch_size": {"choices": [8, 32]},
+        "loss.soft": {"choices": ["softmax-kl", "bernoulli-kl"]},
+        "loss.alpha": {"low": 0.6, "high": 1.0},
+    }
+    assert spaces.own_settings(config(space=space)) == {"learning_rate": 1e-4, "loss.soft": "bernoulli-kl"}
+    assert spaces.own_settings(config())["epochs"] == 5
+
+
 def test_grace_beyond_the_longest_trial_is_refused():
     with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 6; got 7"):
         spaces.search_space(config(grace=7))
@@ -173,6 +185,9 @@ def test_memory_grows_with_what_a_trial_holds():
     usual = estimate(shape, 6, 32, 256)
     assert PROCESS < estimate(shape, 6, 32, 256, on_gpu=True) < estimate(shape, 3, 32, 256) < usual
     assert estimate(shape, 6, 32, 256, averaged=True) - usual == 4 * shape.parameters(6)
+    assert usual - estimate(shape, 6, 32, 256, frozen=2) == pytest.approx(
+        12 * shape.parameters(2) + 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 2
+    )
     assert estimate(shape, 6, 64, 256) - usual == 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 6
 
 

@@ -1,9 +1,14 @@
-"""Which stages a search needs, and the run that its best configuration becomes."""
+"""What a search needs and is refused before it starts, and the run that its best configuration becomes."""
 
 import pytest
+from cheap_search import RandomSearch
+from filelock import FileLock
+from small_stage import small
 
-from kdh_ray.config import parse_config
-from kdh_ray.jobs.tuning.stage import best_config, earlier_stages
+from kdh_ray.config import dump_config, parse_config
+from kdh_ray.errors import ConfigError, UnavailableError
+from kdh_ray.jobs.nodes import Room
+from kdh_ray.jobs.tuning.stage import best_config, earlier_stages, trial_resources, tune_stage
 
 
 @pytest.fixture
@@ -38,3 +43,40 @@ def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
     assert best.stages["label-tuned"].start == "student"
     assert best.cache == tmp_path / "cache"
     assert best.seed == config.seed
+
+
+def test_folder_of_another_configuration_or_run_is_refused_before_anything_starts(encoder, tmp_path, monkeypatch):
+    def session(*arguments, **settings):
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr("kdh_ray.jobs.cluster.ray_session", session)
+    (tmp_path / "config.yaml").write_text(dump_config(small(encoder, trials=4, grace=1)))
+    with pytest.raises(ConfigError) as refused:
+        tune_stage(small(encoder, trials=9, grace=2, concurrency=1), RandomSearch(), tmp_path, resume=True)
+    assert "tune.trials: the run in this folder has 4; got 9" in str(refused.value)
+    assert "tune.grace: the run in this folder has 1; got 2" in str(refused.value)
+    assert "concurrency" not in str(refused.value)  # of the machine
+    with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
+        tune_stage(small(encoder, trials=4, grace=1), RandomSearch(), tmp_path, resume=True)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """What a cluster of one machine says of itself."""
+    resources = {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * 2**30}
+    for module in ("nodes", "cluster"):
+        monkeypatch.setattr(f"kdh_ray.jobs.{module}.alive_nodes", lambda: [{"Resources": resources}])
+    return resources
+
+
+@pytest.mark.parametrize(("share", "at_once"), [(None, 1), (0.25, 4), (0.0, 8)])
+def test_trials_share_a_gpu(encoder, machine, share, at_once):
+    resources = trial_resources(small(encoder, gpus_per_trial=share))
+    assert resources["GPU"] == (1.0 if share is None else share)
+    assert Room(resources).count() == at_once
+
+
+def test_trial_without_room_in_memory_is_told_what_to_lower(encoder, machine):
+    machine["memory"] = 0.5 * 2**30
+    with pytest.raises(UnavailableError, match=r"GiB of memory: lower .* \(the largest batch_size, data.max_tokens"):
+        trial_resources(small(encoder))

@@ -7,7 +7,7 @@ import torch
 
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.checkpoint import build_classifier
-from kdh_ray.models.classifier import encoder_layers, take_layers
+from kdh_ray.models.classifier import encoder_layers, freeze_layers, take_layers
 
 
 def test_student_has_every_second_layer(encoder: Path) -> None:
@@ -52,3 +52,19 @@ def test_a_document_without_segments_is_its_own_only_segment(encoder: Path) -> N
     output = model(ids, torch.ones_like(ids), torch.full_like(ids, -1))
     torch.testing.assert_close(output.segments[:, 0], model.segment_head(output.pooled))
     assert torch.isfinite(output.documents).all()
+
+
+def test_frozen_layers_take_no_gradients(encoder: Path) -> None:
+    model = build_classifier(str(encoder), 3, segments=False, dropout=0.0)
+    freeze_layers(model, 0)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    freeze_layers(model, 2)
+    ids = torch.tensor([[2, 5, 6, 7, 3]])
+    model(ids, torch.ones_like(ids)).documents.sum().backward()
+    learning = [any(p.grad is not None for p in layer.parameters()) for layer in encoder_layers(model.encoder)]
+    assert learning == [False, False, True, True]
+    assert all(parameter.grad is None for parameter in model.encoder.get_input_embeddings().parameters())
+    freeze_layers(model, 9)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {
+        "document_head.weight", "document_head.bias",
+    }  # fmt: skip

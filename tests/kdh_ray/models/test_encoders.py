@@ -20,6 +20,7 @@ def test_the_embedded_encoder_is_the_published_one() -> None:
 
 
 def test_changed_weights_of_the_embedded_encoder_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoders._check_weights.cache_clear()
     monkeypatch.setattr(encoders, "sha256", lambda file: "0" * 64)
     with pytest.raises(CheckpointError, match=r"SHA-256 must be 53aa51172d.*; got 0000"):
         embedded_folder()

@@ -82,6 +82,22 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
     }
 
 
+@pytest.mark.parametrize("start", ["distilled", "/runs/best/stages/distilled/checkpoint"])
+def test_what_goes_on_from_a_distilled_student_is_not_called_untaught(study: pd.DataFrame, start: str) -> None:
+    tuned = study[study["stage"] == "plain"].assign(stage="finetuned", config_start=start)
+    tuned["test_f1_micro"] += 0.02
+    found = winner(results(pd.concat([study, tuned], ignore_index=True)), {})
+    roles = {each.role: each.method for each in found.comparisons}
+    assert roles["the best student without a teacher"] == "plain"
+    assert roles["the best other student"] == "finetuned"
+
+
+def test_one_seed_makes_no_table_of_tests(study: pd.DataFrame) -> None:
+    report = make_report(study[study["seed"] == 0])
+    reasons = {each.title: each.reason for section in report.sections for each in section.left_out}
+    assert reasons["Tests over seeds"] == "no two methods share more than one seed"
+
+
 def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     study.loc[(study["stage"] == "plain") & (study["seed"] == 1), "test_f1_micro"] -= 0.02
