@@ -79,8 +79,17 @@ class Machine:
         return output
 
     def crash(self) -> None:
-        """Kill every process at once, as a power cut does; sshd comes back, the disk stays."""
+        """Kill every process at once, as a power cut does, and leave it off; the disk stays."""
         self.run("bash", "-c", "kill -9 -1", code=None)
+        time.sleep(1)  # until the others have been told that its connections are gone
+        self._network("down")
+
+    def boot(self) -> None:
+        """Switch it on again: sshd is there, Ray is not."""
+        self._network("up")
+
+    def _network(self, state: str) -> None:
+        subprocess.run(["nsenter", "-t", str(self.pid), "-n", "ip", "link", "set", "eth0", state], check=True)
 
     def ray_processes(self) -> list[str]:
         """Command lines of what belongs to Ray there."""
@@ -115,7 +124,7 @@ def open_lab(folder: Path, workers: int) -> tuple[Lab, subprocess.Popen[bytes]]:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
     hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
     (folder / "hosts").write_text("\n".join(hosts) + "\n")
-    exposed = {Path(sys.prefix), Path(sys.base_prefix).resolve()}
+    exposed = {Path(sys.prefix), Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
     (folder / "exposed").write_text("".join(f"{path}\n" for path in sorted(exposed)))
     switch = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "bash", "-c",

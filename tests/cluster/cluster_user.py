@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,16 +38,23 @@ class Cluster:
         self.file = self.home / "kdh-ray" / "cluster.yaml"
         self._template = self.file.read_text()
 
-    def fill_in(self, workers: int) -> None:
+    def fill_in(self, workers: int, tls: bool = False) -> None:
         """The addresses and the SSH user, as the README says; and that the machines have no internet, and one CPU."""
         head, *others = (machine.address for machine in self.lab.machines)
         text = self._template.replace("192.0.2.11, 192.0.2.12", ", ".join(others[:workers]))
         text = text.replace("192.0.2.10", head).replace("ssh_user: ubuntu", "ssh_user: root")
         text = text.replace('# "~/kdh-ray/wheelhouse"', '"~/kdh-ray/wheelhouse"')
+        text = text.replace('# "~/.ray/tls"', '"~/.ray/tls"') if tls else text
         self.file.write_text(re.sub(r"(node.sh ray start.*)", r"\1 --num-cpus=1 --object-store-memory=200000000", text))
 
     def up(self, *options: str) -> None:
         self.lab.laptop.run("ray", "up", "-y", "--no-config-cache", *options, "cluster.yaml", timeout=WAIT)
+
+    def down(self) -> None:
+        """``ray down``, and wait until the workers have noticed."""
+        self.lab.laptop.run("ray", "down", "-y", "cluster.yaml", timeout=WAIT)
+        for machine in self.lab.machines:
+            eventually(f"Ray ends on {machine.name}", lambda machine=machine: not machine.ray_processes())
 
     def joined(self, machines: int) -> None:
         """Wait until so many machines are in the cluster."""
@@ -63,10 +71,36 @@ class Cluster:
         command = [sys.executable, "-m", "kdh_ray.cli.main", "submit", f"{out}.yaml", "--out", f"/mnt/{out}"]
         return self.lab.laptop.start(*command, *options)
 
+    def stop(self, job: subprocess.Popen[str]) -> None:
+        """Do what ``kdh-ray submit`` said would stop its job."""
+        for line in job.stdout or ():
+            if line.split()[:1] == ["stop"]:
+                self.lab.laptop.run("bash", "-c", line.strip().removeprefix("stop"))
+                return
+        raise AssertionError("submit didn't say how to stop the job")
+
+    @contextmanager
+    def dashboard(self) -> Iterator[None]:
+        """``ray dashboard``, for the length of a block."""
+        self.lab.laptop.start("ray", "dashboard", "cluster.yaml")
+        eventually("the dashboard is there", lambda: "127.0.0.1:8265" in self.lab.laptop.listening())
+        try:
+            yield
+        finally:
+            self.lab.laptop.run(
+                "pkill", "-f", "ray dashboard|8265:localhost"
+            )  # which sees the laptop's processes alone
+
     def trials(self, out: str) -> list[dict[str, Any]]:
         """What a search has done so far, from its ledger."""
         file = self.lab.shared / out / "search" / "search.json"
         return list(json.loads(file.read_text())["trials"]) if file.exists() else []
+
+
+def ended(job: subprocess.Popen[str]) -> None:
+    """Fail if a job that goes on has ended."""
+    if job.poll() is not None:
+        raise AssertionError(f"the job has ended with {job.returncode}:\n{job.communicate()[0]}")
 
 
 def output_of(process: subprocess.Popen[str], code: int = 0) -> str:
