@@ -84,7 +84,7 @@ class Screening:
         if self.screen.surrogate == "trees":
             predicted = ExtraTrees(inputs, ranks, self.N_TREES, rng).predict(candidates)
             return predicted.mean(axis=0), predicted.std(axis=0)
-        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS, rng)
+        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS)
         self._theta = process.theta
         return process.predict(candidates)
 
