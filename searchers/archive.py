@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searchers.parameters import Array
+from searchers.space import Space
 
 
 class Archive:
@@ -48,6 +49,12 @@ class Archive:
         """(n, n_dims) -> (n,)."""
         return np.array([position.tobytes() not in self._seen for position in positions], dtype=bool)
 
+    def first_unseen(self, space: Space, start: int) -> Array | None:
+        """The position of the first unseen configuration of a finite space, counted from ``start`` round to it."""
+        size = int(space.size)
+        places = (space.position_at((start + offset) % size) for offset in range(size))
+        return next((place for place in places if self.unseen(space.snap(place[None, :]))[0]), None)
+
     def ranks(self, full: float) -> Array:
         """Shape (n_results,): 0 for the best to 1 for the worst, by fidelity, then value; equals share their mean.
 
@@ -84,6 +91,19 @@ class Archive:
         archive.fidelities = infinite_list(state["fidelities"], math.inf)
         archive._seen = {np.array(position, dtype=float).tobytes(): None for position in state["seen"]}
         return archive
+
+
+def checked_fidelity(fidelity: float | None) -> float:
+    """None, a full run, as infinity.
+
+    Raises:
+        ValueError: If the fidelity is negative or NaN.
+    """
+    if fidelity is None:
+        return math.inf
+    if not fidelity >= 0:
+        raise ValueError(f"a fidelity is a number >= 0, or None for a full run; got {fidelity}")
+    return float(fidelity)
 
 
 def finite_list(values: list[float] | Array) -> list[float | None]:

@@ -1,30 +1,22 @@
 """Gaussian-process regression with a Matern 5/2 kernel and one length scale a coordinate, NumPy only.
 
 C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning" (2006): algorithm 2.1, eq. 4.17
-(kernel) and eq. 5.8 (marginal likelihood, here with its optimal signal variance put in). Hyperparameters are the
-maximum a posteriori of a short random search from where the last fit ended: its few steps at each new result add up,
-and no single suggestion waits for an optimiser.
+(kernel), eq. 5.8 and 5.9 (marginal likelihood and its gradient, here with its optimal signal variance put in).
+Hyperparameters are the maximum a posteriori that a few Rprop steps (M. Riedmiller and H. Braun, ICNN 1993) find from
+where the last fit ended: the steps at each new result add up, and no single suggestion waits for an optimiser.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from searchers.parameters import Array
 
-
-@dataclass
-class _Fit:
-    theta: Array  # log length scales (n_dims), log noise variance over signal variance
-    loss: float
-    factor: NDArray[np.floating[Any]]  # lower Cholesky factor of the kernel matrix
-    weights: NDArray[np.floating[Any]]
-    variance: float
+LENGTH_SPREAD, NOISE_SPREAD = 1.0, 2.0  # standard deviations of the prior, in logs
+NOISE = math.log(1e-3)  # mode of its prior, over the signal variance
+STRENGTH = 4.0  # the signal variance's prior counts as so many targets of variance one
 
 
 class GaussianProcess:
@@ -33,59 +25,83 @@ class GaussianProcess:
     Args:
         inputs: (n, d) samples in the unit cube.
         targets: (n,) values, standardised.
-        theta: Hyperparameters to start from, (d + 1,); None for the prior's mode.
-        steps: Trials of the search for better ones.
-        rng: Draws the steps.
+        theta: Hyperparameters to start from: log length scales, log of noise over signal variance, (d + 1,); None for
+            the prior's mode, from where four times as many steps are taken.
+        steps: Gradient steps towards better ones.
     """
 
-    def __init__(
-        self, inputs: Array, targets: Array, theta: Array | None, steps: int, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, inputs: Array, targets: Array, theta: Array | None, steps: int) -> None:
         self._inputs, self._targets = inputs, targets
         d = inputs.shape[1]
-        # Distances in a cube grow with sqrt(d): so does the prior's length scale.
-        self._prior = np.append(np.full(d, math.log(0.5 * math.sqrt(d))), math.log(1e-2))
-        start = self._prior if theta is None else theta
-        best = self._try(start)
-        if theta is None:
-            for shift in (-1.5, -0.75, 0.75):
-                shifted = start + np.append(np.full(d, shift), 0.0)
-                best = min(best, self._try(shifted), key=lambda fit: fit.loss)
+        # Distances in a cube grow with the root of its dimension: so does the prior's length scale.
+        self._prior = np.append(np.full(d, math.log(0.5 * math.sqrt(d))), NOISE)
+        self._spread = np.append(np.full(d, LENGTH_SPREAD), NOISE_SPREAD)
+        self.theta = self._prior.copy() if theta is None else theta
+        self._fit(4 * steps if theta is None else steps)
+        self._known = self._scaled(inputs)
+        kernel = _matern(_distances(self._known, self._known))
+        kernel[np.diag_indices(len(targets))] += self._noise()
+        self._root = np.linalg.inv(np.linalg.cholesky(kernel))
+        self._weights = self._root.T @ (self._root @ targets)
+        self._variance = (float(targets @ self._weights) + STRENGTH) / (len(targets) + STRENGTH)
+
+    def _scaled(self, inputs: Array) -> Array:
+        return inputs * np.exp(-self.theta[:-1])
+
+    def _noise(self) -> float:
+        return math.exp(self.theta[-1]) + 1e-7
+
+    def _fit(self, steps: int) -> None:
+        """Rprop: a step a hyperparameter, longer while its slope keeps its sign, halved when it turns."""
+        best, least = self.theta, math.inf
+        step, last = np.full(len(self.theta), 0.2), np.zeros(len(self.theta))
         for _ in range(steps):
-            changed = rng.random(d + 1) < max(1.5 / (d + 1), 0.15)
-            step = np.where(changed, rng.normal(0.0, 0.7, d + 1), 0.0)
-            best = min(best, self._try(best.theta + step), key=lambda fit: fit.loss)
-        self._best = best
+            loss, slope = self._loss()
+            if loss < least:
+                best, least = self.theta, loss
+            turned = slope * last
+            step = np.clip(step * np.where(turned > 0, 1.3, np.where(turned < 0, 0.5, 1.0)), 1e-3, 1.0)
+            last = np.where(turned < 0, 0.0, slope)
+            self.theta = self.theta - step * np.sign(last)
+        self.theta = best if self._loss()[0] >= least else self.theta
 
-    @property
-    def theta(self) -> Array:
-        return self._best.theta
-
-    def _kernel(self, left: Array, right: Array, theta: Array) -> Array:
-        scale = np.exp(-theta[:-1])
-        a, b = left * scale, right * scale
-        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
-        distance = np.sqrt(5 * np.maximum(squared, 0.0))
-        kernel: Array = (1 + distance + distance * distance / 3) * np.exp(-distance)
-        return kernel
-
-    def _try(self, theta: Array) -> _Fit:
-        n = len(self._targets)
-        kernel = self._kernel(self._inputs, self._inputs, theta)
-        kernel[np.diag_indices(n)] += math.exp(theta[-1]) + 1e-8
+    def _loss(self) -> tuple[float, Array]:
+        """Negative log posterior of ``theta``, up to a constant, and its gradient."""
+        n, scaled = len(self._targets), self._scaled(self._inputs)
+        distance = _distances(scaled, scaled)
+        decay, kernel = np.exp(-distance), _matern(distance)
+        kernel[np.diag_indices(n)] += self._noise()
         try:
             factor = np.linalg.cholesky(kernel)
         except np.linalg.LinAlgError:
-            return _Fit(theta, math.inf, kernel, self._targets, 1.0)
-        weights = np.linalg.solve(factor, self._targets)
-        variance = max(float(weights @ weights) / n, 1e-6)
-        prior = 0.5 * float((((theta - self._prior) / np.append(np.full(len(theta) - 1, 1.5), 2.0)) ** 2).sum())
-        loss = 0.5 * n * math.log(variance) + float(np.log(np.diag(factor)).sum()) + prior
-        return _Fit(theta, loss, factor, weights, variance)
+            return math.inf, np.zeros(len(self.theta))
+        inverse = np.linalg.inv(kernel)
+        weights = inverse @ self._targets
+        fit = float(self._targets @ weights) + STRENGTH
+        away = (self.theta - self._prior) / self._spread
+        loss = 0.5 * (n + STRENGTH) * math.log(fit) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(away @ away)
+        outer = 0.5 * inverse - 0.5 * (n + STRENGTH) / fit * np.outer(weights, weights)  # d loss / d kernel
+        pull = outer * (5 / 3) * (1 + distance) * decay
+        moment = pull.sum(axis=1) @ (scaled * scaled) - (scaled * (pull @ scaled)).sum(axis=0)
+        slope = np.append(2 * moment, np.trace(outer) * math.exp(self.theta[-1]))
+        return loss, slope + away / self._spread
 
     def predict(self, inputs: Array) -> tuple[Array, Array]:
         """(m, d) -> mean (m,), standard deviation of the noise-free function (m,)."""
-        fit = self._best
-        cross = np.linalg.solve(fit.factor, self._kernel(self._inputs, inputs, fit.theta))
-        spread = fit.variance * (1.0 - (cross * cross).sum(axis=0))
-        return cross.T @ fit.weights, np.sqrt(np.maximum(spread, 1e-12))
+        cross = _matern(_distances(self._scaled(inputs), self._known))
+        reduced = cross @ self._root.T
+        spread = self._variance * (1.0 - (reduced * reduced).sum(axis=1))
+        mean: Array = cross @ self._weights
+        return mean, np.sqrt(np.maximum(spread, 1e-12))
+
+
+def _distances(left: Array, right: Array) -> Array:
+    """(m, d), (n, d) -> (m, n): the root of 5 times the Euclidean distance."""
+    squared = (left * left).sum(1)[:, None] + (right * right).sum(1)[None, :] - 2 * left @ right.T
+    distances: Array = np.sqrt(5 * np.maximum(squared, 0.0))
+    return distances
+
+
+def _matern(distance: Array) -> Array:
+    kernel: Array = (1 + distance + distance * distance / 3) * np.exp(-distance)
+    return kernel

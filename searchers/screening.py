@@ -60,6 +60,14 @@ class Screen:
         if not (self.local >= 0 and self.uniform >= 0 and self.local + self.uniform <= 1):
             raise ValueError(f"local and uniform are shares, together at most 1; got {self.local} and {self.uniform}")
 
+    def mix(self, moves: Array, leader: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Put the local and the uniform share in the place of some of the moves, (n, n_dims); which are local, (n,)."""
+        kind = rng.random(len(moves))
+        drawn, near = kind < self.uniform, kind > 1 - self.local
+        moves[drawn] = rng.random((int(drawn.sum()), moves.shape[1]))
+        moves[near] = local_steps(leader, int(near.sum()), rng)
+        return near
+
 
 class Screening:
     """A `Screen` at work in one swarm: it remembers the Gaussian process's hyperparameters from fit to fit."""
@@ -84,7 +92,7 @@ class Screening:
         if self.screen.surrogate == "trees":
             predicted = ExtraTrees(inputs, ranks, self.N_TREES, rng).predict(candidates)
             return predicted.mean(axis=0), predicted.std(axis=0)
-        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS, rng)
+        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS)
         self._theta = process.theta
         return process.predict(candidates)
 

@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.archive import Archive
+from searchers.archive import Archive, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
 from searchers.parameters import Array
 from searchers.particles import Particles
-from searchers.screening import Screen, Screening, local_steps
+from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
@@ -63,8 +63,7 @@ class ParticleSwarm:
     """Particle swarm optimisation by ask and tell; minimises.
 
     Args:
-        space: A dict of `Float`, `Integer`, `Ordinal`, `Categorical`, constants, and dicts and lists of them; or a
-            `Space`.
+        space: A `Space`, or a dict of `Float`, `Integer`, `Ordinal`, `Categorical`, constants, dicts and lists of them.
         n_particles: Particles, each with a position, a velocity and a personal best.
         topology: Who informs whom: ``global``, ``ring``, ``von-neumann`` or ``random``.
         seed: One seed gives one sequence; None takes fresh entropy.
@@ -179,7 +178,7 @@ class ParticleSwarm:
         """
         if not 0 <= move_id < self._next_id:
             raise KeyError(f"no move {move_id!r} was asked for")
-        reached = _fidelity(fidelity)
+        reached = checked_fidelity(fidelity)
         flight = self._flights.pop(move_id, None)
         if flight is None:
             return
@@ -196,7 +195,7 @@ class ParticleSwarm:
             ValueError: If ``config`` is outside the space or lacks a parameter (names that the space has not are
                 ignored), or the fidelity is negative or NaN.
         """
-        reached = _fidelity(fidelity)
+        reached = checked_fidelity(fidelity)
         position = self.space.encode(config, strict=False)
         self.archive.mark_seen(self._snap(position))
         weakest = self._particles.weakest()
@@ -285,7 +284,7 @@ class ParticleSwarm:
         """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""
         screen = self._screening.screen if self._screening is not None and self._screens() else None
         n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
-        particles, d = self._particles, self.space.n_dims
+        particles, limit = self._particles, self.settings.velocity_limit
         position, leader = particles.position[particle], particles.best_position[particles.informer(particle)]
         velocity = self.settings.velocities(
             particles.velocity[particle],
@@ -297,16 +296,11 @@ class ParticleSwarm:
         )
         moved = position + velocity
         if n > 1:
-            moved += self._rng.normal(0.0, 0.02 * 4**attempt, (n, d))
+            moved += self._rng.normal(0.0, 0.02 * 4**attempt, moved.shape)
         if screen:
-            kind = self._rng.random(n)
-            drawn, near = kind < screen.uniform, kind > 1 - screen.local
-            moved[drawn] = self._rng.random((int(drawn.sum()), d))
-            moved[near] = local_steps(leader, int(near.sum()), self._rng)
+            near = screen.mix(moved, leader, self._rng)
             # A particle keeps the velocity that takes it where it goes.
-            velocity[near] = np.clip(
-                moved[near] - position, -self.settings.velocity_limit, self.settings.velocity_limit
-            )
+            velocity[near] = np.clip(moved[near] - position, -limit, limit)
         return confine(moved, velocity, self.settings.bounds, self._rng)
 
     def _settled(self) -> float:
@@ -344,12 +338,8 @@ class ParticleSwarm:
             if self._unseen(position[None, :])[0]:
                 return position
         if self.archive.n_seen < self.space.size < math.inf:
-            size = int(self.space.size)
-            start = int(self._rng.integers(size))
-            for offset in range(size):
-                position = self.space.position_at((start + offset) % size)
-                if self._unseen(position[None, :])[0]:
-                    return position
+            found = self.archive.first_unseen(self.space, int(self._rng.integers(int(self.space.size))))
+            return self._sobol_position() if found is None else found
         return self._sobol_position()
 
     # State
@@ -407,11 +397,3 @@ class ParticleSwarm:
         self._queue = [np.array(position) for position in state["queue"]]
         self.archive = Archive.from_state(self.space.n_dims, state["archive"])
         self._rng.bit_generator.state = state["rng"]
-
-
-def _fidelity(fidelity: float | None) -> float:
-    if fidelity is None:
-        return math.inf
-    if not fidelity >= 0:
-        raise ValueError(f"a fidelity is a number >= 0, or None for a full run; got {fidelity}")
-    return float(fidelity)

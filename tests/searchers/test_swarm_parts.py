@@ -121,7 +121,7 @@ def test_process_predicts_and_knows_where_it_does_not():
 
     targets = function(inputs)
     scaled = (targets - targets.mean()) / targets.std()
-    process = GaussianProcess(inputs, scaled, None, 30, rng)
+    process = GaussianProcess(inputs, scaled, None, 8)
     mean, deviation = process.predict(new)
     assert np.corrcoef(mean, function(new))[0, 1] > 0.98
     assert process.theta[2] > process.theta[0]  # length scales tell what matters
@@ -130,9 +130,22 @@ def test_process_predicts_and_knows_where_it_does_not():
     np.testing.assert_allclose(process.predict(inputs)[0], scaled, atol=0.2)
 
 
+def test_gradient_of_the_process_is_that_of_its_loss():
+    rng = np.random.default_rng(0)
+    inputs = rng.random((20, 3))
+    process = GaussianProcess(inputs, normal_scores(inputs[:, 0]), None, 0)
+    process.theta = start = process.theta + rng.normal(0.0, 0.5, 4)
+    slope = process._loss()[1]
+    for i, step in enumerate(1e-5 * np.eye(4)):
+        process.theta = start + step
+        above = process._loss()[0]
+        process.theta = start - step
+        assert slope[i] == pytest.approx((above - process._loss()[0]) / 2e-5, rel=1e-4, abs=1e-6)
+
+
 def test_equal_samples_do_not_break_the_process():
     inputs = np.full((12, 2), 0.5)
-    mean, _ = GaussianProcess(inputs, np.zeros(12), None, 5, np.random.default_rng(0)).predict(inputs)
+    mean, _ = GaussianProcess(inputs, np.zeros(12), None, 5).predict(inputs)
     np.testing.assert_allclose(mean, 0.0, atol=1e-6)
 
 
