@@ -64,12 +64,14 @@ def test_what_a_machine_lacks_is_said_before_the_start(cluster: Cluster) -> None
 
 def test_a_search_uses_several_machines_and_one_that_joins_late(cluster: Cluster) -> None:
     job = cluster.submit(tree(epochs=40), "grown", "--tune", "--set", "tune.trials=500")
-    eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or ended(job))
-    cluster.fill_in(workers=2)
-    cluster.up("--no-restart")
-    eventually("the machine that joined gets trials", lambda: "worker2" in hosts(cluster, "grown") or ended(job))
-    begun = len(cluster.trials("grown"))
-    cluster.stop(job)
+    try:
+        eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or ended(job))
+        cluster.fill_in(workers=2)
+        cluster.up("--no-restart")
+        eventually("the machine that joined gets trials", lambda: "worker2" in hosts(cluster, "grown") or ended(job))
+    finally:  # hundreds of trials would take the cluster from the tests after this one
+        begun = len(cluster.trials("grown"))
+        cluster.stop(job)
     output_of(job, code=1)
     trials = max(begun, len(cluster.trials("grown")))
     output = output_of(cluster.submit(tree(epochs=40), "grown", "--tune", "--resume", "--set", f"tune.trials={trials}"))
