@@ -67,7 +67,7 @@ class Board:
         standing = f"; best {percent(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
         return (
-            f"trial {trial.number}{_particle(trial)}: {trial.status} after {trial.time:g} epochs, validation"
+            f"trial {trial.number}{_particle(trial)}: {trial.status} after {epochs(trial)}, validation"
             f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason}; {ended}/{self.wanted} done{standing}"
         )
 
@@ -121,6 +121,11 @@ def _print(board: Board, trial: Trial) -> None:
 def percent(trial: Trial) -> str:
     """A trial's score, as the tables print it."""
     return "-" if trial.score is None or not trial.feasible else f"{100 * trial.score:.1f}"
+
+
+def epochs(trial: Trial) -> str:
+    """How far a trial came."""
+    return f"{trial.time:g} epoch" + ("" if trial.time == 1 else "s")
 
 
 def settings(trial: Trial) -> str:

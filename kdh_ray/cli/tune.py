@@ -70,7 +70,7 @@ def search_and_print(
 
 def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
-    from kdh_ray.cli.trials import percent, settings
+    from kdh_ray.cli.trials import epochs, percent, settings
 
     best = board.best()
     if best is not None:
@@ -78,7 +78,7 @@ def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path
         print(f"\nBest of {len(board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
         print(
             f"Validation {board.objective} {percent(best)}; trial 1, the stage's own settings where they are searched:"
-            f" {percent(first)} after {first.time:g} epochs", file=sys.stderr,
+            f" {percent(first)} after {epochs(first)}", file=sys.stderr,
         )  # fmt: skip
         print(board.savings(), file=sys.stderr)
         print_front(frame, config)

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 from kdh_ray.cli.main import main
-from kdh_ray.cli.trials import Board, settings, show_trials
+from kdh_ray.cli.trials import Board, epochs, settings, show_trials
 from kdh_ray.cli.tune import make_searcher, print_front
 from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.tuning.ledger import Ledger
@@ -122,6 +122,14 @@ def test_savings_are_told(tmp_path):
     assert board.savings() == "Early stopping saved nothing: trials ran 3 epochs"
     board.trials[2] = replace(trial(2, "stopped", 0.2), full=4)
     assert "saved 3 of the 7 epochs that the same trials would have run (43 %, about 6 s" in board.savings()
+
+
+def test_one_epoch_is_singular():
+    assert [epochs(trial(1, "ok", *scores)) for scores in ((), (0.1,), (0.1, 0.2))] == [
+        "0 epochs",
+        "1 epoch",
+        "2 epochs",
+    ]
 
 
 def test_settings_are_short():
