@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.reuse import let_workers_start
 from kdh_ray.jobs.tuning.trials import Listener, Report, Trial
 
 
@@ -135,13 +136,16 @@ class _Earlier:
 
 
 class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
-    """Passes everything on to a scheduler; tells which trials it stopped, and it of trials of earlier sessions."""
+    """Passes everything on to a scheduler; tells which trials it stopped, and it of trials of earlier sessions.
+
+    It is also the one part of a search that Tune hands its controller to.
+    """
 
     def __init__(self, inner: TrialScheduler, ledger: Ledger, metric: str, time_attr: str, max_t: float | None) -> None:
         super().__init__()
         self._inner, self._ledger = inner, ledger
         self._name, self._time_attr, self._max_t = metric, time_attr, max_t
-        self._replayed = False
+        self._begun = False
         self.stopped: set[str] = set()
 
     @property
@@ -156,8 +160,9 @@ class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
         return bool(self._inner.set_search_properties(metric, mode, **spec))
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        if not self._replayed:
-            self._replayed = True
+        if not self._begun:
+            self._begun = True
+            let_workers_start(tune_controller)
             self._replay(tune_controller)
         self._inner.on_trial_add(tune_controller, trial)
 

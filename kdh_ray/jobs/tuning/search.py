@@ -224,6 +224,8 @@ class _Session:
     def _tuner(self, search: Any, scheduler: Any, recorder: Any) -> Any:
         from ray import tune as ray_tune
 
+        from kdh_ray.jobs.tuning.reuse import reusable
+
         left, n = self._seconds_left(), self.trials - self.ledger.n_ended()  # those included that are taken up again
         return ray_tune.Tuner(
             ray_tune.with_resources(self.objective, self.resources),
@@ -236,7 +238,7 @@ class _Session:
                 num_samples=n,
                 max_concurrent_trials=n,  # the search itself hands out fewer, as there is room
                 time_budget_s=None if left == float("inf") else left,
-                reuse_actors=_reusable(self.objective),
+                reuse_actors=reusable(self.objective),
                 trial_name_creator=lambda trial: search.trial(trial.trial_id).name,
                 trial_dirname_creator=lambda trial: f"{search.trial(trial.trial_id).name}-{trial.trial_id}",
             ),
@@ -283,19 +285,6 @@ def _limit(resources: dict[str, float], concurrency: int | None, job: JobConfig)
     if not job.autoscaling:
         room.require()
     return room if concurrency is None else lambda: concurrency
-
-
-def _reusable(objective: Any) -> bool:
-    """Whether a worker may run another trial after this one.
-
-    For classes with ``reset_config``. Tune would reuse the workers of functions too, but fails the next trial if the
-    last one's thread is not gone within 2 s, and a function can't keep what it has loaded.
-    """
-    from ray.tune import Trainable
-
-    if not (isinstance(objective, type) and issubclass(objective, Trainable)):
-        return False
-    return any("reset_config" in base.__dict__ for base in objective.__mro__ if base is not Trainable)
 
 
 @contextmanager

@@ -78,6 +78,32 @@ def test_finished_search_is_not_run_again(ray, tmp_path):
     assert (tmp_path / "epochs.jsonl").read_text() == before
 
 
+def test_worker_that_starts_slowly_gets_trials(ray, tmp_path):
+    class OneStartsSlowly(cheap_search.Cheap):
+        """The first worker runs trials at once; another one is ready when four have ended."""
+
+        def setup(self, config):
+            with (tmp_path / "starts").open("a") as stream:
+                stream.write(f"{os.getpid()}\n")
+            first = (tmp_path / "starts").read_text().splitlines()[0] == str(os.getpid())
+            while not first and len(list((tmp_path / "ended").iterdir())) < 4:
+                time.sleep(0.05)
+            super().setup(config)
+
+        def step(self):
+            (tmp_path / "ended" / str(self.config["x"])).touch()
+            return {"score": self.config["x"], "done": True}
+
+    (tmp_path / "ended").mkdir()
+    found = tune(
+        OneStartsSlowly, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=12, metric="score",
+        storage=tmp_path / "search", concurrency=2,
+    )  # fmt: skip
+    starts = (tmp_path / "starts").read_text().split()
+    assert len(starts) == 2  # none was started in vain
+    assert {trial.worker.partition(":")[2] for trial in found.trials} == set(starts)
+
+
 def test_functions_are_objectives_too(ray, tmp_path):
     def objective(config):
         for epoch in range(1, 4):

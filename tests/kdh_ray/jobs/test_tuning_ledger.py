@@ -116,6 +116,11 @@ def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
     assert heard == {"a": 3, "b": 3, "c": 2}  # c was stopped
 
 
+def tune_controller():
+    """As much of Tune's as a scheduler that doesn't look at it needs."""
+    return SimpleNamespace(_tune_controller=SimpleNamespace(_maybe_reuse_cached_actor=lambda trial: False))
+
+
 def test_scheduler_hears_of_earlier_trials_again(tmp_path):
     """A rung's cutoff after a resumption is the one before."""
     ledger = Ledger(tmp_path)
@@ -124,7 +129,7 @@ def test_scheduler_hears_of_earlier_trials_again(tmp_path):
     scheduler.set_search_properties("score", "max")
     poor, good = (SimpleNamespace(trial_id=name, status="RUNNING") for name in ("poor", "good"))
     for entry in (poor, good):
-        scheduler.on_trial_add(None, entry)
+        scheduler.on_trial_add(tune_controller(), entry)
     assert scheduler.on_trial_result(None, poor, {"score": 0.3, "training_iteration": 1}) == "STOP"
     assert scheduler.on_trial_result(None, good, {"score": 0.8, "training_iteration": 1}) == "CONTINUE"
     assert scheduler.stopped == {"poor"}
@@ -136,7 +141,7 @@ def test_full_length_is_not_a_stop():
     )
     scheduler.set_search_properties("score", "max")
     entry = SimpleNamespace(trial_id="a", status="RUNNING")
-    scheduler.on_trial_add(None, entry)
+    scheduler.on_trial_add(tune_controller(), entry)
     assert scheduler.on_trial_result(None, entry, {"score": 0.3, "training_iteration": 3}) == "STOP"
     assert not scheduler.stopped
 
