@@ -103,6 +103,7 @@ def simulate(
             searcher.tell(move_id, value, full_at)
             full.append((now, value))
             continue
+        searcher.report(move_id, value, steps[step])
         others = reached[steps[step]]
         others.append(value)
         if value > np.quantile(others, 1 / REDUCTION) and len(others) > 1:

@@ -43,6 +43,17 @@ def test_a_stopped_trial_never_displaces_a_full_one():
     assert search.swarm.best[1] == -0.1
 
 
+def test_what_a_trial_showed_on_its_way_is_compared_with_stopped_trials():
+    search = ready(mode="min", max_t=3)
+    for trial in "abc":
+        search.suggest(trial)
+    report(search, "a", 0.8, t=1, done=False)
+    report(search, "a", 0.2, t=3)
+    report(search, "b", 0.9, t=1)
+    report(search, "c", 0.7, t=1)
+    assert search.swarm.archive.comparable(3.0, 3)[1].tolist() == [0.8, 0.9, 0.7]
+
+
 def test_trials_past_max_t_are_equals():
     search = ready(max_t=10)
     search.suggest("a"), search.suggest("b")

@@ -123,6 +123,42 @@ def test_lower_fidelity_never_displaces_higher():
     assert swarm.best == (full.config, 9.0)
 
 
+def test_screening_goes_on_where_runs_are_stopped_early():
+    """Low rungs mislead by an offset, full runs are few: the screened swarm finds the optimum among them."""
+
+    def near(screening):
+        swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, seed=0, screening=screening)
+        swarm.full_fidelity = 9
+        for i in range(90):
+            move = swarm.ask()
+            value = (move.config["x"] - 0.3) ** 2 + (move.config["y"] - 0.7) ** 2
+            if i % 3:
+                swarm.tell(move.id, value - 5.0, fidelity=1)
+            else:
+                swarm.report(move.id, value - 5.0, fidelity=1)
+                swarm.tell(move.id, value, fidelity=9)
+        return swarm.best[1]
+
+    assert near(True) < 1e-3
+    assert near(True) < near(False)
+
+
+def test_reports_of_a_move_survive_a_restart():
+    swarm = ParticleSwarm(SPACE, seed=0)
+    move = swarm.ask()
+    swarm.report(move.id, 4.0, fidelity=1)
+    swarm.report(move.id, math.nan, fidelity=2)
+    swarm = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
+    swarm.tell(move.id, 2.0, fidelity=3)
+    other = swarm.ask()
+    swarm.tell(other.id, 3.0, fidelity=1)
+    restored = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
+    assert restored.archive.comparable(9.0, 2)[1].tolist() == [4.0, 3.0]
+    assert restored.archive.comparable(9.0, 1)[1].tolist() == [2.0]
+    with pytest.raises(ValueError, match=">= 0"):
+        swarm.report(swarm.ask().id, 1.0, fidelity=-1)
+
+
 def test_full_fidelity_makes_equals_of_those_who_reach_it():
     swarm = ParticleSwarm(SPACE, 2, seed=0)
     known, other = swarm.ask(), swarm.ask()
