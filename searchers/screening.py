@@ -45,7 +45,7 @@ class Screen:
     """
 
     surrogate: SurrogateName = "gaussian-process"
-    n_candidates: int = 200
+    n_candidates: int = 400
     local: float = 0.4
     uniform: float = 0.1
     kappa: float = 2.0

@@ -227,6 +227,39 @@ def test_earlier_results_seed_the_swarm():
         swarm.add_evaluated({"x": 1.0, "k": 3, "c": "b"}, 1.0)
 
 
+def test_a_swarm_moves_after_its_first_results_not_after_forty():
+    swarm = ParticleSwarm(SPACE, 10, seed=0)
+    values = run(swarm, 40)
+    assert np.median(values[12:40]) < 0.3 * np.median(values[:10])
+
+
+def test_a_result_lands_the_particle_that_asked_for_it():
+    """Whatever the order: the personal best is where that particle was."""
+    swarm = ParticleSwarm(SPACE, 5, seed=0, screening=False)
+    for _ in range(4):
+        flown = {}
+        for move in [swarm.ask() for _ in range(5)]:
+            flown[move.id] = swarm.particle_of(move.id), move.config
+        for id, (particle, config) in reversed(flown.items()):
+            before = swarm.personal_best(particle["particle"])
+            swarm.tell(id, sphere(config))
+            expected = sphere(config) if before is None else min(before, sphere(config))
+            assert swarm.personal_best(particle["particle"]) == expected
+
+
+def test_going_back_to_a_best_goes_back_to_its_configuration():
+    """Categories are read from a position, not drawn."""
+    space = {"c": Categorical(["a", "b", "c", "d"]), "k": Integer(0, 9), "x": Float(1e-4, 1.0, log=True)}
+    swarm = ParticleSwarm(space, 4, seed=1)
+    told = {}
+    for i in range(30):
+        move = swarm.ask()
+        value = float((i * 7) % 30)
+        told[value] = move.config
+        swarm.tell(move.id, value)
+        assert swarm.best == (told[min(told)], min(told))
+
+
 def test_telling_again_changes_nothing():
     swarm = ParticleSwarm(SPACE, 2, seed=0)
     move = swarm.ask()
