@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from searchers.parameters import Array
 from searchers.space import Space
 
+Curve = dict[float, float]  # fidelity -> finite value
+
 
 class Archive:
     """Results in the order in which they came, and the set of configurations seen (running ones included).
@@ -22,6 +24,7 @@ class Archive:
         self.n_dims = n_dims
         self.values: list[float] = []  # inf: failed
         self.fidelities: list[float] = []  # inf: a full run
+        self._curves: list[Curve] = []
         self._positions: list[Array] = []
         self._seen: dict[bytes, None] = {}
 
@@ -37,8 +40,10 @@ class Archive:
         """Shape (n_results, n_dims)."""
         return np.array(self._positions).reshape(len(self), self.n_dims)
 
-    def add(self, position: Array, value: float, fidelity: float) -> None:
+    def add(self, position: Array, value: float, fidelity: float, curve: Curve | None = None) -> None:
+        """File a result; ``curve`` is what the run showed on its way to ``fidelity``."""
         self._positions.append(position)
+        self._curves.append({**(curve or {}), fidelity: value} if value < math.inf else {})
         self.values.append(value)
         self.fidelities.append(fidelity)
 
@@ -55,24 +60,28 @@ class Archive:
         places = (space.position_at((start + offset) % size) for offset in range(size))
         return next((place for place in places if self.unseen(space.snap(place[None, :]))[0]), None)
 
-    def ranks(self, full: float) -> Array:
-        """Shape (n_results,): 0 for the best to 1 for the worst, by fidelity, then value; equals share their mean.
+    def comparable(self, full: float, at_least: int) -> tuple[NDArray[np.intp], Array]:
+        """What can be compared: values at one fidelity, the highest that ``at_least`` runs have come to.
+
+        Where none has so many, the fidelity that most came to. Only fidelities at which runs ended are looked at; a
+        run that went past one counts there by what it reported on its way. (The rule of BOHB: S. Falkner, A. Klein,
+        F. Hutter, ICML 2018. That early stopping promotes its first runs whatever they are worth does no harm here:
+        each is compared by its value among runs that came as far.)
 
         Args:
-            full: The fidelity of a full run.
-        """
-        fidelity = np.minimum(self.fidelities, full)
-        _, group = np.unique(np.column_stack([-fidelity, self.values]), axis=0, return_inverse=True)
-        group = group.reshape(-1)
-        counts = np.bincount(group)
-        middle = np.cumsum(counts) - 0.5 * (counts + 1)
-        ranks: Array = middle[group] / max(len(self) - 1, 1)
-        return ranks
+            full: The fidelity of a full run; those past it are full ones too.
+            at_least: Values to learn from.
 
-    def comparable(self, full: float) -> bool:
-        """True if all successes are of one fidelity."""
-        pairs = zip(self.values, self.fidelities, strict=True)
-        return len({min(fidelity, full) for value, fidelity in pairs if value < math.inf}) <= 1
+        Returns:
+            Indices of the results, in order, and their values, (n,) each. Failures are among them, with value inf.
+        """
+        shown = [{min(at, full): value for at, value in curve.items()} for curve in self._curves]
+        rungs = sorted({max(curve) for curve in shown if curve}, reverse=True)
+        came = {rung: sum(rung in curve for curve in shown) for rung in rungs}
+        rung = next((rung for rung in rungs if came[rung] >= at_least), max(rungs, key=came.__getitem__, default=full))
+        values = [(i, curve.get(rung, math.inf)) for i, curve in enumerate(shown) if rung in curve or not curve]
+        indices = np.array([i for i, _ in values], dtype=np.intp)
+        return indices, np.array([value for _, value in values], dtype=float)
 
     def get_state(self) -> dict[str, Any]:
         seen = [np.frombuffer(key).tolist() for key in self._seen]
@@ -80,6 +89,7 @@ class Archive:
             "positions": [position.tolist() for position in self._positions],
             "values": finite_list(self.values),
             "fidelities": finite_list(self.fidelities),
+            "curves": [curve_to_json(curve) for curve in self._curves],
             "seen": seen,
         }
 
@@ -89,8 +99,17 @@ class Archive:
         archive._positions = [np.array(position, dtype=float) for position in state["positions"]]
         archive.values = infinite_list(state["values"], math.inf)
         archive.fidelities = infinite_list(state["fidelities"], math.inf)
+        archive._curves = [curve_from_json(curve) for curve in state["curves"]]
         archive._seen = {np.array(position, dtype=float).tobytes(): None for position in state["seen"]}
         return archive
+
+
+def curve_to_json(curve: Curve) -> list[list[float | None]]:
+    return [[at if math.isfinite(at) else None, value] for at, value in curve.items()]
+
+
+def curve_from_json(pairs: list[list[float | None]]) -> Curve:
+    return {math.inf if at is None else at: float(value) for at, value in pairs if value is not None}
 
 
 def checked_fidelity(fidelity: float | None) -> float:

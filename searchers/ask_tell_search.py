@@ -40,6 +40,9 @@ class Optimiser(Protocol):
 
     def ask(self) -> Move | None: ...
 
+    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+        """What a run under way has shown."""
+
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None: ...
 
     def enqueue(self, point: Mapping[str, Any]) -> None: ...
@@ -193,9 +196,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         return move.config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Remember the report, in case the trial ends without another."""
+        """Pass the report on, and remember it in case the trial ends without another."""
         if self._known(trial_id):
-            self._reports[trial_id] = self._read(result)
+            value, fidelity = self._reports[trial_id] = self._read(result)
+            if fidelity is not None:
+                self._ready().report(self._live_trial_mapping[trial_id], value, fidelity)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the optimiser. A trial that failed, or that never reported a finite number, is a failure."""

@@ -38,12 +38,22 @@ class GaussianProcess:
         self._spread = np.append(np.full(d, LENGTH_SPREAD), NOISE_SPREAD)
         self.theta = self._prior.copy() if theta is None else theta
         self._fit(4 * steps if theta is None else steps)
-        self._known = self._scaled(inputs)
-        kernel = _matern(_distances(self._known, self._known))
-        kernel[np.diag_indices(len(targets))] += self._noise()
-        self._root = np.linalg.inv(np.linalg.cholesky(kernel))
-        self._weights = self._root.T @ (self._root @ targets)
+        self._solve()
         self._variance = (float(targets @ self._weights) + STRENGTH) / (len(targets) + STRENGTH)
+
+    def _solve(self) -> None:
+        self._known = self._scaled(self._inputs)
+        kernel = _matern(_distances(self._known, self._known))
+        kernel[np.diag_indices(len(kernel))] += self._noise()
+        self._root = np.linalg.inv(np.linalg.cholesky(kernel))
+        self._weights = self._root.T @ (self._root @ self._targets)
+
+    def believe(self, inputs: Array) -> None:
+        """Take what is predicted at ``inputs``, (m, d), for seen: means stay, deviations shrink around them."""
+        if len(inputs):
+            mean, _ = self.predict(inputs)
+            self._inputs, self._targets = np.vstack([self._inputs, inputs]), np.append(self._targets, mean)
+            self._solve()
 
     def _scaled(self, inputs: Array) -> Array:
         return inputs * np.exp(-self.theta[:-1])

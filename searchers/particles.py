@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from searchers.archive import Curve, curve_from_json, curve_to_json
 from searchers.dynamics import TopologyName, draw_informants, informants
 from searchers.parameters import Array
 
 UNKNOWN = -1.0  # fidelity of a personal best that is not there yet; real ones are >= 0
+
+
+@dataclass
+class Flight:
+    """A move in the air: the particle that made it, where it is, its velocity there, what it has reported so far."""
+
+    particle: int
+    position: Array
+    velocity: Array
+    curve: Curve = field(default_factory=dict)
+
+    def to_json(self) -> list[Any]:
+        return [self.particle, self.position.tolist(), self.velocity.tolist(), curve_to_json(self.curve)]
+
+    @classmethod
+    def from_json(cls, particle: int, position: list[float], velocity: list[float], curve: list[Any]) -> Flight:
+        return cls(particle, np.array(position), np.array(velocity), curve_from_json(curve))
 
 
 class Particles:

@@ -240,6 +240,9 @@ class Replayed:
         self._n_asked += 1
         return Move(self._n_asked - 1, config)
 
+    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+        """Left aside: these peers wait for the end of a run."""
+
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
         token = self._tokens.pop(move_id)
         self._record.append(["tell", move_id, value])

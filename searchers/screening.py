@@ -1,27 +1,25 @@
 """Screening: of many candidate moves of a particle, fly the one that a surrogate of all results likes best.
 
 Screening the candidates of an evolutionary search by a surrogate is "pre-selection" (Y. Jin, Swarm and Evolutionary
-Computation 1, 2011). Two surrogates:
+Computation 1, 2011). Two surrogates of the logarithm of a result's distance from the best one:
 
-* ``gaussian-process`` (`searchers.gaussian_process`), on the results' ranks put through the normal quantile function:
-  a Gaussian copula's margin, as D. Salinas, H. Shen, V. Perrone, ICML 2020, use it to make metrics comparable;
-* ``trees`` (`searchers.forest`), on the ranks; their spread is the uncertainty, as in SMAC (F. Hutter, H. Hoos,
-  K. Leyton-Brown, LION 5, 2011).
+* ``gaussian-process`` (`searchers.gaussian_process`), which takes the moves in the air for landed with what it predicts
+  of them: the "kriging believer" of D. Ginsbourger, R. Le Riche, L. Carraro (2010), so that many workers don't crowd;
+* ``trees`` (`searchers.forest`); their spread is the uncertainty, as in SMAC (F. Hutter, H. Hoos, K. Leyton-Brown,
+  LION 5, 2011).
 
-Ranks make both indifferent to the metric's scale, to outliers and to failures, which are worst. The score is the lower
-confidence bound mean - kappa * standard deviation.
+Results are of one fidelity (`searchers.archive.Archive.comparable`); failures count as the worst of them. The score is
+the lower confidence bound mean - kappa * standard deviation.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.archive import Archive
 from searchers.dynamics import check_name
 from searchers.forest import ExtraTrees
 from searchers.gaussian_process import GaussianProcess
@@ -47,7 +45,7 @@ class Screen:
     """
 
     surrogate: SurrogateName = "gaussian-process"
-    n_candidates: int = 200
+    n_candidates: int = 400
     local: float = 0.4
     uniform: float = 0.1
     kappa: float = 2.0
@@ -79,22 +77,28 @@ class Screening:
         self.screen = screen
         self._theta: Array | None = None
 
-    def choose(self, candidates: Array, archive: Archive, full: float) -> int:
-        """The index of the best scored of the candidates, shape (n, n_dims), snapped."""
-        ranks = archive.ranks(full)
-        known = _select(ranks, self.screen.max_results)
-        # The seed is the number of results: a restored swarm fits as the first one did.
-        rng = np.random.default_rng(len(archive))
-        mean, deviation = self._predict(archive.positions[known], ranks[known], candidates, rng)
-        return int(np.argmin(mean - self.screen.kappa * deviation))
+    def choose(self, candidates: Array, positions: Array, values: Array, flying: Array) -> int:
+        """The index of the best scored of the candidates.
 
-    def _predict(self, inputs: Array, ranks: Array, candidates: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        Args:
+            candidates: (n, n_dims); these and all positions snapped.
+            positions: (n_results, n_dims), in the order in which the results came.
+            values: (n_results,), of one fidelity; inf: failed.
+            flying: (n_flying, n_dims), of moves in the air.
+        """
+        known = _select(values, self.screen.max_results)
+        inputs, targets = positions[known], log_gaps(values[known])
         if self.screen.surrogate == "trees":
-            predicted = ExtraTrees(inputs, ranks, self.N_TREES, rng).predict(candidates)
-            return predicted.mean(axis=0), predicted.std(axis=0)
-        process = GaussianProcess(inputs, normal_scores(ranks), self._theta, self.N_STEPS)
-        self._theta = process.theta
-        return process.predict(candidates)
+            # The seed is the number of results: a restored swarm fits as the first one did.
+            rng = np.random.default_rng(len(values))
+            predicted = ExtraTrees(inputs, targets, self.N_TREES, rng).predict(candidates)
+            mean, deviation = predicted.mean(axis=0), predicted.std(axis=0)
+        else:
+            process = GaussianProcess(inputs, targets, self._theta, self.N_STEPS)
+            self._theta = process.theta
+            process.believe(flying)
+            mean, deviation = process.predict(candidates)
+        return int(np.argmin(mean - self.screen.kappa * deviation))
 
     def get_state(self) -> dict[str, Any]:
         return {**asdict(self.screen), "theta": None if self._theta is None else self._theta.tolist()}
@@ -122,18 +126,26 @@ def local_steps(centre: Array, n: int, rng: np.random.Generator) -> Array:
     return steps
 
 
-def normal_scores(ranks: Array) -> Array:
-    """Ranks in [0, 1], shape (n,), as standardised normal quantiles."""
-    n = len(ranks)
-    scores = np.array([NormalDist().inv_cdf((rank * (n - 1) + 0.5) / n) for rank in ranks])
-    standardised: Array = (scores - scores.mean()) / (scores.std() + 1e-9)
+def log_gaps(values: Array) -> Array:
+    """Values, (n,), as logarithms of how far each is from the best, standardised; failures (inf) as the worst.
+
+    log(value - best + median gap): the good half is told apart finely, outliers are drawn in, and the metric's unit and
+    zero do not matter.
+    """
+    failed = np.isinf(values)
+    if failed.all():
+        return np.zeros(len(values))
+    finite = np.clip(np.where(failed, values[~failed].max(), values), -1e300, 1e300)
+    gaps = finite - finite.min()
+    logs = np.log(gaps + np.median(gaps) + 1e-12)
+    standardised: Array = (logs - logs.mean()) / (logs.std() + 1e-9)
     return standardised
 
 
-def _select(ranks: Array, at_most: int) -> NDArray[np.intp]:
+def _select(values: Array, at_most: int) -> NDArray[np.intp]:
     """Indices, in order, of the best half of ``at_most`` results and the latest others."""
-    if len(ranks) <= at_most:
-        return np.arange(len(ranks))
-    best = np.argsort(ranks, kind="stable")[: at_most // 2]
-    others = np.setdiff1d(np.arange(len(ranks)), best)
+    if len(values) <= at_most:
+        return np.arange(len(values))
+    best = np.argsort(values, kind="stable")[: at_most // 2]
+    others = np.setdiff1d(np.arange(len(values)), best)
     return np.sort(np.concatenate([best, others[-(at_most - len(best)) :]]))

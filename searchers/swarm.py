@@ -15,7 +15,9 @@ What this implementation adds:
 * **Fidelity.** A result at a higher fidelity ranks before any at a lower one, equal fidelities compare values. So a
   configuration that looked good after one epoch never stands in for one that was trained to the end, yet a particle
   whose runs are all stopped early still follows the best of them. This is the rule of Optuna's TPE sampler; DEHB's
-  (one population a fidelity) needs a budget schedule of its own, which belongs to the trial scheduler here.
+  (one population a fidelity) needs a budget schedule of its own, which belongs to the trial scheduler here. Bests
+  follow it; screening learns from the values of one fidelity at a time (`searchers.archive.Archive.comparable`), to
+  which stopped runs contribute what they ``report`` on their way.
 * **Failures** (None, NaN, infinite of either sign) count as worst, leave bests alone, and the particle flies on.
 * **No configuration twice** while unseen ones remain, running ones included.
 """
@@ -31,15 +33,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.archive import Archive, checked_fidelity
+from searchers.archive import Archive, Curve, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
 from searchers.parameters import Array
-from searchers.particles import Particles
+from searchers.particles import Flight, Particles
 from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,6 @@ class Move:
 
     id: int
     config: dict[str, Any]
-
-
-@dataclass
-class _Flight:
-    """A move in the air."""
-
-    particle: int
-    position: Array
-    velocity: Array
 
 
 class ParticleSwarm:
@@ -78,7 +71,7 @@ class ParticleSwarm:
         bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
         budget: Evaluations over which ``linear`` inertia falls.
         screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
-            False is plain PSO, which it also is while results are of several fidelities (early stopping).
+            False is plain PSO.
         generational: Wait until every particle has landed before any moves again, for comparison.
         points_to_evaluate: Configurations to fly first; what a partial one lacks comes from the Sobol start.
 
@@ -131,7 +124,7 @@ class ParticleSwarm:
         self._sobol = Sobol(self.space.n_parameters, self._rng)
         self._particles = Particles(settings.n_particles, self.space.n_dims, settings.topology, self._rng)
         self._improved: deque[bool] = deque(maxlen=settings.n_particles)  # did the latest results improve a best
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
         self._queue: list[Array] = []
         self._next_id = 0
         self.archive = Archive(self.space.n_dims)
@@ -157,11 +150,21 @@ class ParticleSwarm:
         position, velocity = self._launch(particle)
         move = Move(self._next_id, self.space.decode(position))
         self._next_id += 1
-        self._flights[move.id] = _Flight(particle, position, velocity)
+        self._flights[move.id] = Flight(particle, position, velocity)
         self._particles.in_air[particle] += 1
         self._particles.n_moves[particle] += 1
         self.archive.mark_seen(self._snap(position))
         return move
+
+    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+        """What a move in the air has shown at a fidelity; it flies on. Lets runs that end at different ones compare.
+
+        Raises:
+            ValueError: If the fidelity is negative or NaN.
+        """
+        reached = checked_fidelity(fidelity)
+        if move_id in self._flights and value is not None and math.isfinite(value):
+            self._flights[move_id].curve[reached] = float(value)
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
         """Land a move. Telling it again changes nothing.
@@ -185,7 +188,7 @@ class ParticleSwarm:
         i, particles = flight.particle, self._particles
         particles.in_air[i] -= 1
         particles.position[i], particles.velocity[i] = flight.position, flight.velocity
-        self._improved.append(self._learn(i, flight.position, value, reached))
+        self._improved.append(self._learn(i, flight.position, value, reached, flight.curve))
         particles.landed[i] = len(self.archive)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
@@ -259,30 +262,26 @@ class ParticleSwarm:
                 return position, self._random_velocity()
         if not self._particles.knows(particle):
             return self._unseen_position(), self._random_velocity()
+        screening = self._screening if len(self.archive) >= self.settings.n_particles else None
+        screen = None if screening is None else screening.screen
         for attempt in range(3):
-            positions, velocities = self._candidates(particle, attempt)
+            positions, velocities = self._candidates(particle, attempt, screen)
             unseen = np.flatnonzero(self._unseen(positions))
             if len(unseen):
-                chosen = int(unseen[0])
-                if self._screening is not None and self._screens():
-                    scored = self.space.snap(positions[unseen])
-                    chosen = int(unseen[self._screening.choose(scored, self.archive, self._particles.full)])
+                chosen = unseen[0 if screening is None else self._screen(screening, positions[unseen])]
                 return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
-    def _screens(self) -> bool:
-        """Not before every particle could have landed once, nor where results are of several fidelities.
+    def _screen(self, screening: Screening, candidates: Array) -> int:
+        """The most promising of candidate positions, by what is known at the highest fidelity that is known enough."""
+        at_least = max(self.settings.n_particles, self.space.n_dims + 1)
+        known, values = self.archive.comparable(self._particles.full, at_least)
+        flying = np.array([flight.position for flight in self._flights.values()]).reshape(-1, self.space.n_dims)
+        scored, flown = self.space.snap(candidates), self.archive.positions[known]
+        return screening.choose(scored, flown, values, self.space.snap(flying))
 
-        Under early stopping plain moves found better configurations than screened ones
-        (`benchmarks.searchers.fidelity`): the first runs to be promoted are full ones whatever they are worth, and a
-        surrogate of ranks believes in them.
-        """
-        enough = self._screening is not None and len(self.archive) >= self.settings.n_particles
-        return enough and self.archive.comparable(self._particles.full)
-
-    def _candidates(self, particle: int, attempt: int) -> tuple[Array, Array]:
+    def _candidates(self, particle: int, attempt: int, screen: Screen | None) -> tuple[Array, Array]:
         """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""
-        screen = self._screening.screen if self._screening is not None and self._screens() else None
         n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
         particles, limit = self._particles, self.settings.velocity_limit
         position, leader = particles.position[particle], particles.best_position[particles.informer(particle)]
@@ -309,10 +308,12 @@ class ParticleSwarm:
             return sum(self._improved) / max(len(self._improved), 1)
         return min(len(self.archive) / self.settings.budget, 1.0)
 
-    def _learn(self, particle: int, position: Array, value: float | None, fidelity: float) -> bool:
+    def _learn(
+        self, particle: int, position: Array, value: float | None, fidelity: float, curve: Curve | None = None
+    ) -> bool:
         """File a result; True if it is the particle's new personal best."""
         number = math.inf if value is None or not math.isfinite(value) else float(value)
-        self.archive.add(self._snap(position), number, fidelity)
+        self.archive.add(self._snap(position), number, fidelity, curve)
         return self._particles.learn(particle, position, number, fidelity, self._rng)
 
     # Places
@@ -346,7 +347,6 @@ class ParticleSwarm:
 
     def get_state(self) -> dict[str, Any]:
         """Everything, as JSON values: settings, space, generator, particles, results, moves in the air."""
-        flights = self._flights.items()
         return {
             "version": STATE_VERSION,
             "space": self.space.to_json(),
@@ -357,7 +357,7 @@ class ParticleSwarm:
             "particles": self._particles.get_state(),
             "improved": list(self._improved),
             "next_id": self._next_id,
-            "flights": [[id, f.particle, f.position.tolist(), f.velocity.tolist()] for id, f in flights],
+            "flights": [[id, *flight.to_json()] for id, flight in self._flights.items()],
             "queue": [position.tolist() for position in self._queue],
             "archive": self.archive.get_state(),
         }
@@ -393,7 +393,7 @@ class ParticleSwarm:
         self._particles.set_state(state["particles"])
         self._improved.extend(state["improved"])
         self._next_id = state["next_id"]
-        self._flights = {id: _Flight(i, np.array(x), np.array(v)) for id, i, x, v in state["flights"]}
+        self._flights = {id: Flight.from_json(*flight) for id, *flight in state["flights"]}
         self._queue = [np.array(position) for position in state["queue"]]
         self.archive = Archive.from_state(self.space.n_dims, state["archive"])
         self._rng.bit_generator.state = state["rng"]

@@ -67,6 +67,20 @@ def main() -> None:
 def report(cells: dict[str, Any]) -> str:
     """Mean normalised regret and mean rank over problems at each budget, with bootstrap 95 % intervals of the mean."""
     names = sorted({key.split("|")[0] for key in cells})
+    lines: list[str] = []
+    for group in ("bbob", "bbob-mixint", "tables", ""):
+        chosen = {key: cell for key, cell in cells.items() if not group or _group(key.split("|")[1]) == group}
+        if chosen:
+            lines += ["", f"{group or 'all'}: {_table(chosen, names)}"]
+    return "\n".join(lines)
+
+
+def _group(problem: str) -> str:
+    suite = problem.partition("_")[0]
+    return suite if suite.startswith("bbob") else "tables"
+
+
+def _table(cells: dict[str, Any], names: list[str]) -> str:
     pairs = sorted({tuple(key.split("|")[1:]) for key in cells})
     whole = [pair for pair in pairs if all("|".join((name, *pair)) in cells for name in names)]
     regrets = np.array([[cells["|".join((name, *pair))]["regret"] for name in names] for pair in whole])

@@ -29,7 +29,7 @@ from searchers import Float, Space
 
 RUNGS, FULL, REDUCTION = (11, 33), 100, 3
 OPTIMA = {"mfh3": -3.86278, "mfh6": -3.32237}
-# That screening pauses under early stopping was decided on the terrible ones and on mfh3_moderate.
+# How screening learns under early stopping was decided on the terrible ones, on mfh3_moderate and on mfh6_bad.
 BENCHMARKS = ("mfh3_good", "mfh6_moderate", "mfh6_good")
 
 Curve = Callable[[dict[str, Any], int], float]
@@ -103,6 +103,7 @@ def simulate(
             searcher.tell(move_id, value, full_at)
             full.append((now, value))
             continue
+        searcher.report(move_id, value, steps[step])
         others = reached[steps[step]]
         others.append(value)
         if value > np.quantile(others, 1 / REDUCTION) and len(others) > 1:

@@ -48,6 +48,29 @@ GRIDS: dict[str, Grid] = {
         "schedule": ["constant", "invscaling", "adaptive"],
         "eta0": [1e-3, 1e-2, 1e-1, 1.0],
     },
+    "tree": {
+        "depth": [1, 2, 3, 5, 8, 12, 20],
+        "min_leaf": [1, 2, 5, 12, 30],
+        "min_split": [2, 8, 20, 50],
+        "features": [0.2, 0.5, 0.8, 1.0],
+        "pruning": [0.0, 1e-3, 5e-3, 2e-2],
+        "criterion": ["gini", "entropy"],
+        "splitter": ["best", "random"],
+    },
+    "neighbours": {
+        "k": [1, 2, 3, 5, 8, 13, 21, 34, 55],
+        "power": [1.0, 1.5, 2.0, 4.0],
+        "variance": [0.3, 0.6, 0.9, 1.0],
+        "weights": ["uniform", "distance"],
+        "scaling": ["none", "minmax", "quantile"],
+    },
+    "kernel": {
+        "gamma": [10.0**k for k in np.arange(-3, 1.5, 0.5)],
+        "components": [8, 16, 32, 64, 128],
+        "alpha": [10.0**k for k in range(-6, 3)],
+        "map": ["fourier", "nystroem-rbf", "nystroem-poly"],
+        "balance": [True, False],
+    },
 }
 ORDERED = {
     "hidden",
@@ -63,9 +86,17 @@ ORDERED = {
     "gamma",
     "coef0",
     "eta0",
+    "depth",
+    "min_split",
+    "pruning",
+    "k",
+    "power",
+    "components",
+    "variance",
+    "features",
 }
 
-TUNING = ("synthetic-a", "wine", "synthetic-b")
+TUNING = ("synthetic-a", "wine", "synthetic-b", "friedman", "moons")
 REPORTED = ("digits", "cancer", "diabetes")
 
 
@@ -84,6 +115,12 @@ def _data(name: str) -> tuple[Any, Any, Any, Any]:
     elif name == "diabetes":
         x, y = datasets.load_diabetes(return_X_y=True)
         y = np.digitize(y, np.quantile(y, [0.33, 0.67]))
+    elif name == "friedman":
+        x, y = datasets.make_friedman1(600, 10, noise=1.0, random_state=0)
+        y = np.digitize(y, np.quantile(y, [0.25, 0.5, 0.75]))
+    elif name == "moons":
+        x, y = datasets.make_moons(500, noise=0.25, random_state=0)
+        x = np.hstack([x, np.random.default_rng(0).normal(size=(500, 4))])
     else:
         shape = {"synthetic-a": (700, 20, 6, 4), "synthetic-b": (900, 12, 8, 3)}[name]
         n, d, informative, classes = shape
@@ -125,11 +162,48 @@ def _linear(c: dict[str, Any]) -> Any:
     return SGDClassifier(learning_rate=c["schedule"], eta0=c["eta0"], max_iter=15, tol=None, random_state=0, **settings)
 
 
+def _tree(c: dict[str, Any]) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    settings = {"min_samples_leaf": c["min_leaf"], "min_samples_split": c["min_split"], "max_features": c["features"]}
+    settings |= {"ccp_alpha": c["pruning"], "criterion": c["criterion"], "splitter": c["splitter"]}
+    return DecisionTreeClassifier(max_depth=c["depth"], random_state=0, **settings)
+
+
+def _neighbours(c: dict[str, Any]) -> Any:
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, QuantileTransformer
+
+    scaling = {"none": FunctionTransformer(), "minmax": MinMaxScaler(), "quantile": QuantileTransformer(n_quantiles=50)}
+    model = KNeighborsClassifier(c["k"], weights=c["weights"], p=c["power"])
+    kept = None if c["variance"] == 1.0 else c["variance"]
+    return make_pipeline(scaling[c["scaling"]], PCA(kept), model)
+
+
+def _kernel(c: dict[str, Any]) -> Any:
+    from sklearn.kernel_approximation import Nystroem, RBFSampler
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+
+    if c["map"] == "fourier":
+        features = RBFSampler(gamma=c["gamma"], n_components=c["components"], random_state=0)
+    else:
+        shape = {"degree": 3, "coef0": 1.0} if c["map"] == "nystroem-poly" else {}
+        kernel = c["map"].removeprefix("nystroem-")
+        features = Nystroem(kernel, gamma=c["gamma"], n_components=c["components"], random_state=0, **shape)
+    return make_pipeline(features, RidgeClassifier(c["alpha"], class_weight="balanced" if c["balance"] else None))
+
+
 MODELS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "mlp": _mlp,
     "boosting": _boosting,
     "svm": _svm,
     "linear": _linear,
+    "tree": _tree,
+    "neighbours": _neighbours,
+    "kernel": _kernel,
 }
 
 

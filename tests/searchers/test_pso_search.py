@@ -1,6 +1,11 @@
 """The swarm under Ray Tune: what is particular to it, and whole runs of a local Ray."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +46,17 @@ def test_a_stopped_trial_never_displaces_a_full_one():
     assert search.swarm.best[1] == -0.6
     report(search, "d", 0.1, t=20)  # without max_t a full run is the longest so far
     assert search.swarm.best[1] == -0.1
+
+
+def test_what_a_trial_showed_on_its_way_is_compared_with_stopped_trials():
+    search = ready(mode="min", max_t=3)
+    for trial in "abc":
+        search.suggest(trial)
+    report(search, "a", 0.8, t=1, done=False)
+    report(search, "a", 0.2, t=3)
+    report(search, "b", 0.9, t=1)
+    report(search, "c", 0.7, t=1)
+    assert search.swarm.archive.comparable(3.0, 3)[1].tolist() == [0.8, 0.9, 0.7]
 
 
 def test_trials_past_max_t_are_equals():
@@ -236,3 +252,16 @@ def test_ray_report_after_complete():
     report(search, "trial_1", 3.0, t=3, done=False)
     report(search, "trial_1", 3.0, t=3)
     assert json.dumps(search.get_state()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_example_tunes_something_that_is_no_text(tmp_path):
+    script = Path(__file__).parents[2] / "examples" / "tune_boosting.py"
+    assert len([line for line in script.read_text().splitlines() if line.strip()]) <= 20
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(script.parents[1])}
+    command = [sys.executable, str(script)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment).stdout
+    found = re.search(r"best accuracy (0\.\d+) with \{'learning_rate': .*'max_leaf_nodes': \d+\}", printed)
+    assert found
+    assert float(found[1]) > 0.9

@@ -123,6 +123,42 @@ def test_lower_fidelity_never_displaces_higher():
     assert swarm.best == (full.config, 9.0)
 
 
+def test_screening_goes_on_where_runs_are_stopped_early():
+    """Low rungs mislead by an offset, full runs are few: the screened swarm finds the optimum among them."""
+
+    def near(screening):
+        swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, seed=0, screening=screening)
+        swarm.full_fidelity = 9
+        for i in range(90):
+            move = swarm.ask()
+            value = (move.config["x"] - 0.3) ** 2 + (move.config["y"] - 0.7) ** 2
+            if i % 3:
+                swarm.tell(move.id, value - 5.0, fidelity=1)
+            else:
+                swarm.report(move.id, value - 5.0, fidelity=1)
+                swarm.tell(move.id, value, fidelity=9)
+        return swarm.best[1]
+
+    assert near(True) < 1e-3
+    assert near(True) < near(False)
+
+
+def test_reports_of_a_move_survive_a_restart():
+    swarm = ParticleSwarm(SPACE, seed=0)
+    move = swarm.ask()
+    swarm.report(move.id, 4.0, fidelity=1)
+    swarm.report(move.id, math.nan, fidelity=2)
+    swarm = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
+    swarm.tell(move.id, 2.0, fidelity=3)
+    other = swarm.ask()
+    swarm.tell(other.id, 3.0, fidelity=1)
+    restored = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
+    assert restored.archive.comparable(9.0, 2)[1].tolist() == [4.0, 3.0]
+    assert restored.archive.comparable(9.0, 1)[1].tolist() == [2.0]
+    with pytest.raises(ValueError, match=">= 0"):
+        swarm.report(swarm.ask().id, 1.0, fidelity=-1)
+
+
 def test_full_fidelity_makes_equals_of_those_who_reach_it():
     swarm = ParticleSwarm(SPACE, 2, seed=0)
     known, other = swarm.ask(), swarm.ask()
@@ -189,6 +225,39 @@ def test_earlier_results_seed_the_swarm():
     assert np.median(values[20:]) < np.median(values[:4])
     with pytest.raises(ValueError, match="missing y"):
         swarm.add_evaluated({"x": 1.0, "k": 3, "c": "b"}, 1.0)
+
+
+def test_a_swarm_moves_after_its_first_results_not_after_forty():
+    swarm = ParticleSwarm(SPACE, 10, seed=0)
+    values = run(swarm, 40)
+    assert np.median(values[12:40]) < 0.3 * np.median(values[:10])
+
+
+def test_a_result_lands_the_particle_that_asked_for_it():
+    """Whatever the order: the personal best is where that particle was."""
+    swarm = ParticleSwarm(SPACE, 5, seed=0, screening=False)
+    for _ in range(4):
+        flown = {}
+        for move in [swarm.ask() for _ in range(5)]:
+            flown[move.id] = swarm.particle_of(move.id), move.config
+        for id, (particle, config) in reversed(flown.items()):
+            before = swarm.personal_best(particle["particle"])
+            swarm.tell(id, sphere(config))
+            expected = sphere(config) if before is None else min(before, sphere(config))
+            assert swarm.personal_best(particle["particle"]) == expected
+
+
+def test_going_back_to_a_best_goes_back_to_its_configuration():
+    """Categories are read from a position, not drawn."""
+    space = {"c": Categorical(["a", "b", "c", "d"]), "k": Integer(0, 9), "x": Float(1e-4, 1.0, log=True)}
+    swarm = ParticleSwarm(space, 4, seed=1)
+    told = {}
+    for i in range(30):
+        move = swarm.ask()
+        value = float((i * 7) % 30)
+        told[value] = move.config
+        swarm.tell(move.id, value)
+        assert swarm.best == (told[min(told)], min(told))
 
 
 def test_telling_again_changes_nothing():

@@ -7,7 +7,7 @@ from searchers.archive import Archive
 from searchers.dynamics import confine, constriction, informants
 from searchers.forest import ExtraTrees
 from searchers.gaussian_process import GaussianProcess
-from searchers.screening import Screen, Screening, local_steps, normal_scores
+from searchers.screening import Screen, Screening, local_steps, log_gaps
 from searchers.sobol import Sobol
 
 
@@ -65,24 +65,32 @@ def test_ring_and_torus_neighbours():
     assert len(informants("global", 3, 7)) == 7
 
 
-def test_ranks_put_fidelity_before_value():
+def test_results_are_compared_at_the_highest_fidelity_that_enough_came_to():
     archive = Archive(1)
-    for value, fidelity in [(0.1, 1.0), (5.0, 9.0), (4.0, 9.0), (np.inf, 9.0), (4.0, 12.0)]:
-        archive.add(np.zeros(1), value, fidelity)
-    assert list(np.argsort(archive.ranks(full=np.inf))) == [4, 2, 1, 3, 0]
-    ranks = archive.ranks(full=9.0)  # 12 is no more than full
-    assert ranks[4] == ranks[2]
+    for value, fidelity, curve in [
+        (5.0, 1.0, {}),
+        (3.0, 9.0, {1.0: 7.0}),
+        (np.inf, np.inf, {1.0: 0.0}),  # a failure compares with anything, whatever it showed before
+        (4.0, 12.0, {1.0: 6.0}),
+        (2.0, 3.0, {}),  # never told its value at 1
+    ]:
+        archive.add(np.zeros(1), value, fidelity, curve)
+
+    def compared(full, at_least):
+        indices, values = archive.comparable(full, at_least)
+        return dict(zip(indices.tolist(), values.tolist(), strict=True))
+
+    assert compared(9.0, 2) == {1: 3.0, 2: np.inf, 3: 4.0}  # 12 is no more than full
+    assert compared(9.0, 3) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
+    assert compared(np.inf, 2) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
+    assert compared(9.0, 50) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
 
 
-def test_results_of_several_fidelities_are_not_comparable():
+def test_failures_alone_can_be_compared():
     archive = Archive(1)
-    archive.add(np.zeros(1), 1.0, 9.0)
-    archive.add(np.zeros(1), np.inf, 2.0)  # a failure compares with anything
-    archive.add(np.zeros(1), 1.0, np.inf)
-    assert archive.comparable(full=9.0)
-    assert not archive.comparable(full=np.inf)
-    archive.add(np.zeros(1), 1.0, 3.0)
-    assert not archive.comparable(full=9.0)
+    assert not len(archive.comparable(np.inf, 1)[0])
+    archive.add(np.zeros(1), np.inf, 3.0)
+    assert archive.comparable(np.inf, 5)[1].tolist() == [np.inf]
 
 
 def test_forest_learns_a_smooth_function_and_keeps_its_samples():
@@ -105,11 +113,34 @@ def test_forest_averages_equal_inputs():
 @pytest.mark.parametrize("surrogate", ["gaussian-process", "trees"])
 def test_screen_prefers_where_results_were_good(surrogate):
     rng = np.random.default_rng(0)
-    archive = Archive(2)
-    for position in rng.random((60, 2)):
-        archive.add(position, float(((position - 0.8) ** 2).sum()), np.inf)
+    positions = rng.random((60, 2))
+    values = ((positions - 0.8) ** 2).sum(axis=1)
+    values[positions[:, 0] < 0.2] = np.inf  # failed
     candidates = np.array([[0.1, 0.1], [0.8, 0.8], [0.2, 0.9]])
-    assert Screening(Screen(surrogate, kappa=0.0)).choose(candidates, archive, np.inf) == 1
+    assert Screening(Screen(surrogate, kappa=0.0)).choose(candidates, positions, values, np.empty((0, 2))) == 1
+
+
+def test_screen_keeps_away_from_what_is_in_the_air():
+    positions = 0.5 * np.random.default_rng(0).random((20, 2))
+    values = np.sin(9 * positions[:, 0]) + np.cos(7 * positions[:, 1])
+    candidates = np.array([[0.9, 0.3], [0.3, 0.9]])
+
+    def chosen(flying):
+        return Screening(Screen(kappa=3.0)).choose(candidates, positions, values, np.array(flying).reshape(-1, 2))
+
+    assert chosen([]) != chosen([candidates[chosen([])]])
+
+
+def test_believing_keeps_means_and_shrinks_deviations():
+    inputs = 0.5 * np.random.default_rng(0).random((15, 2))
+    process = GaussianProcess(inputs, np.sin(9 * inputs[:, 0]) + np.cos(7 * inputs[:, 1]), None, 8)
+    new = np.array([[0.9, 0.1], [0.5, 0.5]])
+    mean, deviation = process.predict(new)
+    process.believe(new[:1])
+    believed, shrunk = process.predict(new)
+    np.testing.assert_allclose(believed, mean, atol=1e-3)
+    assert shrunk[0] < 0.3 * deviation[0]
+    assert shrunk[1] <= deviation[1]
 
 
 def test_process_predicts_and_knows_where_it_does_not():
@@ -133,7 +164,7 @@ def test_process_predicts_and_knows_where_it_does_not():
 def test_gradient_of_the_process_is_that_of_its_loss():
     rng = np.random.default_rng(0)
     inputs = rng.random((20, 3))
-    process = GaussianProcess(inputs, normal_scores(inputs[:, 0]), None, 0)
+    process = GaussianProcess(inputs, log_gaps(inputs[:, 0]), None, 0)
     process.theta = start = process.theta + rng.normal(0.0, 0.5, 4)
     slope = process._loss()[1]
     for i, step in enumerate(1e-5 * np.eye(4)):
@@ -149,11 +180,17 @@ def test_equal_samples_do_not_break_the_process():
     np.testing.assert_allclose(mean, 0.0, atol=1e-6)
 
 
-def test_normal_scores_keep_order_and_ties():
-    scores = normal_scores(np.array([0.0, 0.25, 1.0, 0.625, 0.625]))
-    assert list(np.argsort(scores)[:2]) == [0, 1]
-    assert scores[3] == scores[4] < scores[2]
-    assert scores.std() == pytest.approx(1.0)
+def test_log_gaps_keep_order_draw_outliers_in_and_know_no_unit():
+    values = np.array([1.0, 2.0, 1e9, 4.0, np.inf, 4.0])
+    gaps = log_gaps(values)
+    assert list(np.argsort(gaps, kind="stable")) == [0, 1, 3, 5, 2, 4]
+    assert gaps[3] == gaps[5]
+    assert gaps[2] == gaps[4]
+    assert gaps.std() == pytest.approx(1.0)
+    np.testing.assert_allclose(log_gaps(1000 * values - 7.0), gaps, atol=1e-6)
+    for same in ([3.0, 3.0], [np.inf, np.inf]):
+        np.testing.assert_allclose(log_gaps(np.array(same)), 0.0, atol=1e-6)
+    assert np.isfinite(log_gaps(np.array([-1.7e308, 1.7e308, 0.0]))).all()
 
 
 def test_local_steps_change_some_coordinates():
