@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kdh_ray.config import JobConfig
+from kdh_ray.distillation.events import EventLog
 from kdh_ray.errors import UnavailableError
 from kdh_ray.jobs.nodes import alive_nodes
 
@@ -25,7 +26,11 @@ _ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # a process mor
 
 @contextmanager
 def ray_session(
-    job: JobConfig, verbose: bool = False, cpus: int | None = None, check: Callable[[], None] = lambda: None
+    job: JobConfig,
+    verbose: bool = False,
+    cpus: int | None = None,
+    check: Callable[[], None] = lambda: None,
+    log: EventLog | None = None,
 ) -> Iterator[str]:
     """Ray, for the length of a block; yields the dashboard's address, empty where there is none.
 
@@ -37,6 +42,7 @@ def ray_session(
         verbose: Show Ray's own log lines.
         cpus: CPUs that a Ray started here counts with, if not the machine's.
         check: Called once Ray is there, but not for one that was there before: what it raises ends the session.
+        log: Is told that Ray is being started, and where its dashboard is; not of one that was there before.
 
     Raises:
         UnavailableError: If the cluster can't be reached.
@@ -49,6 +55,8 @@ def ray_session(
     if ray.is_initialized():
         yield _dashboard()
         return
+    log = log or EventLog()
+    log.write("note", "", text=f"Joining Ray at {address}" if address else "Starting Ray")
     level = logging.INFO if verbose else logging.ERROR
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
     arguments = {"address": address} if address else started_here
@@ -59,7 +67,9 @@ def ray_session(
         raise UnavailableError(f"{where} can't be reached or started: {' '.join(str(error).split())[:300]}") from None
     try:
         check()
-        yield _dashboard()
+        dashboard = _dashboard()
+        log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
+        yield dashboard
     finally:
         ray.shutdown()
 

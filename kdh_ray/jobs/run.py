@@ -138,8 +138,7 @@ def _run_on_ray(
     def check() -> None:
         check_machines(folder, encoders(config, stages))
 
-    with _listening(folder / EVENTS, listener), ray_session(config.job, verbose, check=check) as dashboard:
-        log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
+    with _listening(folder / EVENTS, listener), ray_session(config.job, verbose, check=check, log=log):
         run_on_ray(config, corpus, folder, stages)
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig, StageConfig, parse_config
 from kdh_ray.data import Corpus, corpus_from_config
+from kdh_ray.distillation.events import EVENTS, EventLog
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import publish
 from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, preflight, run, run_id
 from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, measure
+from kdh_ray.jobs.tuning.first import TrainedStage, enter, take_over
 from kdh_ray.jobs.tuning.ledger import FILE
 from kdh_ray.jobs.tuning.memory import PROCESS, memory_per_trial
 from kdh_ray.jobs.tuning.metrics import RATE
 from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
-from kdh_ray.jobs.tuning.space import configured, domains, longest, search_space, tuned_stage
+from kdh_ray.jobs.tuning.space import configured, domains, longest, own_settings, search_space, tuned_stage
 from kdh_ray.jobs.tuning.trackers import check_trackers, make_trackers
 from kdh_ray.jobs.tuning.trials import Trial
 from kdh_ray.results import load_runs, recorded, write_row
@@ -50,7 +53,8 @@ def tune_stage(
         config: A configuration, its tree of plain values, or its YAML file; see its ``tune`` section.
         searcher: Any fresh ``ray.tune.search.Searcher``. It hears validation scores alone.
         out: The run's folder; ``runs/<name>`` if not given. The search is in ``search``, its best in ``best``.
-        whole: Train every stage with its own settings too, not only those that the tuned one needs.
+        whole: Train every stage with its own settings first, not only those that the tuned one needs. The tuned one is
+            then a finished trial of the search, and not trained again.
         resume: Go on with the search in the folder, if there is one.
         local: Train teachers and the best student in this process instead of on Ray Train workers.
         verbose: Show Ray's own log lines.
@@ -87,18 +91,32 @@ def tune_stage(
     def check() -> None:
         check_machines(folder, encoders(config, [*needed, name]))
 
-    with ray_session(config.job, verbose, check=check):  # one for teachers, trials and the best
+    log = EventLog(folder / EVENTS, listener)
+    with ray_session(config.job, verbose, check=check, log=log):  # one for teachers, trials and the best
         trial_resources(config)  # a refusal before the teacher is trained
         if needed:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
-            search = _search(config, name, folder, searcher, resume, verbose, on_trial, columns)
+            search = _search(config, name, folder, searcher, verbose, on_trial, columns)
             if config.results:
                 publish(folder, run_id(config), config.results)
         best = best_config(config, name, folder, search.best.config)
+        trained = trained_stage(config, name, folder)
+        if trained is not None and trained.has(search.best.config):
+            take_over(folder, folder / BEST, best.stages)
         columns = {"variant": VARIANT, **columns}
         run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
     return load_runs(folder)
+
+
+def trained_stage(config: RunConfig, name: str, folder: Path) -> TrainedStage | None:
+    """The tuned stage as it is configured, if it is finished in ``folder``."""
+    from kdh_ray.distillation.stages import read_result
+
+    result = read_result(folder / "stages" / name)
+    if result is None:
+        return None
+    return TrainedStage(own_settings(config), frozenset(search_space(config)), result)
 
 
 def _search(
@@ -106,7 +124,6 @@ def _search(
     name: str,
     folder: Path,
     searcher: Any,
-    resume: bool,
     verbose: bool,
     on_trial: Callable[[Trial], None],
     columns: Mapping[str, Any],
@@ -114,7 +131,7 @@ def _search(
     """The trials, and a row for each."""
     from ray.tune import with_parameters
 
-    from kdh_ray.jobs.tuning.trial import SCORES, StageTrial
+    from kdh_ray.jobs.tuning.trial import SCORES, StageTrial, costs_of
     from kdh_ray.jobs.tuning.workers import trial_of_workers
 
     corpus = corpus_from_config(config.data)
@@ -129,11 +146,19 @@ def _search(
             _write_trial(config, corpus, name, folder, trial, written, columns)
         on_trial(trial)
 
+    def full(values: Mapping[str, Any]) -> int:
+        return configured(stage, values).total_epochs
+
+    task, trained = trial_task(config, corpus, name, folder, resources["GPU"] > 0), trained_stage(config, name, folder)
+    if trained is not None:
+        first = enter(
+            trained, searcher, folder / "search", domains(space), metric=SCORES[settings.objective], scores=SCORES,
+            costs=partial(costs_of, task), full=full, max_t=max_t, trials=settings.n_trials,
+        )  # fmt: skip
+        if first is not None:
+            watch(first)
     search = tune(
-        with_parameters(
-            StageTrial if settings.workers_per_trial == 1 else trial_of_workers,
-            task=trial_task(config, corpus, name, folder, resources["GPU"] > 0),
-        ),
+        with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
         domains(space),
         searcher=searcher,
         scheduler=make_scheduler(settings.scheduler, max_t, settings.grace, settings.reduction),
@@ -141,7 +166,7 @@ def _search(
         metric=SCORES[settings.objective],
         storage=folder / "search",
         max_t=max_t,
-        full=lambda values: configured(stage, values).total_epochs,
+        full=full,
         also=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
         concurrency=settings.concurrency or _concurrency(resources, settings.workers_per_trial),
         # Ray Train asks for its workers itself; beside them is the process that waits for them.
@@ -149,7 +174,7 @@ def _search(
         time_budget=settings.time_budget,
         trial_time_limit=settings.trial_time_limit,
         max_failures=settings.max_failures,
-        resume=resume,
+        resume=True,
         callbacks=make_trackers(settings.trackers, config.name, folder / "search"),
         listener=watch,
         name=config.name,
