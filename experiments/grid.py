@@ -175,7 +175,7 @@ def rows_of(experiment: Experiment, folder: Path) -> pd.DataFrame:
 
 
 def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
-    """Run the cells that have no row, a line on stderr for each; returns how many failed."""
+    """Run the cells that have no row, as stderr tells; returns how many failed."""
     from kdh_ray.jobs.training import JobError
 
     _hold_to_settings(cells, out)
@@ -186,6 +186,7 @@ def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
     with _session(waiting):
         for number, cell in enumerate(waiting, start=1):
             started = perf_counter()
+            print(f"[{number}/{len(waiting)}] {cell.key}", file=sys.stderr, flush=True)
             columns = {"experiment": experiment.name, "cell": cell.key, "pair": cell.place.config.name}
             try:
                 cell.method.perform(cell.place, {**columns, "method": cell.method.name, **cell.method.columns})
@@ -193,7 +194,7 @@ def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
             except JobError as error:
                 failed, outcome = failed + 1, f"failed: {error}"
             seconds = perf_counter() - started
-            print(f"[{number}/{len(waiting)}] {cell.key}: {outcome}, {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"    {outcome}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return failed
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import Columns, Place
-from kdh_ray.cli.tune import make_searcher
+from kdh_ray.cli.tune import Display, make_searcher
 from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
 
 Perform = Callable[[Place, Columns], object]
@@ -39,10 +39,12 @@ def searched(searcher: str) -> Perform:
 
         settings = place.config.tune.model_copy(update={"searcher": searcher, "stage": STUDENT})
         config = derived(place, searcher, {STUDENT: place.config.stages[STUDENT]}, tune=settings.model_dump())
-        tune_stage(
-            config, make_searcher(config, searcher), place.folder / searcher,
-            resume=True, local=place.local, verbose=place.verbose, columns=columns,
-        )  # fmt: skip
+        folder = place.folder / searcher
+        with Display(config, folder, transient=True) as display:
+            tune_stage(
+                config, make_searcher(config, searcher), folder, resume=True, local=place.local, verbose=place.verbose,
+                listener=display.on_event, on_trial=display.on_trial, columns=columns,
+            )  # fmt: skip
 
     return perform
 
@@ -128,4 +130,8 @@ def _best(place: Place, searcher: str) -> Path:
 def _run(config: RunConfig, folder: Path, stage: str, place: Place, columns: Columns) -> None:
     from kdh_ray.jobs.run import run
 
-    run(config, folder, stages=[stage], local=place.local, verbose=place.verbose, columns=columns)
+    with Display(config, folder, transient=True) as display:
+        run(
+            config, folder, stages=[stage], local=place.local, verbose=place.verbose, listener=display.on_event,
+            columns=columns,
+        )  # fmt: skip

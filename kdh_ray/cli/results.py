@@ -118,7 +118,8 @@ def _emit(table: pd.DataFrame, style: str, output: Path | None) -> None:
     if style == "table" and output is None and sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(render.to_rich(table))
+        console = Console()
+        console.print(render.to_rich(table, console.width))
         return
     if style == "parquet":
         content = render.to_parquet(table)

@@ -72,6 +72,7 @@ def print_table(frame: pd.DataFrame) -> None:
 
     table = tables.stage_table(frame)
     if sys.stdout.isatty():
-        Console().print(render.to_rich(table))
+        console = Console()
+        console.print(render.to_rich(table, console.width))
     else:
-        print(render.to_plain(table))
+        print(render.to_plain(table), end="")

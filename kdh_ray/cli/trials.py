@@ -15,6 +15,7 @@ from kdh_ray.jobs.tuning.trials import best_of, savings
 from kdh_ray.results.render import METRIC_NAMES
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from kdh_ray.config import RunConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 OnTrial = Callable[["Trial"], None]
 _RECENT = 8  # ended trials that the live table shows
+_AROUND = 10  # lines of a terminal that are not trials: heading, summary, and what was there before
 
 
 class Board:
@@ -71,45 +73,59 @@ class Board:
             f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason}; {ended}/{self.wanted} done{standing}"
         )
 
-    def table(self) -> Table:
-        """The search at a glance: running trials, the last that ended, the best and its configuration."""
+    def view(self, height: int) -> Group:
+        """The search at a glance, in a terminal of ``height`` lines: trials, the best and its configuration."""
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self.table(height), Text(self._summary()))
+
+    def table(self, height: int) -> Table:
+        """Running trials and the last that ended, as many as a terminal of ``height`` lines can show live."""
+        from rich import box
         from rich.table import Table
 
-        counts, best, left = self.counts(), self.best(), self.seconds_left()
-        states = ", ".join(f"{counts[state]} {state}" for state in ("running", "ok", "stopped", "failed"))
-        caption = f"{self.wanted} trials: {states}" + (f"; about {left / 60:.0f} min left" if left else "")
-        if best is not None:
-            caption += f"\nbest {percent(best)}, trial {best.number}: {settings(best)}"
-        table = Table(caption=caption, caption_justify="left")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "particle", "status", "epochs", self.objective, "seconds"):
             table.add_column(heading, justify="left" if heading == "status" else "right")
-        ended = sorted((trial for trial in self.trials.values() if trial.ended), key=lambda trial: trial.number)
-        running = [trial for trial in self.trials.values() if not trial.ended]
-        for trial in (*ended[-_RECENT:], *running):
+        trials, room = list(self.trials.values()), max(4, height - _AROUND)
+        running = [trial for trial in trials if not trial.ended]
+        shown = running[: room - 1 if len(running) > room else room]
+        ended = sorted((trial for trial in trials if trial.ended), key=lambda trial: trial.number)
+        for trial in (*ended[max(0, len(ended) - min(_RECENT, room - len(shown))) :], *shown):
             table.add_row(
                 str(trial.number), str(trial.particle.get("particle", "")), trial.status, f"{trial.time:g}",
                 percent(trial), f"{trial.seconds:.0f}",
             )  # fmt: skip
+        if len(shown) < len(running):
+            table.add_row("…", "", f"{len(running) - len(shown)} more")
         return table
+
+    def _summary(self) -> str:
+        counts, best, left = self.counts(), self.best(), self.seconds_left()
+        states = ", ".join(f"{counts[state]} {state}" for state in ("running", "ok", "stopped", "failed"))
+        text = f"{self.wanted} trials: {states}; {duration(time.monotonic() - self.started)}"
+        text += f", about {duration(left)} left" if left and left > 0 else ""
+        return text if best is None else f"{text}\nbest {percent(best)}, trial {best.number}: {settings(best)}"
 
 
 @contextmanager
-def show_trials(board: Board) -> Iterator[OnTrial]:
-    """A listener for ``tune_stage`` that prints to stderr."""
+def show_trials(board: Board, transient: bool = False) -> Iterator[OnTrial]:
+    """A listener for ``tune_stage`` that prints to stderr; a ``transient`` table goes when the block ends.
+
+    Made when trials begin: the board's clock starts here.
+    """
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(file=sys.stderr, highlight=False)
+    console, board.started = Console(file=sys.stderr, highlight=False), time.monotonic()
     if not console.is_terminal:
         yield lambda trial: _print(board, trial)
         return
-    with Live(console=console, auto_refresh=False) as live:
-
-        def on_trial(trial: Trial) -> None:
-            board.trials[trial.number] = trial
-            live.update(board.table(), refresh=True)
-
-        yield on_trial
+    with Live(
+        console=console, get_renderable=lambda: board.view(console.height), refresh_per_second=1, transient=transient
+    ):
+        yield lambda trial: board.trials.update({trial.number: trial})
 
 
 def _print(board: Board, trial: Trial) -> None:
@@ -121,6 +137,14 @@ def _print(board: Board, trial: Trial) -> None:
 def percent(trial: Trial) -> str:
     """A trial's score, as the tables print it."""
     return "-" if trial.score is None or not trial.feasible else f"{100 * trial.score:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``5 min`` or ``2 h 5 min``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def epochs(trial: Trial) -> str:

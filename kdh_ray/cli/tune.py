@@ -99,12 +99,18 @@ def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
 
 
 class Display:
-    """Stages' bars and the table of trials, in turns: a terminal holds one live display at a time."""
+    """Stages' bars and the table of trials, in turns: a terminal holds one live display at a time.
 
-    def __init__(self, config: RunConfig, out: Path) -> None:
+    Args:
+        config: Of the run.
+        out: Its folder.
+        transient: Whether what is live goes from the terminal when it is done.
+    """
+
+    def __init__(self, config: RunConfig, out: Path, transient: bool = False) -> None:
         from kdh_ray.cli.trials import Board
 
-        self.config, self.board = config, Board(config, out)
+        self.config, self.board, self.transient = config, Board(config, out), transient
         self._on_event: Callable[[Event], None] | None = None
         self._on_trial: Callable[[Trial], None] | None = None
         self._shown = ExitStack()
@@ -121,7 +127,7 @@ class Display:
 
         if self._on_event is None:
             self._clear()
-            self._on_event = self._shown.enter_context(show_progress(self.config))
+            self._on_event = self._shown.enter_context(show_progress(self.config, self.transient))
         self._on_event(event)
 
     def on_trial(self, trial: Trial) -> None:
@@ -130,7 +136,7 @@ class Display:
 
         if self._on_trial is None:
             self._clear()
-            self._on_trial = self._shown.enter_context(show_trials(self.board))
+            self._on_trial = self._shown.enter_context(show_trials(self.board, self.transient))
         self._on_trial(trial)
 
     def _clear(self) -> None:

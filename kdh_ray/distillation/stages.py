@@ -183,7 +183,7 @@ class StageRunner:
             documents = Documents.of(
                 self.corpus.splits["train"], self._tokens("train", load_tokenizer(str(folder)), card.max_tokens)
             )
-            progress = self._hooks(f"{name}: logits of {reference}").on_step
+            progress = self._hooks(f"{name}: logits of {folder.parent.name}").on_step
             predictions.append(
                 teacher_prediction(
                     folder, documents, list(self.corpus.splits["train"].ids), self._cache() / "logits",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.results.tables import MISSING, spread_cell
@@ -39,6 +39,7 @@ _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
 _COSTS = ("seconds", "documents_per_second")
+_LEAVE_OUT = ("documents_per_second", "seconds", "test_recall_micro", "test_precision_micro", "parameters")
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,20 @@ class TextTable:
     best: str = "best student"
 
 
-def to_text_table(table: pd.DataFrame, narrow: bool = False) -> TextTable:
+def to_text_table(table: pd.DataFrame, narrow: bool = False, without: Sequence[str] = ()) -> TextTable:
     """Words for a frame of :mod:`kdh_ray.results.tables`.
 
     Args:
         table: Any of them.
         narrow: Say n once a line, in a column of its own, instead of in each cell.
+        without: Columns to leave out, of scores and costs.
     """
     if "metric" not in table:
         return _as_it_is(table)
     shared = [name for name in _CONTEXT if name in table and table[name].nunique(dropna=False) == 1]
     metrics = table["metric"].fillna("f1_micro").unique().tolist()
     official = METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "official"
-    columns = _columns(table, shared, metrics, narrow)
+    columns = [name for name in _columns(table, shared, metrics, narrow) if name not in without]
     decisive = "official" if "official" in columns else "test_f1_micro"
     titles = {**_TITLES, **(_NARROW_TITLES if narrow else {}), "official": official}
     lines = table.to_dict("records")
@@ -146,20 +148,33 @@ def to_plain(table: pd.DataFrame) -> str:
     return "\n".join(part for part in (text.caption, *body, note) if part) + "\n"
 
 
-def to_rich(table: pd.DataFrame) -> Table:
-    """A table for ``rich``'s console, the best student in bold."""
+def to_rich(table: pd.DataFrame, width: int | None = None) -> Table:
+    """A table for ``rich``'s console, the best student in bold; in ``width`` columns, without what has no room."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    text = to_text_table(table, narrow=True)
+    text = _fitting(table, width)
     grid = Table(caption=escape(text.caption) or None, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for title, numeric in zip(text.header, text.numeric, strict=True):
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        grid.add_column(escape(title), justify=justify, overflow="fold", no_wrap=title == "method")
+        grid.add_column(escape(title), justify=justify, overflow="fold", no_wrap=title in ("method", "variant"))
     for cells in _marked(text, escape, "[bold]{}[/]"):
         grid.add_row(*cells)
     return grid
+
+
+def _fitting(table: pd.DataFrame, width: int | None) -> TextTable:
+    """As many columns as ``width`` has room for, with a gap of two after each."""
+    text = to_text_table(table, narrow=True)
+    for left_out in range(1, len(_LEAVE_OUT) + 1):
+        lines = [text.header, *text.rows]
+        needed = sum(2 + max(len(line[column]) for line in lines) for column in range(len(text.header)))
+        if width is None or needed <= width or "metric" not in table:
+            break
+        text = to_text_table(table, narrow=True, without=_LEAVE_OUT[:left_out])
+        text = replace(text, caption=f"{text.caption}; more columns on a wider terminal")
+    return text
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -97,7 +97,7 @@ def tune_stage(
         if needed:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
-            search = _search(config, name, folder, searcher, verbose, on_trial, columns)
+            search = _search(config, name, folder, searcher, verbose, log, on_trial, columns)
             if config.results:
                 publish(folder, run_id(config), config.results)
         best = best_config(config, name, folder, search.best.config)
@@ -125,6 +125,7 @@ def _search(
     folder: Path,
     searcher: Any,
     verbose: bool,
+    log: EventLog,
     on_trial: Callable[[Trial], None],
     columns: Mapping[str, Any],
 ) -> Search:
@@ -149,7 +150,8 @@ def _search(
     def full(values: Mapping[str, Any]) -> int:
         return configured(stage, values).total_epochs
 
-    task, trained = trial_task(config, corpus, name, folder, resources["GPU"] > 0), trained_stage(config, name, folder)
+    task = trial_task(config, corpus, name, folder, resources["GPU"] > 0, log)
+    trained = trained_stage(config, name, folder)
     if trained is not None:
         first = enter(
             trained, searcher, folder / "search", domains(space), metric=SCORES[settings.objective], scores=SCORES,
@@ -157,6 +159,7 @@ def _search(
         )  # fmt: skip
         if first is not None:
             watch(first)
+    log.write("note", "", text=f"Searching: {settings.n_trials} trials of {name} by {settings.searcher}")
     search = tune(
         with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
         domains(space),
@@ -222,8 +225,10 @@ def trial_resources(config: RunConfig) -> dict[str, float]:
     return resources
 
 
-def trial_task(config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gpu: bool) -> Any:
-    """What trials share. Teacher logits come from the run's cache, or are computed here."""
+def trial_task(
+    config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gpu: bool, log: EventLog | None = None
+) -> Any:
+    """What trials share. Teacher logits come from the run's cache, or are computed here, as ``log`` is told."""
     import torch
 
     from kdh_ray.data.tokens import trailing_specials
@@ -233,7 +238,9 @@ def trial_task(config: RunConfig, corpus: Corpus, name: str, folder: Path, on_gp
     from kdh_ray.jobs.tuning.trial import StageTask
 
     here = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
-    runner = StageRunner(config, corpus, folder, precision=precision(config.precision), device=here)
+    runner = StageRunner(
+        config, corpus, folder, precision=precision(config.precision), device=here, events=log or EventLog()
+    )
     stage = config.stages[name]
     whole = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}
     material = runner.prepare(name, stage.model_copy(update=whole))

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -10,7 +11,8 @@ import yaml
 from rich.console import Console
 
 from kdh_ray.cli.main import main
-from kdh_ray.cli.trials import Board, epochs, settings, show_trials
+from kdh_ray.cli.progress import show_progress
+from kdh_ray.cli.trials import Board, duration, epochs, settings, show_trials
 from kdh_ray.cli.tune import make_searcher, print_front
 from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.tuning.ledger import Ledger
@@ -102,10 +104,63 @@ def test_table_counts_trials_and_shows_the_best(tmp_path):
     for entry in (trial(1, "ok", 0.4, 0.7), trial(2, "stopped", 0.2), trial(3, "running", particle=1)):
         board.trials[entry.number] = entry
     output = io.StringIO()
-    Console(file=output, width=100).print(board.table())
-    text = output.getvalue()
-    assert "5 trials: 1 running, 1 ok, 1 stopped, 0 failed" in text
-    assert "best 70.0, trial 1: learning_rate 0.000204, epochs 3" in text
+    Console(file=output, width=60).print(board.view(30))
+    lines = [line.strip() for line in output.getvalue().splitlines()]
+    assert any(line.startswith("5 trials: 1 running, 1 ok, 1 stopped, 0 failed; 0 s") for line in lines)
+    assert "best 70.0, trial 1: learning_rate 0.000204, epochs 3" in lines
+    assert "2              stopped        1       20.0         2" in lines
+
+
+def test_table_of_many_trials_fits_the_terminal(tmp_path):
+    board = Board(parse_config(TREE), tmp_path)
+    board.trials = {number: trial(number, "ok" if number < 20 else "running", 0.5) for number in range(1, 100)}
+    output = io.StringIO()
+    Console(file=output, width=60).print(board.view(24))
+    lines = output.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert " 67 more " in output.getvalue()
+    board.trials = {number: trial(number, "ok", 0.5) for number in range(1, 100)}
+    assert list(board.table(24).columns[0].cells) == [str(number) for number in range(92, 100)]
+
+
+def test_a_terminal_shows_trials_live(tmp_path, capsys, monkeypatch):
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "60", "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
+    with show_trials(Board(parse_config(TREE), tmp_path)) as on_trial:
+        on_trial(trial(1, "ok", 0.4, 0.7, particle=3))
+    shown = capsys.readouterr()
+    assert "best 70.0, trial 1" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_bars_fit_the_terminal(capsys, monkeypatch, columns):
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": str(columns)}.items():
+        monkeypatch.setenv(name, value)
+    events = [
+        {"kind": "note", "stage": "", "text": "Ray dashboard: [not markup]"},
+        {"kind": "step", "stage": "student: logits of teacher", "done": 360, "total": 360},
+        {"kind": "step", "stage": "student", "done": 100, "total": 12000},
+        {"kind": "epoch", "stage": "student", "epoch": 1, "score": 0.5},
+        {"kind": "done", "stage": "student", "score": 0.654},
+    ]
+    with show_progress(parse_config(TREE)) as listener:
+        for event in events:
+            listener(event)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).replace("\r", "\n")
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "Ray dashboard: [not markup]" in lines
+    assert max(map(len, lines)) <= columns
+    assert "…" not in text
+    assert lines[-1].startswith("student ")
+    assert lines[-1].endswith("F1 65.4")
+    assert ("micro F1" in lines[-1]) == (columns == 120)
+
+
+def test_durations_are_short():
+    assert [duration(seconds) for seconds in (0.4, 99, 100, 5990, 7500)] == [
+        "0 s", "99 s", "2 min", "1 h 40 min", "2 h 5 min"
+    ]  # fmt: skip
 
 
 def test_table_names_the_objective(tmp_path, capsys):
@@ -113,7 +168,7 @@ def test_table_names_the_objective(tmp_path, capsys):
     with show_trials(board) as on_trial:
         on_trial(trial(1, "ok", 0.7))
     assert "validation macro F1 70.0" in capsys.readouterr().err
-    assert "macro F1" in [column.header for column in board.table().columns]
+    assert "macro F1" in [column.header for column in board.table(30).columns]
 
 
 def test_savings_are_told(tmp_path):
