@@ -243,7 +243,10 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
             node[section] = {**(child or {})}
             node = node[section]
         else:
-            node[last] = _scalar(value)
+            try:
+                node[last] = _scalar(value)
+            except yaml.YAMLError as error:
+                faults.append(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}")
     if faults:
         raise ConfigError(faults, "command line")
     return result
@@ -276,6 +279,10 @@ def _faults(error: ValidationError, root: type[BaseModel]) -> list[str]:
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             faults.append(f"{place}: no such setting{_nearest(fault['loc'], root)}")
+        elif fault["type"] in ("model_type", "model_attributes_type") and fault["loc"][1:2] == ("space",):
+            faults.append(f"{place}: takes {{low: .., high: ..}} or {{choices: [..]}}; got {fault['input']!r}")
+        elif fault["type"] in ("model_type", "model_attributes_type"):
+            faults.append(f"{place or 'configuration'}: must be a section of settings; got {fault['input']!r}")
         elif fault["type"] == "missing":
             faults.append(f"{place}: is required")
         elif fault["type"] == "value_error":

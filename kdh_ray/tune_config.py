@@ -6,7 +6,6 @@ A search space is data: a stage's setting to its range, checked against the sett
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
@@ -109,17 +108,17 @@ class TuneConfig(_Section):
     @field_validator("time_budget", "trial_time_limit", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
-        return _with_unit(value, {"s": 1.0, "m": 60.0, "h": 3600.0})
+        return _with_unit(value, {"s": 1.0, "m": 60.0, "h": 3600.0}, "seconds, or like 90s, 30m, 2h")
 
     @field_validator("memory_per_trial", mode="before")
     @classmethod
     def _bytes(cls, value: Any) -> Any:
-        return _with_unit(value, {"M": 2.0**20, "G": 2.0**30})
+        return _with_unit(value, {"M": 2.0**20, "G": 2.0**30}, "bytes, or like 800M, 1.5G")
 
     @field_validator("max_parameters", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _with_unit(value, {"K": 1e3, "M": 1e6})
+        return _with_unit(value, {"K": 1e3, "M": 1e6}, "a number, or like 800K, 20M")
 
     @field_validator("space")
     @classmethod
@@ -135,12 +134,15 @@ class TuneConfig(_Section):
         return checked
 
 
-def _with_unit(value: Any, units: Mapping[str, float]) -> Any:
-    """``30m`` as a number; what is no number with one of the units is left for pydantic to judge."""
-    if isinstance(value, str) and value[-1:] in units:
-        with suppress(ValueError):
-            return float(value[:-1]) * units[value[-1]]
-    return value
+def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
+    """``30m`` as a number; what is no text is left for pydantic to judge."""
+    if not isinstance(value, str):
+        return value
+    factor = units.get(value[-1:])
+    try:
+        return float(value) if factor is None else float(value[:-1]) * factor
+    except ValueError:
+        raise ValueError(f"takes {allowed}; got {value!r}") from None
 
 
 NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # where a stage is, not how it learns

@@ -38,6 +38,8 @@ def execute(args: argparse.Namespace) -> int:
         if args.out is not None and args.out != Path(args.resume):
             raise ConfigError([f"--resume {args.resume} and --out {args.out} name two folders"], "command line")
         args.out = Path(args.resume)
+        if not args.out.expanduser().exists():
+            raise ConfigError([f"--resume {args.resume}: no such folder"], "command line")
     return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume is not None)
 
 

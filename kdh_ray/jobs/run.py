@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -100,7 +101,12 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                 if reference not in stages and not trained.exists():
                     raise UserError(f"stages.{name}: needs stage {reference!r}, which is not finished in {folder}")
             elif reference == stage.start:
-                check_reachable(reference)
+                try:
+                    check_reachable(reference)
+                except UserError as error:
+                    match = get_close_matches(reference, [other for other in config.stages if other != name], n=1)
+                    hint = f"; did you mean the stage {match[0]!r}?" if match else ""
+                    raise type(error)(f"stages.{name}.start: {error}{hint}") from None
             else:
                 load_card(Path(reference))
 

@@ -55,6 +55,14 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
         ({"stages": {"s": {"teachers": ["nobody"]}}}, "'nobody' is neither an earlier stage"),
         ({"stages": {"s": {"start": "t"}, "t": {}}}, "stages.s.start: stage 't' does not come before 's'"),
         ({"stages": {"embedded": {}}}, "a stage's name"),
+        ({"stages": {"t": 3}}, "stages.t: must be a section of settings; got 3"),
+        ({"stages": STAGES, "tune": [1]}, "tune: must be a section of settings; got [1]"),
+        ({"stages": STAGES, "tune": {"space": {"dropout": 0.1}}},
+         "tune.space.dropout: takes {low: .., high: ..} or {choices: [..]}; got 0.1"),
+        ({"stages": STAGES, "tune": {"time_budget": "2hours"}},
+         "tune.time_budget: takes seconds, or like 90s, 30m, 2h; got '2hours'"),
+        ({"stages": STAGES, "tune": {"memory_per_trial": "2GB"}}, "takes bytes, or like 800M, 1.5G; got '2GB'"),
+        ({"stages": STAGES, "tune": {"time_budget": "-1m"}}, "tune.time_budget: "),
     ],
 )  # fmt: skip
 def test_faults_say_what_is_meant(tree: dict, message: str) -> None:  # type: ignore[type-arg]
@@ -71,7 +79,7 @@ def test_overrides_are_yaml_and_keep_the_rest() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "stages.t.epochs.deeper=1"])
+@pytest.mark.parametrize("override", ["epochs", "=3", "stages.t.epochs.deeper=1", "tune.space={low: "])
 def test_overrides_that_can_not_be_applied_are_named(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         apply_overrides({"stages": {"t": {"epochs": 1}}}, [override])

@@ -32,7 +32,8 @@ def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]
     """Callbacks for ``tune``. Nothing leaves the machine unless the user has said where to, in the tracker's own way.
 
     MLflow writes to ``MLFLOW_TRACKING_URI``, or else to ``mlflow.db`` in ``folder``; Weights & Biases keeps its files
-    here until ``WANDB_MODE=online``; TensorBoard's are in the trials' folders.
+    in ``wandb`` in ``WANDB_DIR``, or else in ``folder``, unless ``WANDB_MODE=online``; TensorBoard's are in the
+    trials' folders.
 
     Args:
         names: Of :data:`PACKAGES`.
@@ -60,9 +61,11 @@ def _tensorboard(project: str, folder: Path) -> Any:
 def _wandb(project: str, folder: Path) -> Any:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_DIR", str(folder))
-    return WandbLoggerCallback(project=project)
+    # Told to wandb itself, since it runs in Ray's workers, which don't see what is set here after they were started;
+    # the variable is for Ray, which asks for an API key otherwise.
+    mode = os.environ.setdefault("WANDB_MODE", "offline")
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbLoggerCallback(project=project, mode=mode, dir=os.environ.get("WANDB_DIR") or str(folder))
 
 
 _MAKERS = {"mlflow": _mlflow, "tensorboard": _tensorboard, "wandb": _wandb}

@@ -73,6 +73,7 @@ def _plain_ticks(axes: Axes, values: pd.Series[Any]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
 
 
+_SHAPE = ("parameters", "config_layers", "config_max_tokens")  # what makes models cost more or less to run
 TRIAL_COSTS = {"latency_ms": ("latency of a document, in ms", 1.0), "parameters": COSTS["parameters"]}
 
 
@@ -81,9 +82,10 @@ def pareto(frame: pd.DataFrame) -> Plot:
     """Trials that ran to their end; those that no other beats in both score and cost are joined."""
     rows, words = best_search(trials(frame))
     rows = rows[(rows["status"] == "ok") & rows["score"].notna()]
+    differ = any(rows[name].nunique(dropna=False) > 1 for name in _SHAPE if name in rows)
     name = next((name for name in TRIAL_COSTS if name in rows and rows[name].nunique() > 1), None)
-    if name is None:
-        raise DataError("the trials' models are all alike in size, and no latency was measured")
+    if name is None or not differ:  # a latency that was measured twice differs, too
+        raise DataError("the trials' models are all alike in size")
     title, factor = TRIAL_COSTS[name]
     table = rows.assign(cost=factor * rows[name].astype(float), percent=100 * rows["score"])
     table = table.assign(best=not_dominated(table["cost"], -table["percent"])).sort_values("cost")

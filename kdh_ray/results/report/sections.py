@@ -138,7 +138,8 @@ def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str) 
         rows = results(part)
         best = str(best_line(means(largest(rows)))["method"])
         note = (
-            "Differences are of mean scores, in points; p by Wilcoxon's test; effect is the rank-biserial correlation."
+            f"Differences are the method's mean score less that of {best}, over the seeds that both have, in points;"
+            " p by Wilcoxon's test; effect is the rank-biserial correlation."
         )
         section.tables.append(Table(f"Every method against {best}, paired by seed", _significance(rows, best), note))
     except UserError as error:
@@ -183,7 +184,7 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     section.figures = _named(made, label)
     names = ["searcher", "trial", "particle", "status", "epochs_run", "score", *settings(rows)]
     best = rows.nlargest(_BEST_TRIALS, "score")[names].dropna(axis="columns", how="all")
-    section.tables.append(
-        Table("The best trials", best.rename(columns=short), f"Scores are validation {objective_name(rows)}.")
-    )
+    best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
+    best = best.rename(columns={str(name): short(str(name)) for name in best} | {"epochs_run": "epochs"})
+    section.tables.append(Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %."))
     return section

@@ -144,7 +144,7 @@ def _over_seeds(differences: np.ndarray[Any, Any]) -> str:
 
     n = len(differences)
     if n == 1:
-        return "one seed, so how it varies with the seed is not known"
+        return "over the one seed that both have, so how it varies with the seed is not known"
     spread = f"over {n} seeds from {differences.min():+.1f} to {differences.max():+.1f}"
     try:
         paired = {"winner": dict(enumerate(differences.tolist())), "other": dict.fromkeys(range(n), 0.0)}

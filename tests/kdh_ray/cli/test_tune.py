@@ -44,6 +44,15 @@ def test_impossible_range_is_refused(config, capsys):
     assert "did you mean 'learning_rate'?" in capsys.readouterr().err
 
 
+def test_misspelt_stage_to_start_from_is_named(config, tmp_path, capsys):
+    arguments = ["--set", "stages.student.start=techer", "--out", str(tmp_path / "out")]
+    for verb in ("tune", "run"):
+        assert main([verb, config, *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("kdh-ray: stages.student.start: encoder 'techer': no such folder")
+        assert error.endswith("did you mean the stage 'teacher'?\n")
+
+
 def test_unknown_searcher_is_refused(config, capsys):
     assert main(["tune", config, "--set", "tune.searcher=grid"]) == 2
     assert "tune.searcher: a searcher is one of pso" in capsys.readouterr().err
@@ -70,6 +79,9 @@ def test_resume_may_name_the_folder(config, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("kdh_ray.jobs.tuning.tune_stage", tune_stage)
     here = str(tmp_path / "here")
+    assert main(["tune", config, "--resume", here]) == 2
+    assert f"--resume {here}: no such folder" in capsys.readouterr().err
+    (tmp_path / "here").mkdir()
     for arguments in (["--resume", here], ["--out", here, "--resume"], ["--out", here]):
         assert main(["tune", config, *arguments]) == 130
     assert asked == [(tmp_path / "here", True), (tmp_path / "here", True), (tmp_path / "here", False)]

@@ -326,6 +326,44 @@ def test_trackers_hear_of_every_trial(ray, tmp_path, monkeypatch):
     assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 3
 
 
+def wandb_records(file):
+    """Records of an offline run's file, which wandb no longer reads itself: LevelDB's log format after seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, whole = file.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def test_weights_and_biases_hears_of_every_trial_offline(ray, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="extra 'trackers' is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")  # so that it is taken back, where make_trackers sets it
+    for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    found = search(tmp_path, 3, callbacks=make_trackers(["wandb"], "tracked", tmp_path), scheduler=None)
+    told = {}
+    for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
+        records = list(wandb_records(file))
+        (run,) = [record.run for record in records if record.HasField("run")]
+        assert run.project == "tracked"
+        items = [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                 for record in records if record.HasField("history")]  # fmt: skip
+        configured = {entry.key: json.loads(entry.value_json) for entry in run.config.update}
+        told[run.display_name] = (configured["x"], [step["score"] for step in items])
+    assert told == {
+        trial.name: (trial.config["x"], [report.score for report in trial.reports]) for trial in found.trials
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):

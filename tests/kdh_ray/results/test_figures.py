@@ -180,8 +180,9 @@ def test_front_of_a_search_rises_with_cost(search: pd.DataFrame) -> None:
 
 
 def test_trials_alike_in_size_have_no_front(search: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="all alike in size"):
-        figures.pareto(search)
+    for alike in (search, search.assign(parameters=1e6, latency_ms=10 + search["trial"] / 100)):
+        with pytest.raises(DataError, match="all alike in size"):
+            figures.pareto(alike)
 
 
 def test_swarm_needs_particles(search: pd.DataFrame) -> None:
