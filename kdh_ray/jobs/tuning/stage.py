@@ -132,7 +132,7 @@ def _search(
     """The trials, and a row for each."""
     from ray.tune import with_parameters
 
-    from kdh_ray.jobs.tuning.trial import SCORES, StageTrial, costs_of
+    from kdh_ray.jobs.tuning.trial import SCORES, StageTrial
     from kdh_ray.jobs.tuning.workers import trial_of_workers
 
     corpus = corpus_from_config(config.data)
@@ -147,18 +147,10 @@ def _search(
             _write_trial(config, corpus, name, folder, trial, written, columns)
         on_trial(trial)
 
-    def full(values: Mapping[str, Any]) -> int:
-        return configured(stage, values).total_epochs
-
     task = trial_task(config, corpus, name, folder, resources["GPU"] > 0, log)
-    trained = trained_stage(config, name, folder)
-    if trained is not None:
-        first = enter(
-            trained, searcher, folder / "search", domains(space), metric=SCORES[settings.objective], scores=SCORES,
-            costs=partial(costs_of, task), full=full, max_t=max_t, trials=settings.n_trials,
-        )  # fmt: skip
-        if first is not None:
-            watch(first)
+    first = _enter_trained(config, name, folder, searcher, task)
+    if first is not None:
+        watch(first)
     log.write("note", "", text=f"Searching: {settings.n_trials} trials of {name} by {settings.searcher}")
     search = tune(
         with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
@@ -169,7 +161,7 @@ def _search(
         metric=SCORES[settings.objective],
         storage=folder / "search",
         max_t=max_t,
-        full=full,
+        full=partial(_epochs, stage),
         also=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
         concurrency=settings.concurrency or _concurrency(resources, settings.workers_per_trial),
         # Ray Train asks for its workers itself; beside them is the process that waits for them.
@@ -187,6 +179,25 @@ def _search(
     for trial in search.trials:  # a kill may have come between a trial's end and its row
         _write_trial(config, corpus, name, folder, trial, written, columns)
     return search
+
+
+def _enter_trained(config: RunConfig, name: str, folder: Path, searcher: Any, task: Any) -> Trial | None:
+    """The tuned stage as the first trial of a fresh search, where it is finished; see :func:`enter`."""
+    from kdh_ray.jobs.tuning.trial import SCORES, costs_of
+
+    trained, space, stage = trained_stage(config, name, folder), search_space(config), config.stages[name]
+    if trained is None:
+        return None
+    return enter(
+        trained, searcher, folder / "search", domains(space), metric=SCORES[config.tune.objective], scores=SCORES,
+        costs=partial(costs_of, task), full=partial(_epochs, stage), max_t=longest(stage, space),
+        trials=config.tune.n_trials,
+    )  # fmt: skip
+
+
+def _epochs(stage: StageConfig, values: Mapping[str, Any]) -> int:
+    """Of a trial that runs to its end."""
+    return configured(stage, values).total_epochs
 
 
 def _concurrency(resources: Mapping[str, float], workers: int) -> int | None:
