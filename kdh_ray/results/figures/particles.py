@@ -104,8 +104,8 @@ def workers(frame: pd.DataFrame) -> Plot:
     busy = table["minutes"].sum() / (whole * len(order)) if whole else 0.0
     counts = ", ".join(f"{(table['status'] == status).sum()} {state}" for status, state in _WORDS.items())
     text = (
-        f"{len(order)} workers ran {len(table)} trials in {whole:.1f} minutes ({counts}) and trained"
-        f" {100 * busy:.0f} % of that time.{words}"
+        f"{len(order)} worker{'' if len(order) == 1 else 's'} ran {len(table)} trials in {whole:.1f} minutes ({counts})"
+        f" and trained {100 * busy:.0f} % of that time.{words}"
     )
     columns: list[Any] = ["worker", "trial", "status", "start", "minutes"]
     names = {"start": "start, in minutes"}

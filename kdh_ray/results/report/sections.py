@@ -185,6 +185,6 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     names = ["searcher", "trial", "particle", "status", "epochs_run", "score", *settings(rows)]
     best = rows.nlargest(_BEST_TRIALS, "score")[names].dropna(axis="columns", how="all")
     best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
-    best = best.rename(columns={str(name): short(str(name)) for name in best} | {"epochs_run": "epochs"})
+    best = best.rename(columns={str(name): short(str(name)) for name in best} | {"epochs_run": "epochs run"})
     section.tables.append(Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %."))
     return section

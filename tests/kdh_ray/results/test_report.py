@@ -233,3 +233,13 @@ def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) ->
     assert "somebody" not in words
     assert "stages/teacher/checkpoint" in words
     assert [table.frame["setting"].tolist() for table in section.tables] == [["teachers", "dropout"], ["epochs"]]
+
+
+def test_the_best_trials_are_told_with_all_their_settings(search: pd.DataFrame) -> None:
+    report = make_report(search.assign(config_epochs=1 + search["trial"] % 3))
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    best = tables["The best trials"]
+    assert best.frame.columns.is_unique
+    assert {"epochs", "epochs run", "trial"} <= set(best.frame.columns)
+    assert best.frame["score"].iloc[0] == f"{100 * search['validation_f1_micro'].max():.1f}"
+    assert best.note == "Scores are validation micro F1 in %."
