@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,12 +216,16 @@ class _Session:
         recorder = Recorder(
             search, scheduler, self.metric, TIME, listener, also=self.also, time_limit=self.trial_time_limit
         )
+        interrupts: list[bool] = []
         if self._seconds_left() > 0:
             try:
-                self._tuner(search, scheduler, recorder).fit()
+                with _interrupts() as interrupts:
+                    self._tuner(search, scheduler, recorder).fit()
             except (TuneError, OSError) as error:
                 raise self.ledger.fault or _fault(error) from None
         self._settle(recorder, search)
+        if any(interrupts):  # it came too late to leave a trial unfinished
+            raise KeyboardInterrupt
 
     def _tuner(self, search: Any, scheduler: Any, recorder: Any) -> Any:
         from ray import tune as ray_tune
@@ -262,6 +268,26 @@ class _Session:
                 recorder.end(trial, "the time budget was used up")
         elif self.ledger.running() or (len(self.ledger.trials) < self.trials and not search.finished):
             raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[bool]]:
+    """Whether Ctrl-C came within a block that runs Tune, and Ctrl-C as it was before once the block has ended.
+
+    Tune answers the first one by ending early and puts the handler before its own back; without one it leaves its own
+    in place, which would swallow the next.
+    """
+    heard: list[bool] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield heard
+        return
+    try:
+        yield heard
+    finally:
+        disabled = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0") != "0"
+        heard.append(signal.getsignal(signal.SIGINT) is before and not disabled)
+        signal.signal(signal.SIGINT, before)
 
 
 def _fault(error: Exception) -> Exception:

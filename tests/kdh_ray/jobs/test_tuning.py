@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import time
 from collections import Counter
 from urllib.request import urlopen
@@ -102,6 +103,20 @@ def test_worker_that_starts_slowly_gets_trials(ray, tmp_path):
     starts = (tmp_path / "starts").read_text().split()
     assert len(starts) == 2  # none was started in vain
     assert {trial.worker.partition(":")[2] for trial in found.trials} == set(starts)
+
+
+def test_ctrl_c_is_heard_at_the_end_of_a_search_and_after_it(ray, tmp_path):
+    def at_the_end(trial):
+        if trial.number == 2 and trial.ended:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    search(tmp_path / "whole", 2)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "late", 2, concurrency=1, listener=at_the_end)
+    assert_whole(Ledger(tmp_path / "late" / "search"), 2)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_functions_are_objectives_too(ray, tmp_path):
