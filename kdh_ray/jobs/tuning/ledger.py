@@ -52,6 +52,7 @@ class Ledger:
         self.trials: list[Trial] = []
         self.searcher: Path | None = None
         self.fault: UnavailableError | None = None
+        self._ended: dict[int, str] = {}  # number -> JSON
         self._spent, self._opened = 0.0, time.monotonic()
         if (folder / FILE).exists():
             self._read()
@@ -86,21 +87,26 @@ class Ledger:
         before = self.searcher
         if searcher is not None:
             self.searcher = self._save(searcher)
-        content = {
-            "version": VERSION,
-            "seconds": self.seconds,
-            "searcher": self.searcher.name if self.searcher else None,
-            "trials": [asdict(trial) for trial in self.trials],
-        }
+        name = json.dumps(self.searcher.name if self.searcher else None)
+        head = f'{{"version": {VERSION}, "seconds": {self.seconds}, "searcher": {name}, "trials": ['
         temporary = self.folder / f".{FILE}"
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, default=_plain)
+            stream.writelines([head, ",\n".join(map(self._entry, self.trials)), "]}\n"])
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, self.folder / FILE)
         sync_folder(self.folder)
         if before is not None and before != self.searcher:
             before.unlink(missing_ok=True)
+
+    def _entry(self, trial: Trial) -> str:
+        """A trial as JSON; one that has ended is the same ever after, and is put into words once."""
+        if trial.number not in self._ended:
+            entry = json.dumps(asdict(trial), default=_plain)
+            if not trial.ended:
+                return entry
+            self._ended[trial.number] = entry
+        return self._ended[trial.number]
 
     def _save(self, searcher: Savable) -> Path | None:
         file = self.folder / f"searcher-{time.time_ns()}"

@@ -5,12 +5,14 @@ import math
 import os
 import shutil
 import subprocess
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 from cheap_search import RandomSearch
 
 from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.jobs.tuning import ledger as ledger_module
 from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch
 from kdh_ray.jobs.tuning.search import Search, make_scheduler
@@ -114,6 +116,19 @@ def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
         search.suggest(name)
         search.on_trial_complete(name, {"score": 1.0, "training_iteration": reached})
     assert heard == {"a": 3, "b": 3, "c": 2}  # c was stopped
+
+
+def test_ended_trials_are_put_into_words_once(tmp_path, monkeypatch):
+    """A long search would spend its time on writing down what it wrote down before."""
+    written = []
+    monkeypatch.setattr(ledger_module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
+    ledger = Ledger(tmp_path)
+    ledger.trials = [trial(number, 0.5) for number in range(1, 4)]
+    ledger.trials[2].status = "running"
+    for _ in range(3):
+        ledger.commit()
+    assert sorted(written) == [1, 2, 3, 3, 3]
+    assert Ledger(tmp_path).trials == ledger.trials
 
 
 def tune_controller():
