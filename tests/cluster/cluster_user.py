@@ -71,14 +71,6 @@ class Cluster:
         command = [sys.executable, "-m", "kdh_ray.cli.main", "submit", f"{out}.yaml", "--out", f"/mnt/{out}"]
         return self.lab.laptop.start(*command, *options)
 
-    def stop(self, job: subprocess.Popen[str]) -> None:
-        """Do what ``kdh-ray submit`` said would stop its job."""
-        for line in job.stdout or ():
-            if line.split()[:1] == ["stop"]:
-                self.lab.laptop.run("bash", "-c", line.strip().removeprefix("stop"))
-                return
-        raise AssertionError("submit didn't say how to stop the job")
-
     @contextmanager
     def dashboard(self) -> Iterator[None]:
         """``ray dashboard``, for the length of a block."""

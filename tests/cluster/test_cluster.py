@@ -63,19 +63,13 @@ def test_what_a_machine_lacks_is_said_before_the_start(cluster: Cluster) -> None
 
 
 def test_a_search_uses_several_machines_and_one_that_joins_late(cluster: Cluster) -> None:
-    job = cluster.submit(tree(epochs=40), "grown", "--tune", "--set", "tune.trials=500")
-    try:
-        eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or ended(job))
-        cluster.fill_in(workers=2)
-        cluster.up("--no-restart")
-        eventually("the machine that joined gets trials", lambda: "worker2" in hosts(cluster, "grown") or ended(job))
-    finally:  # hundreds of trials would take the cluster from the tests after this one
-        begun = len(cluster.trials("grown"))
-        cluster.stop(job)
-    output_of(job, code=1)
-    trials = max(begun, len(cluster.trials("grown")))
-    output = output_of(cluster.submit(tree(epochs=40), "grown", "--tune", "--resume", "--set", f"tune.trials={trials}"))
-    assert "succeeded" in output
+    trials = 20  # twice as long as a machine takes to join
+    job = cluster.submit(tree(epochs=LONG), "grown", "--tune", "--set", f"tune.trials={trials}")
+    eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or ended(job))
+    cluster.fill_in(workers=2)
+    cluster.up("--no-restart")
+    eventually("the machine that joined gets trials", lambda: "worker2" in hosts(cluster, "grown") or ended(job))
+    assert "succeeded" in output_of(job)
     (cluster.home / "kdh-ray" / "runs" / "grown").mkdir(parents=True)
     cluster.lab.laptop.run("ray", "rsync-down", "cluster.yaml", "/mnt/grown/", "runs/grown/")
     assert rows_of(cluster.home / "kdh-ray" / "runs" / "grown") == list(range(1, trials + 1))
@@ -88,10 +82,10 @@ def hosts(cluster: Cluster, out: str) -> set[str]:
 
 def test_training_over_two_machines_gives_what_one_does(cluster: Cluster, tmp_path: Path) -> None:
     cluster.joined(3)
-    output_of(cluster.submit(tree(epochs=4), "two", "--set", "job.workers=2"))
+    output_of(cluster.submit(tree(tune={}), "two", "--set", "job.workers=2"))
     two = load_runs(cluster.lab.shared / "two").iloc[0]
     assert two["workers"] == 2  # of one CPU each, as the machines are
-    one = run(tree(str(cluster.lab.shared / "encoder"), epochs=4), tmp_path, local=True).iloc[0]
+    one = run(tree(str(cluster.lab.shared / "encoder"), tune={}), tmp_path, local=True).iloc[0]
     for metric in ("test_average_precision_macro", "validation_f1_micro"):
         assert two[metric] == pytest.approx(one[metric], abs=0.03)
 
@@ -163,7 +157,7 @@ def test_tls_keeps_out_who_has_no_certificate(cluster: Cluster) -> None:
     cluster.fill_in(workers=1, tls=True)
     cluster.up()
     cluster.joined(2)
-    output_of(cluster.submit(tree(), "encrypted", "--set", "job.workers=2"))
+    output_of(cluster.submit(tree(tune={}), "encrypted", "--set", "job.workers=2"))
     assert load_runs(cluster.lab.shared / "encrypted")["workers"].tolist() == [2]
     connect = f"openssl s_client -connect {head.address}:6379 -CAfile ~/.ray/tls/ca.crt -verify_return_error"
     own = " -cert ~/.ray/tls/node.crt -key ~/.ray/tls/node.key"
