@@ -23,21 +23,26 @@ def peer(engine: Any) -> Make:
     return lambda space, seed, budget: Replayed(engine, space, seed, budget)
 
 
-def nevergrad(name: str, n_workers: int = 8) -> Make:
+def nevergrad(name: str, n_workers: int) -> Make:
     return peer(type(name, (Nevergrad,), {"name": name, "n_workers": n_workers}))
 
 
-PEERS: dict[str, Make] = {
-    "pso": swarm(),
-    "pso-plain": swarm(screening=False),
-    "pso-generational": swarm(screening=False, generational=True),
-    "random": peer(RandomSearch),
-    "optuna-tpe": peer(OptunaTPE),
-    "nevergrad-pso": peer(Nevergrad),
-    "nevergrad-ngopt": nevergrad("NGOpt"),
-    "nevergrad-de": nevergrad("DE"),
-    "pyswarms": peer(PySwarms),
-}
+def peers(workers: int = 8) -> dict[str, Make]:
+    """All that are compared, by name. Nevergrad's PSO is not told of the workers, as Ray's NevergradSearch does it."""
+    return {
+        "pso": swarm(),
+        "pso-plain": swarm(screening=False),
+        "pso-generational": swarm(screening=False, generational=True),
+        "random": peer(RandomSearch),
+        "optuna-tpe": peer(OptunaTPE),
+        "nevergrad-pso": peer(Nevergrad),
+        "nevergrad-ngopt": nevergrad("NGOpt", workers),
+        "nevergrad-de": nevergrad("DE", workers),
+        "pyswarms": peer(PySwarms),
+    }
+
+
+PEERS = peers()
 
 
 @dataclass
@@ -51,10 +56,14 @@ class Run:
     def best_after(self, n: int) -> float:
         return float(np.min(self.values[:n]))
 
+    def best_by(self, time: float) -> float:
+        """Infinite if nothing has landed by then."""
+        return float(np.min(self.values[self.times <= time], initial=np.inf))
+
 
 def run(searcher: Any, function: Callable[[dict[str, Any]], float], budget: int, workers: int, seed: int) -> Run:
-    """Evaluate ``budget`` configurations; durations are log-normal (sigma 1), drawn for the seed alone."""
-    durations = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, budget)
+    """Evaluate ``budget`` configurations; durations are log-normal (sigma 1, mean 1), drawn for the seed alone."""
+    durations = np.random.default_rng([seed, 77]).lognormal(-0.5, 1.0, budget)
     flying: list[tuple[float, int, int, float]] = []
     values: list[float] = []
     times: list[float] = []

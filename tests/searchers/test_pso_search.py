@@ -94,6 +94,29 @@ def test_a_trial_stopped_while_paused_counts_by_its_last_report():
     assert search.swarm.best[1] == 3.0
 
 
+@pytest.mark.parametrize("lost", [3, 8])
+@pytest.mark.parametrize("screening", [True, False])
+def test_trials_that_a_time_budget_cut_off_block_nothing(tmp_path, lost, screening):
+    """Tune never completes them. Fewer than there are particles, and more; in this session and in the next."""
+
+    def trial(search, number):
+        config = search.suggest(f"t{number}")
+        report(search, f"t{number}", (config["a"] - 2.0) ** 2 + (config["b"] == "y"))
+        return config["a"], config["b"]
+
+    search, later = ready("min", n_particles=4, screening=screening), ParticleSwarmSearch()
+    cut = [search.suggest(f"cut{i}") for i in range(lost)]
+    tried = [(config["a"], config["b"]) for config in cut] + [trial(search, i) for i in range(20)]
+    search.save(str(tmp_path / "state"))
+    later.restore(str(tmp_path / "state"))
+    tried += [trial(later, i) for i in range(20, 40)]
+    assert len(set(tried)) == lost + 40
+    assert later.swarm.best[1] < 0.01
+    assert len(later.swarm.flying) == lost
+    report(later, "cut0", -1.0)  # Tune's own restore takes it up again: it counts
+    assert later.swarm.best == (cut[0], -1.0)
+
+
 def test_time_can_be_left_out():
     search = ready("min", time_attr=None)
     search.suggest("a"), search.suggest("b")
