@@ -1,11 +1,13 @@
 """Search with early stopping: MF-Hartmann (`mf-prior-bench`) under a simulated asynchronous successive halving.
 
-    python -m benchmarks.searchers.fidelity [--seeds 10] [--workers 8] [--trials 60] [--tables FILE ...]
+    python -m benchmarks.searchers.fidelity [--seeds 10] [--workers 8] [--trials 60] [--only NAME ...] [--tables F ...]
 
 A trial's fidelity is 1 to 100, its cost grows with it (times a log-normal factor a trial), rungs are at 11 and 33 with
 reduction factor 3 and the stopping rule of Ray's ASHAScheduler: a trial goes on if it is among the best third of those
 that have reached the rung. Plain random search runs every trial to the end; the others have as much simulated time as
 that took, and start trials until it is over. Regret is of the best full run.
+
+``--only ... dehb`` compares with DEHB 0.1.2 too, which picks the fidelity of each run itself and starts each anew.
 
 With ``--tables`` (of ``benchmarks.collect_trials``) real trials of a few epochs are replayed instead: rungs are epochs
 1, 3, 9, ..., and regret is 0 at the best configuration, 1 at the median one.
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from benchmarks.searchers.simulate import PEERS
 from searchers import Float, Space
 
 RUNGS, FULL, REDUCTION = (11, 33), 100, 3
+METHODS = ("random", "random+asha", "optuna-tpe+asha", "pso+asha")
 OPTIMA = {"mfh3": -3.86278, "mfh6": -3.32237}
 # How screening learns under early stopping was decided on the terrible ones, on mfh3_moderate and on mfh6_bad.
 BENCHMARKS = ("mfh3_good", "mfh6_moderate", "mfh6_good")
@@ -113,6 +117,35 @@ def simulate(
             heapq.heappush(events, (now + duration, number, step + 1, move_id, config))
 
 
+def simulate_dehb(task: Task, workers: int, runs: int, seed: int, until: float) -> list[tuple[float, float]]:
+    """As `simulate`, with at most ``runs`` runs of DEHB (N. Awad et al., IJCAI 2021)."""
+    from dehb import DEHB
+
+    full_at = task.steps[-1]
+    pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, runs) / full_at
+    events: list[tuple[float, int, int, Any]] = []
+    full: list[tuple[float, float]] = []
+    now, asked = 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        optimiser = DEHB(
+            dimensions=task.space.n_dims, min_fidelity=task.steps[0], max_fidelity=full_at, eta=REDUCTION,
+            n_workers=1, seed=seed, save_freq="end", output_path=folder,
+        )  # fmt: skip  # n_workers beyond one would start processes; any number may be in the air
+        while True:
+            while asked < runs and len(events) < workers:
+                job = optimiser.ask()
+                step = min(task.steps, key=lambda at: abs(at - job["fidelity"]))
+                heapq.heappush(events, (now + pace[asked] * step, asked, step, job))
+                asked += 1
+            if not events or events[0][0] > until:
+                return full
+            now, _, step, job = heapq.heappop(events)
+            value = task.curve(task.space.decode(np.asarray(job["config"])), step)
+            optimiser.tell(job, {"fitness": value, "cost": step})
+            if step == full_at:
+                full.append((now, value))
+
+
 def time_to(full: list[tuple[float, float]], target: float) -> float:
     """When a full run first was as good as ``target``."""
     return next(time for time, value in full if value <= target)
@@ -123,6 +156,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--only", nargs="+", default=METHODS, choices=(*METHODS, "dehb"), help="beside random")
     parser.add_argument("--tables", nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -130,12 +164,12 @@ def main() -> None:
     print("| problem | method | time to random's final value, over random's own | not in time | final regret |")
     print("|---|---|---|---|---|")
     for task in tasks:
-        compare(task, arguments.seeds, arguments.trials, arguments.workers)
+        methods = ("random", *(method for method in arguments.only if method != "random"))
+        compare(task, methods, arguments.seeds, arguments.trials, arguments.workers)
 
 
-def compare(task: Task, seeds: int, trials: int, workers: int) -> None:
-    """Print a line a method; the regret is mean ± standard deviation over seeds."""
-    methods = ("random", "random+asha", "optuna-tpe+asha", "pso+asha")
+def compare(task: Task, methods: tuple[str, ...], seeds: int, trials: int, workers: int) -> None:
+    """Print a line a method, plain random first; the regret is mean ± standard deviation over seeds."""
     times: dict[str, list[float]] = {method: [] for method in methods}
     missed = dict.fromkeys(methods, 0)
     regrets: dict[str, list[float]] = {method: [] for method in methods}
@@ -143,8 +177,11 @@ def compare(task: Task, seeds: int, trials: int, workers: int) -> None:
         target, end = 0.0, None
         for method in methods:
             n = trials if end is None else 8 * trials
-            searcher = PEERS[method.partition("+")[0]](task.space, seed, n)
-            full = simulate(searcher, task, workers, n, seed, end)
+            if method == "dehb" and end is not None:
+                full = simulate_dehb(task, workers, n * len(task.steps), seed, end)
+            else:
+                searcher = PEERS[method.partition("+")[0]](task.space, seed, n)
+                full = simulate(searcher, task, workers, n, seed, end)
             best = min(value for _, value in full)
             if end is None:
                 target, end = best, full[-1][0]

@@ -17,6 +17,7 @@ from benchmarks.train_grid import every_point
 from experiments.searchers import BENCHMARKS, BUDGETS, SEARCHERS
 from kdh_ray.errors import DataError
 from kdh_ray.tune_config import SearchRange
+from searchers import Float, Space
 
 RATES, LOSSES = (1e-4, 3e-4, 1e-3), ("bernoulli-kl", "softmax-kl")
 
@@ -68,6 +69,23 @@ def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:
     )
     assert 1 <= len(halved) < len(whole) == 6
     assert halved[-1][0] < whole[-1][0]
+
+
+def test_dehb_chooses_how_far_its_runs_go() -> None:
+    pytest.importorskip("dehb")
+    asked = []
+
+    def curve(config: dict[str, float], at: int) -> float:
+        asked.append(at)
+        return config["x"] + 1 / at
+
+    task = fidelity.Task("line", Space({"x": Float(0.0, 1.0)}), curve, (1, 3, 9), float)
+    full = fidelity.simulate_dehb(task, 2, 40, 0, 1e9)
+    assert len(asked) == 40
+    assert set(asked) == {1, 3, 9}
+    assert asked.count(9) == len(full)
+    assert full == sorted(full)
+    assert fidelity.simulate_dehb(task, 2, 40, 0, full[3][0]) == full[:4]
 
 
 def test_a_table_with_holes_is_refused(tmp_path: Path) -> None:
