@@ -73,7 +73,7 @@ def test_best_by_a_time_is_of_what_had_landed() -> None:
 
 @pytest.mark.parametrize("name", ["nevergrad-ngopt", "nevergrad-de"])
 def test_nevergrads_others_know_how_many_workers_there_are(name: str) -> None:
-    """NGOpt waits for ever on two workers or more if it was told of one."""
+    """NGOpt that was told of one waits for ever when twelve ask."""
     pytest.importorskip("nevergrad")
     searcher = peers(12)[name](SPACE, 0, 24)
     assert searcher._engine._optimizer.num_workers == 12
