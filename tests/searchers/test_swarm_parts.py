@@ -198,3 +198,21 @@ def test_local_steps_change_some_coordinates():
     changed = (steps != 0.5).mean(axis=1)
     assert 0.3 < changed.mean() < 0.8
     assert np.median(np.abs(steps[steps != 0.5] - 0.5)) < 0.15
+
+
+def test_screen_computes_in_one_thread(monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads():
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    during, predict = [], GaussianProcess.predict
+    monkeypatch.setattr(
+        GaussianProcess, "predict", lambda self, inputs: during.append(threads()) or predict(self, inputs)
+    )
+    points = np.random.default_rng(0).random((12, 2))
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        Screening(Screen()).choose(points[:4], points, points.sum(axis=1), points[:1])
+        assert threads() == {2}
+    assert during
+    assert all(count == {1} for count in during)
