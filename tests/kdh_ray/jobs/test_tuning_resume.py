@@ -61,13 +61,13 @@ def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
 
 
 def test_interrupted_search_goes_on_where_it_was(tmp_path):
-    kill_and_resume(tmp_path, trials=12, kills=2, seed=0, by=(signal.SIGKILL, signal.SIGINT))
+    kill_and_resume(tmp_path, trials=40, kills=2, seed=0, by=(signal.SIGKILL, signal.SIGINT))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_kills_lose_nothing(tmp_path):
-    kill_and_resume(tmp_path, trials=60, kills=20, seed=1)
+    kill_and_resume(tmp_path, trials=300, kills=20, seed=1)
 
 
 @pytest.mark.slow
