@@ -100,13 +100,26 @@ def tune_stage(
             search = _search(config, name, folder, searcher, verbose, log, on_trial, columns)
             if config.results:
                 publish(folder, run_id(config), config.results)
-        best = best_config(config, name, folder, search.best.config)
-        trained = trained_stage(config, name, folder)
-        if trained is not None and trained.has(search.best.config):
-            take_over(folder, folder / BEST, best.stages)
-        columns = {"variant": VARIANT, **columns}
-        run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
+        _train_best(config, name, folder, search.best.config, local, verbose, listener, columns)
     return load_runs(folder)
+
+
+def _train_best(
+    config: RunConfig,
+    name: str,
+    folder: Path,
+    values: Mapping[str, Any],
+    local: bool,
+    verbose: bool,
+    listener: Listener | None,
+    columns: Mapping[str, Any],
+) -> None:
+    """The best configuration as a run of its own, trained and tested once; copied where it is trained already."""
+    best, trained = best_config(config, name, folder, values), trained_stage(config, name, folder)
+    if trained is not None and trained.has(values):
+        take_over(folder, folder / BEST, best.stages)
+    columns = {"variant": VARIANT, **columns}
+    run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
 
 
 def trained_stage(config: RunConfig, name: str, folder: Path) -> TrainedStage | None:
