@@ -96,30 +96,37 @@ def _tokens(encoder: str, split: Split) -> Any:
 
 
 def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
-    """Seconds of one epoch of ``Trainer``, batches padded to their longest document."""
+    """Seconds of one epoch of ``Trainer``."""
+    with tempfile.TemporaryDirectory() as folder:
+        return timed(hugging_face_trainer(encoder, split, folder, num_train_epochs=1, bf16=bf16).train)
+
+
+def hugging_face_trainer(encoder: str, split: Split, folder: str, **arguments: Any) -> Any:
+    """A ``transformers.Trainer`` with its defaults but for ``arguments``; batches padded to their longest document."""
     from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(
             locate(encoder), num_labels=split.targets.shape[1], problem_type="multi_label_classification"
         )
+    chosen = TrainingArguments(
+        folder, per_device_train_batch_size=BATCH, report_to=[], save_strategy="no", logging_strategy="no",
+        disable_tqdm=True, use_cpu=True, **arguments,
+    )  # fmt: skip
+    collator = DataCollatorWithPadding(load_tokenizer(encoder))
+    return Trainer(model, chosen, train_dataset=trainer_rows(encoder, split), data_collator=collator)
+
+
+def trainer_rows(encoder: str, split: Split) -> list[dict[str, Any]]:
+    """Documents as ``Trainer`` reads them."""
     tokens = _tokens(encoder, split)
-    rows = [
+    return [
         {
             "input_ids": tokens.ids[tokens.offsets[i] : tokens.offsets[i + 1]].tolist(),
             "labels": split.targets[i].astype(np.float32).tolist(),
         }
         for i in range(len(split))
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder, per_device_train_batch_size=BATCH, num_train_epochs=1, bf16=bf16, report_to=[],
-            save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=True,
-        )  # fmt: skip
-        job = Trainer(
-            model, arguments, train_dataset=rows, data_collator=DataCollatorWithPadding(load_tokenizer(encoder))
-        )
-        return timed(job.train)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def ray_session(
     arguments = {"address": address} if address else started_here
     try:
         ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+    except Exception as error:  # of any class: a node that starts too slowly raises Exception itself
         where = f"the Ray cluster at {address!r}" if address else "a local Ray"
         raise UnavailableError(f"{where} can't be reached or started: {' '.join(str(error).split())[:300]}") from None
     try:

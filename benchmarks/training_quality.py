@@ -1,0 +1,106 @@
+"""Micro F1 that this project's loop reaches, beside ``transformers.Trainer`` on the same documents, batch and epochs.
+
+    python -m benchmarks.training_quality --hoc DIR [--encoder embedded] [--size small] [--epochs 8] [--seeds 3]
+
+Both fine-tune the encoder on the labels of whole documents, 256 tokens each. Trainer runs with its own settings, and
+again with this project's learning rate; both in the precision that the machine multiplies fast. Each side's threshold
+is the best one for its validation documents. Needs ``accelerate``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import mean, stdev
+from time import process_time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.training_step import BATCH, TOKENS, hugging_face_trainer, trainer_rows
+from kdh_ray import load_corpus
+from kdh_ray.config import StageConfig
+from kdh_ray.data import Corpus, Split
+from kdh_ray.data.tokens import tokenize
+from kdh_ray.distillation.documents import Documents
+from kdh_ray.distillation.loop import Training
+from kdh_ray.distillation.predict import predict
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.hardware import precision
+from kdh_ray.models.attention import fit_attention
+from kdh_ray.models.checkpoint import build_classifier
+from kdh_ray.models.encoders import load_tokenizer
+
+RATE = 3e-4
+JUDGED = ("validation", "test")
+
+Probabilities = dict[str, NDArray[np.float64]]
+
+
+def main() -> None:
+    """Parse, train, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hoc", type=Path, required=True, help="folder of the Hallmarks of Cancer corpus")
+    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    sides = {
+        "this loop": lambda corpus, seed: ours(args.encoder, corpus, args.epochs, seed),
+        "Trainer (defaults)": lambda corpus, seed: trainer(args.encoder, corpus, args.epochs, seed, 5e-5),
+        f"Trainer ({RATE:g})": lambda corpus, seed: trainer(args.encoder, corpus, args.epochs, seed, RATE),
+    }
+    reached: dict[str, list[float]] = {name: [] for name in sides}
+    for seed in range(args.seeds):
+        corpus = load_corpus("hoc-blurb", path=args.hoc, size=args.size, sample_seed=seed)
+        for name, side in sides.items():
+            started = process_time()
+            found = side(corpus, seed)
+            threshold = tune_global(corpus.splits["validation"].targets, found["validation"])
+            scores = {split: 100 * score(corpus.splits[split].targets, found[split], threshold)["f1_micro"]
+                      for split in JUDGED}  # fmt: skip
+            reached[name].append(scores["test"])
+            print(
+                f"seed {seed}  {name:20} validation {scores['validation']:.1f}  test {scores['test']:.1f}"
+                f"  threshold {threshold:.2f}  {process_time() - started:.0f} s of CPU time", flush=True,
+            )  # fmt: skip
+    for name, values in reached.items():
+        spread = f" +- {stdev(values):.1f} ({len(values)})" if len(values) > 1 else ""
+        print(f"{name:20} test micro F1 {mean(values):.1f}{spread}")
+
+
+def ours(encoder: str, corpus: Corpus, epochs: int, seed: int) -> Probabilities:
+    """Probabilities from the project's loop, with the settings of ``experiments/configs/hoc-documents.yaml``."""
+    kind = precision()
+    torch.manual_seed(seed)
+    model = build_classifier(encoder, len(corpus.labels), segments=False, dropout=0.1)
+    fit_attention(model.encoder, "cpu", kind)
+    splits = {name: _documents(encoder, split) for name, split in corpus.splits.items()}
+    settings = StageConfig(epochs=epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
+    Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
+    return {name: predict(model, splits[name], precision=kind).probabilities for name in JUDGED}
+
+
+def _documents(encoder: str, split: Split) -> Documents:
+    whole = Split(split.ids, split.texts, split.targets)
+    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), TOKENS))
+
+
+def trainer(encoder: str, corpus: Corpus, epochs: int, seed: int, rate: float) -> Probabilities:
+    """Probabilities from ``Trainer`` after its last epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = hugging_face_trainer(
+            encoder, corpus.splits["train"], folder, num_train_epochs=epochs, seed=seed, learning_rate=rate,
+            bf16=precision() == "bfloat16",
+        )  # fmt: skip
+        job.train()
+        logits = {name: job.predict(trainer_rows(encoder, corpus.splits[name])).predictions for name in JUDGED}
+    return {name: 1.0 / (1.0 + np.exp(-values.astype(np.float64))) for name, values in logits.items()}
+
+
+if __name__ == "__main__":
+    main()
