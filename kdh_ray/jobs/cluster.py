@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from kdh_ray.config import JobConfig
 from kdh_ray.distillation.events import EventLog
@@ -60,18 +63,45 @@ def ray_session(
     level = logging.INFO if verbose else logging.ERROR
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
     arguments = {"address": address} if address else started_here
+    with _termination_as_interrupt() as listen:
+        try:
+            ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
+        except Exception as error:  # of any class: a node that starts too slowly raises Exception itself
+            where = f"the Ray cluster at {address!r}" if address else "a local Ray"
+            told = " ".join(str(error).split())[:300]
+            raise UnavailableError(f"{where} can't be reached or started: {told}") from None
+        listen()
+        try:
+            check()
+            dashboard = _dashboard()
+            log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
+            yield dashboard
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[Callable[[], None]]:
+    """From the call of what this yields, SIGTERM is answered as Ctrl-C is; afterwards as it was before.
+
+    Batch systems and ``docker stop`` send it. Ray's own handler, which starting Ray installs, prints a stack and exits.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield lambda: None
+        return
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    def listen() -> None:
+        signal.signal(signal.SIGTERM, interrupt)
+
     try:
-        ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
-    except Exception as error:  # of any class: a node that starts too slowly raises Exception itself
-        where = f"the Ray cluster at {address!r}" if address else "a local Ray"
-        raise UnavailableError(f"{where} can't be reached or started: {' '.join(str(error).split())[:300]}") from None
-    try:
-        check()
-        dashboard = _dashboard()
-        log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
-        yield dashboard
+        yield listen
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dashboard() -> str:

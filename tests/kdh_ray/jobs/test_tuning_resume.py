@@ -61,7 +61,8 @@ def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
 
 
 def test_interrupted_search_goes_on_where_it_was(tmp_path):
-    kill_and_resume(tmp_path, trials=40, kills=2, seed=0, by=(signal.SIGKILL, signal.SIGINT))
+    kill_and_resume(tmp_path, trials=40, kills=3, seed=0, by=(signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
+    assert "SIGTERM received" not in (tmp_path / "output").read_text()  # Ray's own answer: a stack, and out
 
 
 @pytest.mark.slow
