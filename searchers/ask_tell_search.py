@@ -6,9 +6,14 @@ What Tune (2.60) does and does not say, and what follows here:
   trial came is its fidelity: ``time_attr`` of that result, against ``max_t`` or else the largest seen.
 * A stopped trial's last report reaches ``on_trial_complete`` alone. A trial stopped while paused completes with no
   result and no error: its last report stands in.
-* Trials cut off by a time budget are never completed; restarted trials can come back under ids that were never
-  suggested; a snapshot lags, so that completions are replayed after a restore. So completions are idempotent, and
-  unknown ids are ignored with one warning.
+* Trials cut off by a time budget are never completed. Resuming an experiment (`Tuner.restore`), Tune sets the
+  searcher's properties, restores it, and runs those trials on: they are live. A searcher that the user restores has its
+  properties set after that, by a new experiment, which knows nothing of the old one's trials: they are given up, and
+  count against the concurrency no longer, as with Ray's OptunaSearch and HyperOptSearch, whose ConcurrencyLimiter
+  starts empty there. Should one be heard of after all, it is live again, and its result is used. (Without a
+  ``param_space`` Tune sets no properties, and the two can't be told apart: trials count once they are heard of.)
+* Restarted trials can come back under ids that were never suggested; a snapshot lags, so that completions are replayed
+  after a restore. So completions are idempotent, and unknown ids are ignored with one warning.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from searchers.tune_space import convert
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Optimiser(Protocol):
@@ -44,6 +49,9 @@ class Optimiser(Protocol):
         """What a run under way has shown."""
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None: ...
+
+    def give_up(self, move_id: int) -> None:
+        """Nobody waits for a move any longer."""
 
     def enqueue(self, point: Mapping[str, Any]) -> None: ...
 
@@ -100,6 +108,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._space_given = space is not None
         self._unplaced: dict[str, Any] | None = None  # a restored state that waits for its search space
         self._live_trial_mapping: dict[str, int] = {}  # trial -> move in the air
+        self._absent: dict[str, None] = {}  # those of them that belong to an earlier experiment, as far as is known
+        self._in_experiment = False
         self._completed: dict[str, None] = {}
         self._reports: dict[str, tuple[float | None, float | None]] = {}  # of live trials: last value, fidelity
         self._warned = False
@@ -127,17 +137,26 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         stop = spec.get("stop")
         if self._max_t is None and self._time_attr and isinstance(stop, Mapping):
             self._max_t = stop.get(self._time_attr)
+        self._in_experiment = True
+        self._absent = dict.fromkeys(self._live_trial_mapping)
+        self._give_up_absent()
         if self._space_given:
             return False
         space = convert(config, keep_objects=False)
         if self._unplaced is not None:
             self._optimiser = self._remake(self._unplaced, space)
             self._unplaced = None
+            self._give_up_absent()
         if self._optimiser is not None:  # restored, or set up by an earlier call
             return space == self._optimiser.space
         samples = spec.get("num_samples")
         self._set_up(space, samples if isinstance(samples, int) and samples > 0 else None)
         return True
+
+    def _give_up_absent(self) -> None:
+        if self._optimiser is not None:
+            for trial_id in self._absent:
+                self._optimiser.give_up(self._live_trial_mapping[trial_id])
 
     def _set_up(self, space: Space, budget: int | None) -> None:
         if space.n_parameters == 0:
@@ -184,7 +203,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         optimiser = self._ready()
         if trial_id in self._live_trial_mapping or trial_id in self._completed:
             raise ValueError(f"trial {trial_id} has had its suggestion")
-        if self._max_concurrent is not None and len(self._live_trial_mapping) >= self._max_concurrent:
+        n_live = len(self._live_trial_mapping) - len(self._absent)
+        if self._max_concurrent is not None and n_live >= self._max_concurrent:
             return None
         if optimiser.exhausted():
             finished: str = Searcher.FINISHED
@@ -217,6 +237,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def _known(self, trial_id: str) -> bool:
         if trial_id in self._live_trial_mapping:
+            self._absent.pop(trial_id, None)
             return True
         if trial_id not in self._completed and not self._warned:
             logger.warning("Trial %s was not suggested by this searcher; its results are ignored.", trial_id)
@@ -277,6 +298,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             "max_concurrent": self._max_concurrent,
             "optimiser": self._unplaced if self._optimiser is None else self._optimiser.get_state(),
             "live": self._live_trial_mapping,
+            "absent": list(self._absent),
             "completed": list(self._completed),
             "reports": self._reports,
         }
@@ -293,6 +315,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
         self._max_concurrent = state["max_concurrent"]
         self._live_trial_mapping = dict(state["live"])
+        self._absent = dict.fromkeys(state["absent"] if self._in_experiment else state["live"])
         self._completed = dict.fromkeys(state["completed"])
         self._reports = {trial_id: (value, fidelity) for trial_id, (value, fidelity) in state["reports"].items()}
         self._points, self._rewards = [], None  # they are in the optimiser's state

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from searchers.archive import Curve, curve_from_json, curve_to_json
 from searchers.dynamics import TopologyName, draw_informants, informants
 from searchers.parameters import Array
 
 UNKNOWN = -1.0  # fidelity of a personal best that is not there yet; real ones are >= 0
-
-
-@dataclass
-class Flight:
-    """A move in the air: the particle that made it, where it is, its velocity there, what it has reported so far."""
-
-    particle: int
-    position: Array
-    velocity: Array
-    curve: Curve = field(default_factory=dict)
-
-    def to_json(self) -> list[Any]:
-        return [self.particle, self.position.tolist(), self.velocity.tolist(), curve_to_json(self.curve)]
-
-    @classmethod
-    def from_json(cls, particle: int, position: list[float], velocity: list[float], curve: list[Any]) -> Flight:
-        return cls(particle, np.array(position), np.array(velocity), curve_from_json(curve))
 
 
 class Particles:
@@ -38,7 +20,6 @@ class Particles:
     Attributes:
         position, velocity: (n, n_dims), of the move that landed last; cube widths.
         best_position, best_value, best_fidelity: The personal best; value inf and fidelity -1 before the first.
-        in_air: (n,) moves asked for and not told.
         n_moves: (n,) moves asked for.
         landed: (n,) when the particle last landed, counted in results.
         leader: The particle with the best personal best; None before any.
@@ -52,7 +33,6 @@ class Particles:
         self.best_position = np.full((n, n_dims), 0.5)
         self.best_value = np.full(n, np.inf)
         self.best_fidelity = np.full(n, UNKNOWN)
-        self.in_air = np.zeros(n, dtype=int)
         self.n_moves = np.zeros(n, dtype=int)
         self.landed = np.zeros(n, dtype=int)
         self.leader: int | None = None
@@ -70,13 +50,13 @@ class Particles:
     def weakest(self) -> int:
         return max(range(self.n), key=self.rank)
 
-    def waiting(self, generational: bool) -> int | None:
-        """Who moves next: fewest moves in the air, then longest on the ground. None: a generation is in the air."""
+    def waiting(self, in_air: NDArray[np.int_], generational: bool) -> int | None:
+        """Who moves next: fewest moves ``in_air``, then longest on the ground. None: a generation is in the air."""
         if generational:
-            behind = np.flatnonzero((self.n_moves == self.n_moves.min()) & (self.in_air == 0))
+            behind = np.flatnonzero((self.n_moves == self.n_moves.min()) & (in_air == 0))
             new_generation = self.n_moves.min() == self.n_moves.max()
-            return None if (new_generation and self.in_air.any()) or not len(behind) else int(behind[0])
-        ready = np.flatnonzero(self.in_air == self.in_air.min())
+            return None if (new_generation and in_air.any()) or not len(behind) else int(behind[0])
+        ready = np.flatnonzero(in_air == in_air.min())
         return int(ready[np.argmin(self.landed[ready])])
 
     def learn(self, particle: int, position: Array, value: float, fidelity: float, rng: np.random.Generator) -> bool:
@@ -128,7 +108,6 @@ _ARRAYS = {
     "best_position": float,
     "best_value": float,
     "best_fidelity": float,
-    "in_air": int,
     "n_moves": int,
     "landed": int,
 }

@@ -97,7 +97,10 @@ class Nevergrad(Engine):
     def __init__(self, space: Space, seed: int, budget: int | None) -> None:
         super().__init__(space, seed, budget)
         import nevergrad
+        from nevergrad.optimization import metamodel
 
+        # Its surrogates make a float of an array of one, which NumPy 2.4 refuses.
+        metamodel.float = lambda value: np.asarray(value).item()
         parts = {str(i): self._part(nevergrad.p, parameter) for i, parameter in enumerate(space.parameters)}
         parametrization = nevergrad.p.Dict(**parts)
         parametrization.random_state = np.random.RandomState(seed)
@@ -244,10 +247,15 @@ class Replayed:
         """Left aside: these peers wait for the end of a run."""
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
-        token = self._tokens.pop(move_id)
+        """A move that was given up has been told already."""
+        token = self._tokens.pop(move_id, _QUEUED)
         self._record.append(["tell", move_id, value])
         if token is not _QUEUED:
             self._engine.tell(token, value)
+
+    def give_up(self, move_id: int) -> None:
+        """Told as a failure: that is the only way in which these peers let go of a run."""
+        self.tell(move_id, None)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
         """Checked against the space, as every searcher does, and left aside.

@@ -19,6 +19,12 @@ What this implementation adds:
   follow it; screening learns from the values of one fidelity at a time (`searchers.archive.Archive.comparable`), to
   which stopped runs contribute what they ``report`` on their way.
 * **Failures** (None, NaN, infinite of either sign) count as worst, leave bests alone, and the particle flies on.
+* **Lost moves.** A particle waits for its move; but some are never told (a machine is gone, a time budget cut the run
+  off). A move that has been silent, neither reporting nor told, while three results a particle (a move in the air, if
+  those are more) came in is given up: by then every other particle has moved three times, and its own flies on from
+  where it last landed. Little hangs on the guess. A slow run that is taken for a lost one gives its particle one move
+  more, and counts like any other when it is told after all. ``give_up`` says it of a move that is known to be lost. A
+  generation gives nothing up by itself: it waits for its last particle, that is what it is.
 * **No configuration twice** while unseen ones remain, running ones included.
 """
 
@@ -35,13 +41,14 @@ from numpy.typing import NDArray
 
 from searchers.archive import Archive, Curve, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
+from searchers.flights import Flight, Flights
 from searchers.parameters import Array
-from searchers.particles import Flight, Particles
+from searchers.particles import Particles
 from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class ParticleSwarm:
         self._sobol = Sobol(self.space.n_parameters, self._rng)
         self._particles = Particles(settings.n_particles, self.space.n_dims, settings.topology, self._rng)
         self._improved: deque[bool] = deque(maxlen=settings.n_particles)  # did the latest results improve a best
-        self._flights: dict[int, Flight] = {}
+        self._flights = Flights(settings.n_particles)
         self._queue: list[Array] = []
         self._next_id = 0
         self.archive = Archive(self.space.n_dims)
@@ -144,14 +151,14 @@ class ParticleSwarm:
 
         None only when every particle is in the air, and in generational mode; asynchronously there is always a move.
         """
-        particle = self._particles.waiting(self.settings.generational)
+        self._flights.give_up_silent(len(self.archive))
+        particle = self._particles.waiting(self._flights.in_air, self.settings.generational)
         if particle is None:
             return None
         position, velocity = self._launch(particle)
         move = Move(self._next_id, self.space.decode(position))
         self._next_id += 1
-        self._flights[move.id] = Flight(particle, position, velocity)
-        self._particles.in_air[particle] += 1
+        self._flights.hear(move.id, Flight(particle, position, velocity), len(self.archive))
         self._particles.n_moves[particle] += 1
         self.archive.mark_seen(self._snap(position))
         return move
@@ -163,8 +170,12 @@ class ParticleSwarm:
             ValueError: If the fidelity is negative or NaN.
         """
         reached = checked_fidelity(fidelity)
-        if move_id in self._flights and value is not None and math.isfinite(value):
-            self._flights[move_id].curve[reached] = float(value)
+        if move_id not in self._flights:
+            return
+        flight = self._flights[move_id]
+        self._flights.hear(move_id, flight, len(self.archive))
+        if value is not None and math.isfinite(value):
+            flight.curve[reached] = float(value)
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
         """Land a move. Telling it again changes nothing.
@@ -182,14 +193,17 @@ class ParticleSwarm:
         if not 0 <= move_id < self._next_id:
             raise KeyError(f"no move {move_id!r} was asked for")
         reached = checked_fidelity(fidelity)
-        flight = self._flights.pop(move_id, None)
+        flight = self._flights.land(move_id)
         if flight is None:
             return
         i, particles = flight.particle, self._particles
-        particles.in_air[i] -= 1
         particles.position[i], particles.velocity[i] = flight.position, flight.velocity
         self._improved.append(self._learn(i, flight.position, value, reached, flight.curve))
         particles.landed[i] = len(self.archive)
+
+    def give_up(self, move_id: int) -> None:
+        """Wait no longer for a move: its particle flies on. Reported on or told after all, it counts as ever."""
+        self._flights.give_up(move_id)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
         """Learn from a run made elsewhere. It becomes the personal best of the particle that knows least.
@@ -229,7 +243,7 @@ class ParticleSwarm:
     @property
     def flying(self) -> list[int]:
         """Ids of moves asked for and not yet told."""
-        return list(self._flights)
+        return self._flights.ids
 
     def particle_of(self, move_id: int) -> dict[str, Any]:
         """The particle that flies a move: index, position (unit cube), velocity norm (cube widths), personal best.
@@ -276,7 +290,7 @@ class ParticleSwarm:
         """The most promising of candidate positions, by what is known at the highest fidelity that is known enough."""
         at_least = max(self.settings.n_particles, self.space.n_dims + 1)
         known, values = self.archive.comparable(self._particles.full, at_least)
-        flying = np.array([flight.position for flight in self._flights.values()]).reshape(-1, self.space.n_dims)
+        flying = np.array([flight.position for flight in self._flights.awaited]).reshape(-1, self.space.n_dims)
         scored, flown = self.space.snap(candidates), self.archive.positions[known]
         return screening.choose(scored, flown, values, self.space.snap(flying))
 
@@ -357,7 +371,7 @@ class ParticleSwarm:
             "particles": self._particles.get_state(),
             "improved": list(self._improved),
             "next_id": self._next_id,
-            "flights": [[id, *flight.to_json()] for id, flight in self._flights.items()],
+            "flights": self._flights.get_state(),
             "queue": [position.tolist() for position in self._queue],
             "archive": self.archive.get_state(),
         }
@@ -393,7 +407,7 @@ class ParticleSwarm:
         self._particles.set_state(state["particles"])
         self._improved.extend(state["improved"])
         self._next_id = state["next_id"]
-        self._flights = {id: Flight.from_json(*flight) for id, *flight in state["flights"]}
+        self._flights.set_state(state["flights"])
         self._queue = [np.array(position) for position in state["queue"]]
         self.archive = Archive.from_state(self.space.n_dims, state["archive"])
         self._rng.bit_generator.state = state["rng"]

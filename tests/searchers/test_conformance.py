@@ -16,7 +16,9 @@ tune = pytest.importorskip("ray.tune")
 
 from ray.tune.search import ConcurrencyLimiter  # noqa: E402
 
+from searchers import Float, Space  # noqa: E402
 from searchers.baselines import SEARCHERS, make_searcher  # noqa: E402
+from searchers.peers import Nevergrad, Replayed  # noqa: E402
 
 NEEDS = {"optuna-tpe": "optuna", "pyswarms": "pyswarms"}
 
@@ -187,6 +189,37 @@ def test_restored_before_tune_sets_its_properties(make, tmp_path):
     assert fresh.metric == "loss"
     assert fresh.set_search_properties("loss", "max", SPACE)
     assert not fresh.set_search_properties("loss", "max", {"other": tune.uniform(0, 1)})
+
+
+def test_restored_into_a_new_experiment_it_waits_for_no_trial_of_the_old_one(make, tmp_path):
+    search = ready(make)
+    search.set_max_concurrency(4)
+    for i in range(4):
+        assert search.suggest(f"old{i}") is not None
+    search.save(str(tmp_path / "state"))
+    fresh = make()
+    fresh.restore(str(tmp_path / "state"))
+    fresh.set_max_concurrency(4)
+    assert fresh.set_search_properties("loss", "min", SPACE)
+    fresh.save(str(tmp_path / "state"))
+    again = make()
+    again.restore(str(tmp_path / "state"))
+    trails = [run(searcher, 30) for searcher in (fresh, again)]
+    assert None not in trails[0]
+    assert trails[0] == trails[1]
+    fresh.on_trial_result("old0", {"loss": 1.0, "training_iteration": 1})
+    fresh.on_trial_complete("old0", {"loss": 1.0, "training_iteration": 1})
+    assert fresh.suggest("new") is not None
+
+
+def test_ngopt_runs_on_todays_numpy():
+    """Its surrogate, from some thirty results on, made a float of an array of one."""
+    pytest.importorskip("nevergrad")
+    engine = type("NGOpt", (Nevergrad,), {"name": "NGOpt", "n_workers": 8})
+    search = Replayed(engine, Space({"x": Float(0, 1), "y": Float(0, 1)}), seed=0, budget=60)
+    for _ in range(60):
+        move = search.ask()
+        search.tell(move.id, move.config["x"] ** 2 + move.config["y"])
 
 
 def test_points_are_run_first_nested_flat_and_partial(make):

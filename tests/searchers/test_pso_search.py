@@ -117,6 +117,60 @@ def test_trials_that_a_time_budget_cut_off_block_nothing(tmp_path, lost, screeni
     assert later.swarm.best == (cut[0], -1.0)
 
 
+def cut_off(tmp_path, n):
+    """The file of a searcher with ``n`` trials in the air."""
+    search = ready("min", n_particles=4)
+    search.set_max_concurrency(n)
+    assert all(search.suggest(f"cut{i}") for i in range(n))
+    search.save(str(tmp_path / "state"))
+    return str(tmp_path / "state")
+
+
+def test_tune_resuming_an_experiment_has_its_trials_in_the_air(tmp_path):
+    """`Tuner.restore` sets the properties, then restores the searcher, then runs the unfinished trials."""
+    search = ParticleSwarmSearch()
+    search.set_max_concurrency(2)
+    search.set_search_properties("metric", "min", SPACE)
+    search.restore(cut_off(tmp_path, 2))
+    assert search.suggest("new") is None
+    report(search, "cut0", 1.0)
+    assert search.suggest("new") is not None
+
+
+def test_a_searcher_with_a_space_of_its_own_is_told_of_no_experiment(tmp_path):
+    """Nor can it hang then: trials count once they are heard of."""
+    search = ParticleSwarmSearch(SPACE, "metric", "min")
+    search.restore(cut_off(tmp_path, 2))
+    report(search, "cut0", 1.0, done=False)
+    assert search.suggest("a") is not None
+    assert search.suggest("b") is None
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_searcher_restored_into_a_new_experiment_does_not_wait_for_the_old_ones_trials(tmp_path, sessions):
+    """`restore`, then a new Tuner, which sets the properties; as after `OptunaSearch.restore`."""
+    path = cut_off(tmp_path, 2)
+    search = ParticleSwarmSearch()
+    search.restore(path)
+    search.set_max_concurrency(2)
+    search.set_search_properties("metric", "min", SPACE)
+    if sessions == 2:  # the new experiment is resumed in its turn
+        search.save(path)
+        search = ParticleSwarmSearch()
+        search.set_search_properties("metric", "min", SPACE)
+        search.restore(path)
+    assert search.suggest("a") is not None
+    assert search.suggest("b") is not None
+    assert search.suggest("c") is None
+    report(search, "a", 3.0)
+    report(search, "cut0", 2.0, done=False)  # it runs after all, so it counts
+    assert search.suggest("c") is None
+    report(search, "cut0", 1.0)
+    report(search, "cut1", 0.5)
+    assert search.swarm.best[1] == 0.5
+    assert search.suggest("c") is not None
+
+
 def test_time_can_be_left_out():
     search = ready("min", time_attr=None)
     search.suggest("a"), search.suggest("b")
@@ -224,6 +278,17 @@ def test_ray_invalid_values(local_ray, tmp_path):
     later.add_evaluated_trials(results._experiment_analysis, "_metric")
     assert len(later.swarm.archive) == 12
     assert later.suggest("1") is not None
+
+
+@pytest.mark.ray
+def test_ray_new_experiment_with_a_restored_searcher_runs(local_ray, tmp_path):
+    """As many trials cut off as may run at once: a search that waited for them would never start one."""
+    search = ParticleSwarmSearch()
+    search.restore(cut_off(tmp_path, 2))
+    results = fit(lambda config: tune.report({"metric": config["a"]}), SPACE, tmp_path, search, 5, mode="min",
+                  metric="metric", time_budget_s=60)  # fmt: skip
+    assert len(results) == 5
+    assert len(search.swarm.archive) == 5
 
 
 @pytest.mark.ray
