@@ -17,6 +17,7 @@ from ray.tune import Callback, Checkpoint
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from kdh_ray.errors import UserError
 from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.reuse import let_workers_start
 from kdh_ray.jobs.tuning.trials import Listener, Report, Trial
@@ -62,7 +63,12 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         known = self._inner.set_search_properties(metric, mode, config, **spec)
         if self._ledger.searcher is not None:  # in this order, as Tune does it itself
-            self._inner.restore(str(self._ledger.searcher))
+            try:
+                self._inner.restore(str(self._ledger.searcher))
+            except ValueError as error:
+                raise UserError(
+                    f"{self._ledger.folder}: the search can't be taken up by this version: {error}"
+                ) from None
             if self._max_concurrent is not None:  # which may differ from the earlier session's
                 self._inner.set_max_concurrency(self._max_concurrent)
         return bool(known)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from cheap_search import RandomSearch
 
-from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.errors import CheckpointError, UnavailableError, UserError
 from kdh_ray.jobs.tuning import ledger as ledger_module
 from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch
@@ -99,6 +99,18 @@ def test_resumed_search_hands_out_running_trials_first(tmp_path):
     following = first.suggest("f")
     assert again.suggest("f") == following
     assert again.trial("f").number == 4
+
+
+def test_search_of_another_version_is_one_line(tmp_path):
+    class Changed(RandomSearch):
+        def restore(self, checkpoint_path):
+            raise ValueError("a searcher's state is of version 3; got 2")
+
+    first = RecordedSearch(RandomSearch(), Ledger(tmp_path))
+    first.set_search_properties("score", "max", {})
+    first.suggest("a")
+    with pytest.raises(UserError, match=r"can't be taken up by this version: .* of version 3; got 2"):
+        RecordedSearch(Changed(), Ledger(tmp_path)).set_search_properties("score", "max", {})
 
 
 def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
