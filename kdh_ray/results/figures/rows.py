@@ -34,8 +34,15 @@ def results(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def largest(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the largest size that there is."""
-    return rows[rows["size"] == sizes(rows)[-1]] if rows["size"].notna().any() else rows
+    """The rows of the largest size that has several methods to compare, or else of the largest size.
+
+    A study under way begins its next size with a single one.
+    """
+    if not rows["size"].notna().any():
+        return rows
+    methods = rows.groupby("size")["method"].nunique()
+    compared = [size for size in sizes(rows) if methods[size] > 1]
+    return rows[rows["size"] == (compared or sizes(rows))[-1]]
 
 
 def sizes(rows: pd.DataFrame) -> list[str]:

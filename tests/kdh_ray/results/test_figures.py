@@ -13,7 +13,7 @@ from kdh_ray.results import figures
 from kdh_ray.results.figures import drawing
 from kdh_ray.results.figures.costs import not_dominated
 from kdh_ray.results.figures.reliability import reliability
-from kdh_ray.results.figures.rows import trials
+from kdh_ray.results.figures.rows import largest, results, trials
 from kdh_ray.results.figures.search import importances, progress
 from kdh_ray.results.predictions import Predicted
 
@@ -63,6 +63,13 @@ def test_methods_stand_from_best_to_worst_at_the_largest_size(study: pd.DataFram
     line = figure.data.iloc[1]
     assert (line["n"], line["mean"], line["sd"]) == (3, pytest.approx(77.0), pytest.approx(1.0))
     assert "teacher with 81.0 ± 1.0 % over 3 seeds" in figure.text
+
+
+def test_a_size_that_has_one_method_so_far_says_nothing_yet(study: pd.DataFrame) -> None:
+    rows = results(study)
+    begun = rows[(rows["stage"] == "plain") & (rows["size"] == "large")]
+    assert largest(pd.concat([rows[rows["size"] == "small"], begun]))["size"].unique().tolist() == ["small"]
+    assert largest(begun)["size"].unique().tolist() == ["large"]
 
 
 def test_failed_rows_trials_and_steps_are_not_drawn(study: pd.DataFrame, search: pd.DataFrame) -> None:
