@@ -19,20 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.training_step import BATCH, TOKENS, hugging_face_trainer, trainer_rows
+from benchmarks.training_step import BATCH, classifier, hugging_face_trainer, labelled, trainer_rows
 from kdh_ray import load_corpus
 from kdh_ray.config import StageConfig
-from kdh_ray.data import Corpus, Split
-from kdh_ray.data.tokens import tokenize
-from kdh_ray.distillation.documents import Documents
+from kdh_ray.data import Corpus
 from kdh_ray.distillation.loop import Training
 from kdh_ray.distillation.predict import predict
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import precision
-from kdh_ray.models.attention import fit_attention
-from kdh_ray.models.checkpoint import build_classifier
-from kdh_ray.models.encoders import load_tokenizer
 
 RATE = 3e-4
 JUDGED = ("validation", "test")
@@ -77,17 +72,11 @@ def ours(encoder: str, corpus: Corpus, epochs: int, seed: int) -> Probabilities:
     """Probabilities from the project's loop, with the settings of ``experiments/configs/hoc-documents.yaml``."""
     kind = precision()
     torch.manual_seed(seed)
-    model = build_classifier(encoder, len(corpus.labels), segments=False, dropout=0.1)
-    fit_attention(model.encoder, "cpu", kind)
-    splits = {name: _documents(encoder, split) for name, split in corpus.splits.items()}
+    model = classifier(encoder, len(corpus.labels), kind)
+    splits = {name: labelled(encoder, split) for name, split in corpus.splits.items()}
     settings = StageConfig(epochs=epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
     Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
     return {name: predict(model, splits[name], precision=kind).probabilities for name in JUDGED}
-
-
-def _documents(encoder: str, split: Split) -> Documents:
-    whole = Split(split.ids, split.texts, split.targets)
-    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), TOKENS))
 
 
 def trainer(encoder: str, corpus: Corpus, epochs: int, seed: int, rate: float) -> Probabilities:

@@ -30,6 +30,7 @@ from kdh_ray.distillation.loop import Training
 from kdh_ray.hardware import precision
 from kdh_ray.models.attention import fit_attention
 from kdh_ray.models.checkpoint import build_classifier
+from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
 
 BATCH, TOKENS = 16, 256
@@ -84,15 +85,22 @@ def timed(work: Callable[[], object]) -> Seconds:
 
 def ours(encoder: str, split: Split, kind: str) -> Seconds:
     """Seconds of one epoch of the project's loop, without validation."""
-    model = build_classifier(encoder, split.targets.shape[1], segments=False, dropout=0.1)
-    fit_attention(model.encoder, "cpu", kind)
-    documents = Documents.of(Split(split.ids, split.texts, split.targets), _tokens(encoder, split))
+    model, documents = classifier(encoder, split.targets.shape[1], kind), labelled(encoder, split)
     training = Training(model, documents, documents, StageConfig(epochs=1, batch_size=BATCH), seed=0, precision=kind)
     return timed(lambda: training.train_epoch(1))
 
 
-def _tokens(encoder: str, split: Split) -> Any:
-    return tokenize(Split(split.ids, split.texts, split.targets), load_tokenizer(encoder), TOKENS)
+def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
+    """The encoder with a head for whole documents."""
+    model = build_classifier(encoder, n_labels, segments=False, dropout=0.1)
+    fit_attention(model.encoder, "cpu", kind)
+    return model
+
+
+def labelled(encoder: str, split: Split) -> Documents:
+    """Whole documents with their labels, without those of their parts."""
+    whole = Split(split.ids, split.texts, split.targets)
+    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), TOKENS))
 
 
 def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
@@ -119,7 +127,7 @@ def hugging_face_trainer(encoder: str, split: Split, folder: str, **arguments: A
 
 def trainer_rows(encoder: str, split: Split) -> list[dict[str, Any]]:
     """Documents as ``Trainer`` reads them."""
-    tokens = _tokens(encoder, split)
+    tokens = labelled(encoder, split).tokens
     return [
         {
             "input_ids": tokens.ids[tokens.offsets[i] : tokens.offsets[i + 1]].tolist(),

@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and the number format that it multiplies fastest.
+"""What this process may use of the machine, the number format that it multiplies fastest, and memory given back.
 
 Containers and batch systems give a process less than the machine has: CPU affinity, a cgroup's CPU quota, a cgroup's
 memory limit. All three are read here, of cgroup versions 1 and 2, since most libraries see only the whole machine.
@@ -142,6 +142,24 @@ def matmul_speed(kind: Precision, seconds: float = 0.5, device: str = "cpu") -> 
     return 2 * size**3 / multiply(size, seconds) / 1e9
 
 
+def resident_memory() -> int:
+    """Bytes of RAM that this process holds; 0 where the system doesn't tell."""
+    try:
+        return int(_read(Path("/proc/self/statm")).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (IndexError, ValueError):
+        return 0
+
+
+def release_freed_memory() -> None:
+    """Return to the system what this process has freed and the C library keeps (glibc; elsewhere nothing happens).
+
+    Batches of ever other lengths leave holes in the heap that later tensors don't fit into: training grows from step to
+    step though it keeps nothing.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _processor(root: Path) -> dict[str, str]:
     """Fields of the first processor in /proc/cpuinfo; empty elsewhere than on Linux."""
     first = _read(root / "proc/cpuinfo").strip().partition("\n\n")[0]
@@ -225,13 +243,3 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def release_freed_memory() -> None:
-    """Return to the system what this process has freed and the C library keeps (glibc; elsewhere nothing happens).
-
-    Batches of ever other lengths leave holes in the heap that later tensors don't fit into: training grows from step to
-    step though it keeps nothing.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,12 @@
-"""Moves in the air: asked for and not told. Some are never told, so that a swarm must know when to stop waiting."""
+"""Moves in the air: asked for and not told. Some are never told, so that a swarm must know when to stop waiting.
+
+A particle waits for its move; but a machine may be gone, or a time budget have cut the run off. A move that has been
+silent, neither reporting nor told, while three results a particle (a move in the air, if those are more) came in is
+given up: by then every other particle has moved three times, and its own flies on from where it last landed. Little
+hangs on the guess. A slow run that is taken for a lost one gives its particle one move more, and counts like any other
+when it is told after all. ``give_up`` says it of a move that is known to be lost. A generation gives nothing up by
+itself: it waits for its last particle, and no more than a result a particle comes in meanwhile.
+"""
 
 from __future__ import annotations
 

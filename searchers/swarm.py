@@ -19,12 +19,7 @@ What this implementation adds:
   follow it; screening learns from the values of one fidelity at a time (`searchers.archive.Archive.comparable`), to
   which stopped runs contribute what they ``report`` on their way.
 * **Failures** (None, NaN, infinite of either sign) count as worst, leave bests alone, and the particle flies on.
-* **Lost moves.** A particle waits for its move; but some are never told (a machine is gone, a time budget cut the run
-  off). A move that has been silent, neither reporting nor told, while three results a particle (a move in the air, if
-  those are more) came in is given up: by then every other particle has moved three times, and its own flies on from
-  where it last landed. Little hangs on the guess. A slow run that is taken for a lost one gives its particle one move
-  more, and counts like any other when it is told after all. ``give_up`` says it of a move that is known to be lost. A
-  generation gives nothing up by itself: it waits for its last particle, that is what it is.
+* **Lost moves.** A move that stays silent for long is given up, and its particle flies on (`searchers.flights`).
 * **No configuration twice** while unseen ones remain, running ones included.
 """
 

@@ -23,10 +23,10 @@ from kdh_ray.distillation.predict import predict
 from kdh_ray.distillation.state import TrainingState
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
-from kdh_ray.hardware import release_freed_memory
+from kdh_ray.hardware import release_freed_memory, resident_memory
 from kdh_ray.models.classifier import Classifier, freeze_layers
 
-RELEASE_EVERY = 4  # steps: each costs some 5 % of a step, and memory grows by half within eight
+HOLES = 2 * 2**30  # bytes by which memory may grow before what is free of it is given back, for some 7 % of a step
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class Training:
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
+        self._resident = resident_memory()
         self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
 
     def run(self) -> list[EpochReport]:
@@ -204,12 +205,16 @@ class Training:
             set_rate(self.optimiser, step, steps, self.config.warmup)
             for name, value in self._step([int(i) for i in batch]).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
-            if self.device.type == "cpu" and number % RELEASE_EVERY == 0:
-                release_freed_memory()
+            self._keep_small()
             done += len(batch)
             self.hooks.on_step(done, self.config.total_epochs * len(self.train))
         losses = {name: value / len(self.train) for name, value in sums.items()}
         return losses, len(self.train) / (perf_counter() - started)
+
+    def _keep_small(self) -> None:
+        if self.device.type == "cpu" and resident_memory() > self._resident + HOLES:
+            release_freed_memory()
+            self._resident = resident_memory()
 
     def _step(self, indices: Sequence[int]) -> dict[str, float]:
         """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms."""

@@ -233,62 +233,6 @@ def test_a_swarm_moves_after_its_first_results_not_after_forty():
     assert np.median(values[12:40]) < 0.3 * np.median(values[:10])
 
 
-def movers(swarm, n):
-    """Which particles the next moves are of, each told before the next."""
-    moved = []
-    for i in range(n):
-        move = swarm.ask()
-        moved.append(swarm.particle_of(move.id)["particle"])
-        swarm.tell(move.id, 10.0 + i)
-    return moved
-
-
-def test_a_particle_whose_move_is_never_told_flies_again():
-    """Once every other has moved three times meanwhile; the move still counts if it is told after all."""
-    swarm = ParticleSwarm(SPACE, 4, seed=0)
-    lost = swarm.ask()
-    assert set(movers(swarm, 12)) == {1, 2, 3}
-    swarm = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
-    assert movers(swarm, 8).count(0) >= 2
-    assert swarm.flying == [lost.id]
-    swarm.tell(lost.id, 1.0)
-    assert swarm.best == (lost.config, 1.0)
-    assert swarm.flying == []
-    assert set(movers(swarm, 4)) == {0, 1, 2, 3}
-
-
-def test_a_slow_move_that_reports_is_waited_for():
-    swarm = ParticleSwarm(SPACE, 4, seed=0)
-    slow = swarm.ask()
-    for rung in range(1, 6):
-        assert 0 not in movers(swarm, 10)
-        swarm.report(slow.id, 5.0, fidelity=rung)
-    assert 0 in movers(swarm, 20)  # silent for long
-    swarm.report(slow.id, 5.0, fidelity=6)  # and back
-    assert 0 not in movers(swarm, 10)
-
-
-def test_many_workers_slow_moves_are_not_given_up_early():
-    """As many results as there are moves in the air say nothing: patience grows with them."""
-    swarm = ParticleSwarm(SPACE, 4, seed=0)
-    moves = [swarm.ask() for _ in range(40)]
-    for move in moves[20:]:
-        swarm.tell(move.id, 1.0)
-    assert [swarm.particle_of(swarm.ask().id)["particle"] for _ in range(4)] == [0, 1, 2, 3]
-
-
-def test_a_generation_goes_on_without_the_moves_given_up():
-    swarm = ParticleSwarm(SPACE, 3, seed=0, generational=True)
-    moves = [swarm.ask() for _ in range(3)]
-    swarm.tell(moves[0].id, 1.0)
-    assert swarm.ask() is None
-    for move in moves:
-        swarm.give_up(move.id)
-    assert swarm.ask() is not None
-    swarm.tell(moves[1].id, 0.5)
-    assert swarm.best == (moves[1].config, 0.5)
-
-
 def test_a_result_lands_the_particle_that_asked_for_it():
     """Whatever the order: the personal best is where that particle was."""
     swarm = ParticleSwarm(SPACE, 5, seed=0, screening=False)

@@ -10,7 +10,7 @@ from kdh_ray.config import LossConfig, StageConfig
 from kdh_ray.data import Corpus
 from kdh_ray.data.tokens import tokenize
 from kdh_ray.distillation.documents import Documents, Prediction
-from kdh_ray.distillation.loop import EpochReport, Hooks, Training
+from kdh_ray.distillation.loop import HOLES, EpochReport, Hooks, Training
 from kdh_ray.distillation.predict import predict
 from kdh_ray.errors import CheckpointError
 from kdh_ray.evaluation.metrics import score
@@ -139,6 +139,25 @@ def test_steps_are_counted_to_the_end(corpus: Corpus, encoder: Path) -> None:
     train(corpus, encoder, hooks=Hooks(on_step=lambda done, total: steps.append((done, total))))
     assert steps[-1] == (4 * 48, 4 * 48)
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_memory_is_given_back_once_it_has_grown(corpus: Corpus, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resident, released = [10 * HOLES], []
+
+    def grow(*_: object) -> None:
+        resident[0] += HOLES // 2 + 1
+
+    def release() -> None:
+        released.append(resident[0])
+        resident[0] = 10 * HOLES
+
+    monkeypatch.setattr("kdh_ray.distillation.loop.resident_memory", lambda: resident[0])
+    monkeypatch.setattr("kdh_ray.distillation.loop.release_freed_memory", release)
+    steps: list[int] = []
+    train(corpus, encoder, hooks=Hooks(on_step=lambda done, total: (steps.append(done), grow())[0]))
+    assert len(steps) > 4
+    assert len(released) == (len(steps) - 1) // 2  # memory grows by half of it after each step
+    assert set(released) == {11 * HOLES + 2}
 
 
 def test_prediction_keeps_the_order_of_documents(corpus: Corpus, encoder: Path) -> None:
