@@ -1,0 +1,103 @@
+"""Searchers and schedulers in real searches of one stage: what each has found after as many epochs of training.
+
+    python -m benchmarks.real_searches CONFIG [--sides pso/asha optuna-tpe/asha random/asha random/none] [--seeds 0 1 2]
+        [--set SECTION.KEY=VALUE] [--out DIR]
+
+A side is a searcher and a scheduler. All share corpus and teacher, which is trained once, and start from the stage's
+own settings; a seed is that of the searcher and of each trial's training. Scores are validation micro F1 but for the
+last: each search's best configuration predicts the test split once. An epoch counts when its trial ends, as many for
+all sides as the search with the fewest had.
+
+What early stopping saves is between two sides with one searcher: they part where the first trial is stopped, since the
+searcher hears other results from there on, so that it isn't what ``kdh-ray tune`` prints, against the same trials run
+to their ends. Called again, it goes on with what is not done; ``benchmarks.collect_trials --searches`` keeps the
+trials.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdh_ray.cli.tune import make_searcher
+from kdh_ray.config import load_config
+from kdh_ray.jobs.run import run
+from kdh_ray.jobs.tuning import tune_stage
+from kdh_ray.jobs.tuning.space import tuned_stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIDES = ("pso/asha", "optuna-tpe/asha", "random/asha", "random/none")
+
+
+def main() -> None:
+    """Parse, search, print a line a search, and the means."""
+    import pandas as pd
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="a YAML file with a teacher and a tune section")
+    parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SEARCHER/SCHEDULER")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("runs/searches"))
+    args = parser.parse_args()
+    settings = [*args.set, f"cache={args.out / 'cache'}"]
+    settings += from_teacher(args.config, settings, args.out / "teacher")
+    searches: dict[tuple[str, int], pd.DataFrame] = {}
+    for seed, side in product(args.seeds, args.sides):
+        searches[side, seed] = search(args.config, [*settings, f"seed={seed}"], side, args.out / side / str(seed))
+        print(f"seed {seed}  {side:20}", *(f"{k} {v:g}" for k, v in summary(searches[side, seed]).items()), flush=True)
+    common = min(summary(frame)["epochs"] for frame in searches.values())
+    lines = [
+        {"side": side, "seed": seed, **summary(frame), f"after {common:g}": 100 * best_after(frame, common)}
+        for (side, seed), frame in searches.items()
+    ]
+    print(pd.DataFrame(lines).drop(columns="seed").groupby("side").agg(["mean", "std"]).round(2).to_string())
+
+
+def from_teacher(config_file: str, settings: list[str], out: Path) -> list[str]:
+    """Settings by which the tuned stage starts from, and learns from, a teacher that is trained here once."""
+    config = load_config(config_file, settings)
+    name = tuned_stage(config)
+    (teacher,) = config.stages[name].teachers
+    run(config, out, stages=[teacher], local=True)
+    checkpoint = out / "stages" / teacher / "checkpoint"
+    return [f"stages.{name}.start={checkpoint}", f"stages.{name}.teachers=[{checkpoint}]"]
+
+
+def search(config_file: str, settings: list[str], side: str, out: Path) -> pd.DataFrame:
+    """Rows of a search that is made here, or gone on with."""
+    searcher, scheduler = side.split("/")
+    config = load_config(config_file, [*settings, f"tune.searcher={searcher}", f"tune.scheduler={scheduler}"])
+    return tune_stage(config, make_searcher(config, config_file), out, resume=True, local=True)
+
+
+def summary(frame: pd.DataFrame) -> dict[str, float]:
+    """What a search took and found; scores in %."""
+    trials = frame[frame["kind"] == "trial"]
+    best = frame[frame["kind"] != "trial"].iloc[-1]
+    return {
+        "trials": len(trials),
+        "epochs": float(trials["epochs_run"].sum()),
+        "whole trials": float(trials["epochs_full"].sum()),
+        "seconds of trials": float(trials["seconds"].sum()),
+        "validation": 100 * float(trials["score"].max()),
+        "test": 100 * float(best["test_f1_micro"]),
+    }
+
+
+def best_after(frame: pd.DataFrame, epochs: float) -> float:
+    """The best validation score of the trials that had ended when ``epochs`` of all trials had."""
+    import pandas as pd
+
+    trials = frame[frame["kind"] == "trial"]
+    ends = pd.to_datetime(trials["started"]) + pd.to_timedelta(trials["seconds"], unit="s")
+    trials = trials.loc[ends.sort_values().index]
+    return float(trials.loc[trials["epochs_run"].cumsum() <= epochs, "score"].max())
+
+
+if __name__ == "__main__":
+    main()
