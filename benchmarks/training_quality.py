@@ -1,10 +1,11 @@
 """Micro F1 that this project's loop reaches, beside ``transformers.Trainer`` on the same documents, batch and epochs.
 
-    python -m benchmarks.training_quality --hoc DIR [--encoder embedded] [--size small] [--epochs 8] [--seeds 0 1 2]
+    python -m benchmarks.training_quality --hoc DIR [--encoder embedded] [--size small] [--tokens 256] [--epochs 8]
+        [--rates 3e-4 5e-5] [--seeds 0 1 2]
 
-Both fine-tune the encoder on the labels of whole documents, 256 tokens each. Trainer runs with its own settings, and
-again with this project's learning rate; both in the precision that the machine multiplies fast. Each side's threshold
-is the best one for its validation documents. Needs ``accelerate``.
+Both fine-tune the encoder on the labels of whole documents. Trainer runs with this project's learning rate, and again
+with its own, 5e-5; both in the precision that the machine multiplies fast. Each side's threshold is the best one for
+its validation documents. Needs ``accelerate``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from time import process_time
@@ -20,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.training_step import BATCH, classifier, hugging_face_trainer, labelled, trainer_rows
+from benchmarks.training_step import BATCH, TOKENS, classifier, hugging_face_trainer, labelled, trainer_rows
 from kdh_ray import load_corpus
 from kdh_ray.config import StageConfig
 from kdh_ray.data import Corpus
@@ -42,14 +44,13 @@ def main() -> None:
     parser.add_argument("--hoc", type=Path, required=True, help="folder of the Hallmarks of Cancer corpus")
     parser.add_argument("--encoder", default="embedded")
     parser.add_argument("--size", default="small")
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--rates", type=float, nargs="+", default=[RATE, 5e-5], help="Trainer's learning rates")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
-    sides: dict[str, Callable[[Corpus, int], Probabilities]] = {
-        "this loop": lambda corpus, seed: ours(args.encoder, corpus, args.epochs, seed),
-        "Trainer (defaults)": lambda corpus, seed: trainer(args.encoder, corpus, args.epochs, seed, 5e-5),
-        f"Trainer ({RATE:g})": lambda corpus, seed: trainer(args.encoder, corpus, args.epochs, seed, RATE),
-    }
+    sides: dict[str, Callable[[Corpus, int], Probabilities]] = {"this loop": partial(ours, args)}
+    sides |= {f"Trainer ({rate:g})": partial(trainer, args, rate) for rate in args.rates}
     reached: dict[str, list[float]] = {name: [] for name in sides}
     for seed in args.seeds:
         corpus = load_corpus("hoc-blurb", path=args.hoc, size=args.size, sample_seed=seed)
@@ -69,26 +70,29 @@ def main() -> None:
         print(f"{name:20} test micro F1 {mean(values):.1f}{spread}")
 
 
-def ours(encoder: str, corpus: Corpus, epochs: int, seed: int) -> Probabilities:
+def ours(args: argparse.Namespace, corpus: Corpus, seed: int) -> Probabilities:
     """Probabilities from the project's loop, with the settings of ``experiments/configs/hoc-documents.yaml``."""
     kind = precision()
     torch.manual_seed(seed)
-    model = classifier(encoder, len(corpus.labels), kind)
-    splits = {name: labelled(encoder, split) for name, split in corpus.splits.items()}
-    settings = StageConfig(epochs=epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
+    model = classifier(args.encoder, len(corpus.labels), kind)
+    splits = {name: labelled(args.encoder, split, args.tokens) for name, split in corpus.splits.items()}
+    settings = StageConfig(epochs=args.epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
     Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
     return {name: predict(model, splits[name], precision=kind).probabilities for name in JUDGED}
 
 
-def trainer(encoder: str, corpus: Corpus, epochs: int, seed: int, rate: float) -> Probabilities:
+def trainer(args: argparse.Namespace, rate: float, corpus: Corpus, seed: int) -> Probabilities:
     """Probabilities from ``Trainer`` after its last epoch."""
     with tempfile.TemporaryDirectory() as folder:
         job = hugging_face_trainer(
-            encoder, corpus.splits["train"], folder, num_train_epochs=epochs, seed=seed, learning_rate=rate,
-            bf16=precision() == "bfloat16",
+            args.encoder, corpus.splits["train"], folder, args.tokens,
+            num_train_epochs=args.epochs, seed=seed, learning_rate=rate, bf16=precision() == "bfloat16",
         )  # fmt: skip
         job.train()
-        logits = {name: job.predict(trainer_rows(encoder, corpus.splits[name])).predictions for name in JUDGED}
+        logits = {
+            name: job.predict(trainer_rows(args.encoder, corpus.splits[name], args.tokens)).predictions
+            for name in JUDGED
+        }
     return {name: 1.0 / (1.0 + np.exp(-values.astype(np.float64))) for name, values in logits.items()}
 
 

@@ -97,10 +97,10 @@ def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
     return model
 
 
-def labelled(encoder: str, split: Split) -> Documents:
+def labelled(encoder: str, split: Split, tokens: int = TOKENS) -> Documents:
     """Whole documents with their labels, without those of their parts."""
     whole = Split(split.ids, split.texts, split.targets)
-    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), TOKENS))
+    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), tokens))
 
 
 def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
@@ -109,7 +109,7 @@ def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
         return timed(hugging_face_trainer(encoder, split, folder, num_train_epochs=1, bf16=bf16).train)
 
 
-def hugging_face_trainer(encoder: str, split: Split, folder: str, **arguments: Any) -> Any:
+def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = TOKENS, **arguments: Any) -> Any:
     """A ``transformers.Trainer`` with its defaults but for ``arguments``; batches padded to their longest document."""
     from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
@@ -122,15 +122,15 @@ def hugging_face_trainer(encoder: str, split: Split, folder: str, **arguments: A
         disable_tqdm=True, use_cpu=True, **arguments,
     )  # fmt: skip
     collator = DataCollatorWithPadding(load_tokenizer(encoder))
-    return Trainer(model, chosen, train_dataset=trainer_rows(encoder, split), data_collator=collator)
+    return Trainer(model, chosen, train_dataset=trainer_rows(encoder, split, tokens), data_collator=collator)
 
 
-def trainer_rows(encoder: str, split: Split) -> list[dict[str, Any]]:
+def trainer_rows(encoder: str, split: Split, tokens: int = TOKENS) -> list[dict[str, Any]]:
     """Documents as ``Trainer`` reads them."""
-    tokens = labelled(encoder, split).tokens
+    read = labelled(encoder, split, tokens).tokens
     return [
         {
-            "input_ids": tokens.ids[tokens.offsets[i] : tokens.offsets[i + 1]].tolist(),
+            "input_ids": read.ids[read.offsets[i] : read.offsets[i + 1]].tolist(),
             "labels": split.targets[i].astype(np.float32).tolist(),
         }
         for i in range(len(split))
