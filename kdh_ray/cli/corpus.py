@@ -68,18 +68,19 @@ def _describe(args: argparse.Namespace) -> int:
 
 def _data_config(args: argparse.Namespace) -> DataConfig:
     """The data section of a file or of options, options winning."""
-    from kdh_ray.config import apply_overrides, load_config, parse_config
+    from kdh_ray.config import apply_overrides, load_config, parse_config, parse_data
 
     if args.config is None and args.corpus is None and args.path is None:
         raise ConfigError(["corpus describe needs a configuration, or --corpus NAME"], "command line")
-    if args.config is None:
-        base: dict[str, Any] = apply_overrides({"data": {"corpus": "table"}}, args.set)["data"]
-    else:
-        base = load_config(args.config, args.set).data.model_dump()
     named = {"corpus": args.corpus, "path": args.path, "max_tokens": args.max_tokens}
     given = {key: value for key, value in named.items() if value is not None}
+    if args.config is not None:
+        return parse_data({**load_config(args.config, args.set).data.model_dump(), **given}, "command line")
     # A configuration is validated as a whole; its stages play no part here.
-    return parse_config({"data": {**base, **given}, "stages": {"unused": {}}}, "command line").data
+    tree = apply_overrides({"data": {"corpus": "table"}, "stages": {"unused": {}}}, args.set)
+    if isinstance(tree["data"], dict):
+        tree["data"] |= given
+    return parse_config(tree, "command line").data
 
 
 def _print(description: Description, notes: Any, max_tokens: int) -> None:

@@ -119,6 +119,8 @@ def test_verb_shows_pairs_of_many_labels(tmp_path: Path, capsys: pytest.CaptureF
         (("--corpus", "synthetic", "--max-tokens", "1"), "data.max_tokens"),
         (("--corpus", "synthetic", "--set", "data.sise=small"), "did you mean 'size'?"),
         (("--corpus", "table", "--path", "absent.csv", "--set", "data.labels_column=x"), "absent.csv: no such file"),
+        (("--corpus", "synthetic", "--set", "data=5"), "data: must be a section of settings; got 5"),
+        (("--corpus", "synthetic", "--set", "stages.unused.epochs=0"), "stages.unused.epochs: must be at least 1"),
         (("absent.yaml",), "absent.yaml: can't be read"),
     ],
 )
