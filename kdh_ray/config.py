@@ -136,6 +136,14 @@ class RunConfig(Section):
     baselines: BaselineConfig = BaselineConfig()
     tune: TuneConfig = TuneConfig()
 
+    def origin(self, reference: str) -> tuple[str, int | None]:
+        """The encoder behind a stage (or an encoder), and how many of its layers are left; None: all."""
+        layers = None
+        while reference in self.stages:
+            stage = self.stages[reference]
+            layers, reference = layers or stage.layers, stage.start
+        return reference, layers
+
     @field_validator("stages")
     @classmethod
     def _stage_names(cls, stages: dict[str, StageConfig]) -> dict[str, StageConfig]:
