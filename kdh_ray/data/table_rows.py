@@ -89,6 +89,8 @@ def _check_choice(data: DataConfig) -> None:
         raise DataError(f"data.label_columns must differ; repeated: {listing(repeated, 'column')}")
     if data.text_column in (*data.label_columns, data.labels_column):
         raise DataError(f"labels can't come from the text column; got {data.text_column!r} for both")
+    if data.id_column == data.text_column:
+        raise DataError(f"ids stand in results, so they can't be the texts; got {data.id_column!r} for both")
 
 
 def _check_columns(table: Table, data: DataConfig) -> None:

@@ -243,6 +243,7 @@ def test_text_column_taken_for_labels_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "notes.jsonl", [{**row, "copy": row["text"]} for row in rows()])
     assert "20 labels on 20 documents" in fault(path, labels_column="copy")
     assert "can't come from the text column" in fault(path, labels_column="text")
+    assert "can't be the texts" in fault(path, id_column="text")
 
 
 def test_label_of_the_test_split_alone_is_refused(tmp_path: Path) -> None:
