@@ -86,18 +86,20 @@ def _without_nan(value: Any) -> Any:
 
 
 def _print(result: dict[str, Any]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
+    style: Any = {"title_justify": "left", "box": box.SIMPLE_HEAD if console.is_terminal else None, "pad_edge": False}
     console.print(f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n")
-    overall = Table(title="All labels", title_justify="left")
+    overall = Table(title="All labels", **style)
     overall.add_column("metric")
     overall.add_column("%", justify="right")
     for name, value in result["scores"].items():
         overall.add_row(name, f"{100 * value:.2f}")
     console.print(overall)
-    labels = Table(title="Each label", title_justify="left")
+    labels = Table(title="\nEach label", **style)
     labels.add_column("label")
     for name in ("support", "precision", "recall", "f1", "threshold"):
         labels.add_column(name, justify="right")

@@ -26,8 +26,9 @@ def scored(monkeypatch):
 def test_names_are_printed_as_they_are(scored, capsys):
     assert main(["evaluate", "checkpoint"]) == 0
     out = capsys.readouterr().out
-    for name in ("runs/[a]/checkpoint", "[notes]", " [/pain] "):
-        assert name in out
+    assert out.startswith("runs/[a]/checkpoint\n[notes], test: 2 documents\n")
+    assert ["[/pain]", "1", "100.0", "100.0", "100.0", "0.50"] in [line.split() for line in out.splitlines()]
+    assert out.isascii()
 
 
 def test_json_has_null_where_a_metric_means_nothing(scored, capsys):
