@@ -18,21 +18,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from kdh_ray.errors import ConfigError
-from kdh_ray.tune_config import TuneConfig
+from kdh_ray.tune_config import Count, Section, TuneConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which documents, and how much of them."""
 
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
@@ -53,7 +49,7 @@ class DataConfig(_Section):
     )
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """What a stage minimises: ``alpha * soft + (1 - alpha) * hard + hidden_weight * hidden``."""
 
     hard: Literal["bce", "asymmetric"] = Field("bce", description="loss on labels")
@@ -65,7 +61,7 @@ class LossConfig(_Section):
     segment_weight: float = Field(1.0, description="weight of the losses on a document's parts", ge=0.0)
 
 
-class StageConfig(_Section):
+class StageConfig(Section):
     """One model's training. Units: epochs are passes over the training split, rates are per optimiser step."""
 
     start: str = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
@@ -105,7 +101,7 @@ class StageConfig(_Section):
         return self.epochs + self.finetune_epochs
 
 
-class JobConfig(_Section):
+class JobConfig(Section):
     """The Ray Train job that runs the stages."""
 
     workers: Count = Field(1, description="data-parallel workers (DDP: gloo on CPU, NCCL on GPU)")
@@ -118,13 +114,13 @@ class JobConfig(_Section):
     autoscaling: bool = Field(False, description="the cluster grows on demand: wait for machines it hasn't yet")
 
 
-class BaselineConfig(_Section):
+class BaselineConfig(Section):
     """Bag-of-words models that every result table shows beside the encoders."""
 
     tfidf: bool = Field(True, description="TF-IDF and logistic regression")
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """A whole run. See ``experiments/configs/`` for examples."""
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -139,6 +135,14 @@ class RunConfig(_Section):
     job: JobConfig = JobConfig()
     baselines: BaselineConfig = BaselineConfig()
     tune: TuneConfig = TuneConfig()
+
+    def origin(self, reference: str) -> tuple[str, int | None]:
+        """The encoder behind a stage (or an encoder), and how many of its layers are left; None: all."""
+        layers = None
+        while reference in self.stages:
+            stage = self.stages[reference]
+            layers, reference = layers or stage.layers, stage.start
+        return reference, layers
 
     @field_validator("stages")
     @classmethod
@@ -213,7 +217,7 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError([f"can't be read: {reason}"], source) from None
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError([f"is not YAML: {' '.join(str(error).split())}"], source) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"must hold a mapping of sections; got {type(tree).__name__}"], source)
@@ -245,7 +249,7 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
         else:
             try:
                 node[last] = _scalar(value)
-            except yaml.YAMLError as error:
+            except _NOT_YAML as error:
                 faults.append(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}")
     if faults:
         raise ConfigError(faults, "command line")

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 Count = Annotated[int, Field(ge=1)]
@@ -22,11 +31,21 @@ MACHINE_SETTINGS = (
 """Settings of ``tune`` that may differ when a search is resumed, on another machine perhaps."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings under one heading."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """``epochs: yes`` would be one epoch."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"can't be yes or no, true or false; got {value!r}")
+        return value
 
-class SearchRange(_Section):
+
+class SearchRange(Section):
     """What a tuned setting may be: from ``low`` to ``high``, both included, or one of ``choices``."""
 
     low: float | None = None
@@ -51,7 +70,7 @@ class SearchRange(_Section):
         return self
 
 
-class TuneConfig(_Section):
+class TuneConfig(Section):
     """The search for a stage's best settings. Its trials see the training and validation splits alone."""
 
     stage: str | None = Field(None, description="the stage that is tuned; the first with teachers if not set")

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.errors import ConfigError
+from kdh_ray.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from transformers import PreTrainedTokenizerBase
 
     from kdh_ray.config import DataConfig
     from kdh_ray.data.describe import Description, Lengths
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe.add_argument(
         "--set", action="append", default=[], metavar="data.KEY=VALUE", help="change a setting; may be repeated"
     )
-    describe.add_argument("--encoder", metavar="NAME", help="count tokens by this encoder's tokenizer")
+    describe.add_argument(
+        "--encoder", metavar="NAME", help="whose tokenizer counts tokens (default: the first stage's, or embedded)"
+    )
     describe.add_argument(
         "--max-tokens", type=int, metavar="N", help="where documents are cut (default: the configuration's)"
     )
@@ -55,31 +58,42 @@ def _describe(args: argparse.Namespace) -> int:
     from kdh_ray.data import corpus_from_config
     from kdh_ray.data.describe import describe
 
-    data = _data_config(args)
-    tokenizer = None
-    if args.encoder is not None:
-        from kdh_ray.models.encoders import load_tokenizer
-
-        tokenizer = load_tokenizer(args.encoder)
+    data, encoder = _chosen(args)
     corpus = corpus_from_config(data)
-    _print(describe(corpus, tokenizer, data.max_tokens), corpus.notes, data.max_tokens)
+    try:
+        tokenizer, note = _tokenizer(args.encoder or encoder), f"tokens: as {args.encoder or encoder} counts them"
+    except UserError as error:
+        if args.encoder is not None:
+            raise
+        tokenizer, note = None, f"tokens are not counted: {error}"
+    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, note], data.max_tokens)
     return 0
 
 
-def _data_config(args: argparse.Namespace) -> DataConfig:
-    """The data section of a file or of options, options winning."""
-    from kdh_ray.config import apply_overrides, load_config, parse_config
+def _tokenizer(encoder: str) -> PreTrainedTokenizerBase:
+    from kdh_ray.models.encoders import check_reachable, load_tokenizer
+
+    check_reachable(encoder)
+    return load_tokenizer(encoder)
+
+
+def _chosen(args: argparse.Namespace) -> tuple[DataConfig, str]:
+    """The data section of a file or of options, options winning; and the encoder of the file's first stage."""
+    from kdh_ray.config import apply_overrides, load_config, parse_config, parse_data
 
     if args.config is None and args.corpus is None and args.path is None:
         raise ConfigError(["corpus describe needs a configuration, or --corpus NAME"], "command line")
-    if args.config is None:
-        base: dict[str, Any] = apply_overrides({"data": {"corpus": "table"}}, args.set)["data"]
-    else:
-        base = load_config(args.config, args.set).data.model_dump()
     named = {"corpus": args.corpus, "path": args.path, "max_tokens": args.max_tokens}
     given = {key: value for key, value in named.items() if value is not None}
+    if args.config is not None:
+        config = load_config(args.config, args.set)
+        encoder, _ = config.origin(next(iter(config.stages)))
+        return parse_data({**config.data.model_dump(), **given}, "command line"), encoder
     # A configuration is validated as a whole; its stages play no part here.
-    return parse_config({"data": {**base, **given}, "stages": {"unused": {}}}, "command line").data
+    tree = apply_overrides({"data": {"corpus": "table"}, "stages": {"unused": {}}}, args.set)
+    if isinstance(tree["data"], dict):
+        tree["data"] |= given
+    return parse_config(tree, "command line").data, "embedded"
 
 
 def _print(description: Description, notes: Any, max_tokens: int) -> None:

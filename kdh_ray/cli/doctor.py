@@ -177,14 +177,21 @@ def _concurrency(report: Report, machine: hardware.Hardware) -> None:
 
     if report.data["embedded_encoder"] is None:
         return
-    shape = encoder_shape(EMBEDDED)
-    each = estimate(shape, shape.layers, _TRIAL_BATCH, _TRIAL_TOKENS)
+    shape, gpus = encoder_shape(EMBEDDED), len(machine.gpus)
+    each = estimate(shape, shape.layers, _TRIAL_BATCH, _TRIAL_TOKENS, on_gpu=gpus > 0)
     by_memory = int(machine.memory_available * _RAY_SHARE / each)
-    report.data["trials"] = {"by_cores": machine.cores, "by_memory": by_memory, "memory_each": each}
+    room = {"cores": machine.cores, "memory": by_memory, **({"GPUs": gpus} if gpus else {})}
+    report.data["trials"] = {"by_cores": machine.cores, "by_memory": by_memory, "by_gpus": gpus, "memory_each": each}
     report.facts["trials at once"] = (
-        f"{min(machine.cores, by_memory)} of one core and {each / _GB:.1f} GB each (cores for {machine.cores}, memory"
-        f" for {by_memory}; the embedded encoder, batches of {_TRIAL_BATCH}, {_TRIAL_TOKENS} tokens)"
+        f"{min(room.values())} of one core{', one GPU' if gpus else ''} and {each / _GB:.1f} GB each"
+        f" ({', '.join(f'{kind} for {count}' for kind, count in room.items())};"
+        f" the embedded encoder, batches of {_TRIAL_BATCH}, {_TRIAL_TOKENS} tokens)"
     )
+    if 0 < gpus < min(machine.cores, by_memory):
+        report.advice.append(
+            f"a search runs {gpus} trial{'s' if gpus > 1 else ''} at once, a GPU each: parts of one are fine where they"
+            " fit its memory (tune.gpus_per_trial=0.25)"
+        )
     if by_memory < machine.cores:
         report.advice.append(
             f"memory holds {by_memory} trials of a search where there are cores for {machine.cores}: lower the largest"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def execute(args: argparse.Namespace) -> int:
     load_card(args.checkpoint)  # says in an instant that it is none
     result = evaluate(args.checkpoint, _config(args), args.split)
     if args.json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps(_without_nan(result), indent=1))
     else:
         _print(result)
     return 0
@@ -69,25 +70,36 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
 def _config(args: argparse.Namespace) -> RunConfig:
     from kdh_ray.config import load_config
 
-    source = args.config or args.checkpoint.absolute().parents[2] / "config.yaml"
+    source = args.config or args.checkpoint.absolute().parents[:3][-1] / "config.yaml"
     if args.config is None and not source.exists():
         raise ConfigError(["the checkpoint lies in no run's folder: give a CONFIG for the data"], str(args.checkpoint))
     return load_config(source, args.set)
 
 
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN, which is what a metric has where it means nothing."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _print(result: dict[str, Any]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
+    style: Any = {"title_justify": "left", "box": box.SIMPLE_HEAD if console.is_terminal else None, "pad_edge": False}
     console.print(f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n")
-    overall = Table(title="All labels", title_justify="left")
+    overall = Table(title="All labels", **style)
     overall.add_column("metric")
     overall.add_column("%", justify="right")
     for name, value in result["scores"].items():
         overall.add_row(name, f"{100 * value:.2f}")
     console.print(overall)
-    labels = Table(title="Each label", title_justify="left")
+    labels = Table(title="\nEach label", **style)
     labels.add_column("label")
     for name in ("support", "precision", "recall", "f1", "threshold"):
         labels.add_column(name, justify="right")

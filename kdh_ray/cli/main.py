@@ -27,6 +27,8 @@ VERBS = {
     "doctor": "tell what this machine can do, and what is slow and why",
 }
 
+READING = ("evaluate", "results", "report", "doctor")  # there is nothing to go on with
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
@@ -39,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("kdh-ray: interrupted; the same command with the same --out goes on from here", file=sys.stderr)
+        hint = "" if args.verb in READING else "; the same command goes on from here"
+        print(f"kdh-ray: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `kdh-ray results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,16 +35,17 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
     from kdh_ray.jobs.training import JobError
 
     out = (args.out or Path("runs") / config.name).expanduser()
-    if all((out / "stages" / name / "result.json").exists() for name in stages or config.stages):
-        print(
-            f"kdh-ray: every stage is finished in {out}; remove it or give another --out to run again", file=sys.stderr
-        )
+    finished = all((out / "stages" / name / "result.json").exists() for name in stages or config.stages)
     try:
         with full_disk_told(out), show_progress(config) as listener:
             frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
+    if finished:
+        print(
+            f"kdh-ray: every stage is finished in {out}; remove it or give another --out to run again", file=sys.stderr
+        )
     print_table(frame)
     print(
         f"\nArtefacts: {out}\n  stages/NAME/checkpoint  classifiers (transformers reads the encoders)", file=sys.stderr

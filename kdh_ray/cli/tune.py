@@ -73,14 +73,17 @@ def search_and_print(
 def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
     from kdh_ray.cli.trials import epochs, percent, settings
+    from kdh_ray.jobs.tuning.space import own_settings
 
     best = board.best()
     if best is not None:
         first = board.trials[1]
+        whose = ", the stage's own settings where they are searched" if own_settings(config) else ""
+        ended = "" if first.status == "ok" else f", {first.status}"  # a score on the way is none to compare with
         print(f"\nBest of {len(board.trials)} trials, {best.number}: {settings(best)}", file=sys.stderr)
         print(
-            f"Validation {board.objective} {percent(best)}; trial 1, the stage's own settings where they are searched:"
-            f" {percent(first)} after {epochs(first)}", file=sys.stderr,
+            f"Validation {board.objective} {percent(best)}; trial 1{whose}: {percent(first)}{ended} after"
+            f" {epochs(first)}", file=sys.stderr,
         )  # fmt: skip
         print(board.savings(), file=sys.stderr)
         print_front(frame, config)
@@ -149,7 +152,8 @@ class Display:
 def make_searcher(config: RunConfig, source: str) -> Any:
     """The configured searcher; this is where it meets the jobs, which take any.
 
-    It tries the stage's own settings first: what is found is then no worse on the validation split than what was there.
+    It tries the stage's own settings first: what is found is then no worse on the validation split than what was there,
+    unless a scheduler stops that trial early.
 
     Raises:
         ConfigError: If there is none of that name.

@@ -33,7 +33,7 @@ class Block:
         count: How many documents.
         start: Byte at which it starts; of Parquet, the number of the first document in its row group.
         stop: Byte after its last; of Parquet, the row group.
-        header: Column names of CSV and TSV.
+        header: Column names; none of JSON Lines, of which each has its own.
     """
 
     file: str
@@ -113,12 +113,13 @@ def _plan(file: str, size: int) -> Iterator[Block]:
 def _plan_parquet(file: str, source: Any, size: int) -> Iterator[Block]:
     import pyarrow.parquet as pq
 
-    metadata, begin = pq.ParquetFile(source).metadata, 0
+    parquet, begin = pq.ParquetFile(source), 0
+    metadata, header = parquet.metadata, tuple(parquet.schema_arrow.names)
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group).num_rows
         step = max(size, -(-rows // MOST_BLOCKS))
         for start in range(0, rows, step):
-            yield Block(file, begin + start, min(step, rows - start), start, group)
+            yield Block(file, begin + start, min(step, rows - start), start, group, header)
         begin += rows
 
 
@@ -153,6 +154,17 @@ def _records(source: Any, quoted: bool) -> Iterator[tuple[bytes, int]]:
         yield pending, stop
 
 
+def check_columns(blocks: Iterable[Block], text_column: str, id_column: str | None) -> None:
+    """See that files have the columns, as far as their headers tell.
+
+    Raises:
+        DataError: If one lacks a column; names the file.
+    """
+    for block in blocks:
+        if block.header:
+            _check_columns(block, [text_column, *([id_column] if id_column else [])], block.header)
+
+
 def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[list[str], list[str]]:
     """Ids and texts of a block. Without an id column, ids are the file's name and the document's number.
 
@@ -163,6 +175,7 @@ def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[l
     import pyarrow as pa
 
     columns = [text_column, *([id_column] if id_column else [])]
+    check_columns([block], text_column, id_column)
     filesystem, path = locate(block.file)
     try:
         with filesystem.open_input_file(path) as source:
@@ -186,7 +199,6 @@ def _read_parquet(block: Block, source: Any, columns: list[str]) -> Iterator[dic
     import pyarrow.parquet as pq
 
     file, done = pq.ParquetFile(source), 0
-    _check_columns(block, columns, file.schema_arrow.names)
     for batch in file.iter_batches(1024, row_groups=[block.stop], columns=columns):
         first, last = max(0, block.start - done), min(len(batch), block.start + block.count - done)
         if last > first:

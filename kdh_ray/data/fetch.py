@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -144,7 +145,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 if match := WANTED.fullmatch(entry.filename):
                     with content.open(entry) as source, (folder / match[1]).open("wb") as target:
                         _copy(source, target)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError):
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError):
         archive.unlink()
         raise DataError("what was downloaded is not an intact ZIP archive and was deleted; try again") from None
 

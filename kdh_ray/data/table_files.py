@@ -81,6 +81,8 @@ def _read_file(path: Path, split: str | None) -> Table:
         columns, rows = reader(path)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or type(error).__name__}") from None
+    if len(set(columns)) != len(columns):
+        raise DataError(f"{path}: must name each column once; a name is repeated")
     if not rows:
         raise DataError(f"{path}: has no rows")
     return Table(str(path), split, columns, rows)
@@ -112,9 +114,7 @@ def _read_delimited(path: Path, delimiter: str) -> Content:
             rows.append(dict(zip(header, fields, strict=False)))
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} is malformed: {error}") from None
-    if len(set(header)) != len(header):
-        raise DataError(f"{path}: the first line must name each column once; a name is repeated")
-    if ragged:
+    if ragged and len(set(header)) == len(header):
         raise DataError(
             f"{path}: every row needs {len(header)} fields, as the header has; {len(ragged)} rows differ, "
             f"first row {ragged[0]}"
@@ -148,7 +148,9 @@ def _read_parquet(path: Path) -> Content:
     try:
         table = pq.ParquetFile(path).read()
         return tuple(table.column_names), table.to_pylist()
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what is on it
+            raise
         raise DataError(f"{path}: is not a readable Parquet file ({type(error).__name__})") from None
 
 
@@ -178,14 +180,16 @@ def _known_split(name: str | None, path: Path) -> str | None:
 
 
 def _dataset_rows(part: Any) -> Content:
-    """Rows of a Dataset, with the numbers of its ClassLabel columns turned into names."""
+    """Rows of a Dataset, with the numbers of its ClassLabel columns turned into names; -1 stands for a missing one."""
     names = {column: _class_names(feature) for column, feature in part.features.items()}
 
     def named(column: str, value: Any) -> Any:
         labels = names[column]
         if labels is None or value is None:
             return value
-        return [labels[number] for number in value] if isinstance(value, list) else labels[value]
+        if isinstance(value, list):
+            return [named(column, number) for number in value]
+        return None if value < 0 else labels[value]
 
     def rows() -> Iterator[dict[str, Any]]:
         for row in part.with_format(None):
@@ -202,10 +206,12 @@ def _class_names(feature: Any) -> list[str] | None:
 
 
 def _decode(path: Path) -> str:
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: must be UTF-8; byte {error.start} is not") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}: must be UTF-8; byte {error.start}, in line {line}, is not") from None
 
 
 READERS: dict[str, Callable[[Path], Content]] = {

@@ -20,6 +20,7 @@ from kdh_ray.data.checks import listing
 from kdh_ray.data.table_files import SPLIT_ALIASES, Table
 from kdh_ray.errors import DataError
 
+_NUMBER = re.compile(r"[-+]?\d{1,9}(\.\d{1,9})?")  # what a message may show: too short for a text
 TRUE, FALSE = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 LONGEST_LABEL = 80  # characters; longer ones are text in the wrong column
 MOST_KINDS = 8  # of faults in one message
@@ -66,11 +67,11 @@ def documents_of(tables: Sequence[Table], data: DataConfig) -> list[Document]:
         _check_columns(table, data)
     faults = Faults()
     documents = [
-        _document(row, _name(table, number, data, several=len(tables) > 1), table, data, faults)
+        _document(row, number, table, data, several=len(tables) > 1, faults=faults)
         for table in tables
         for number, row in enumerate(table.rows, start=1)
     ]
-    repeated = [id_ for id_, count in Counter(document.id for document in documents).items() if count > 1]
+    repeated = [id_ for id_, count in Counter(document.id for document in documents).items() if id_ and count > 1]
     for id_ in repeated:
         faults.add("ids must differ; repeated", id_)
     faults.check(data.path)
@@ -88,6 +89,8 @@ def _check_choice(data: DataConfig) -> None:
         raise DataError(f"data.label_columns must differ; repeated: {listing(repeated, 'column')}")
     if data.text_column in (*data.label_columns, data.labels_column):
         raise DataError(f"labels can't come from the text column; got {data.text_column!r} for both")
+    if data.id_column == data.text_column:
+        raise DataError(f"ids stand in results, so they can't be the texts; got {data.id_column!r} for both")
 
 
 def _check_columns(table: Table, data: DataConfig) -> None:
@@ -106,17 +109,17 @@ def _column_names(table: Table, missing: Sequence[str]) -> str:
     return f"{len(table.columns)} columns: {shown}{hint}"
 
 
-def _name(table: Table, number: int, data: DataConfig, several: bool) -> str:
-    """A document's id: of its column, or its row number, with the file's name where there are several."""
+def _document(
+    row: dict[str, Any], number: int, table: Table, data: DataConfig, several: bool, faults: Faults
+) -> Document:
+    """A row. Its id is its column's, or else its number, with the file's name where there are several."""
+    name = id_ = f"{Path(table.source).name}-{number}" if several else str(number)
     if data.id_column is not None:
-        value = table.rows[number - 1].get(data.id_column)
-        return "" if _is_missing(value) else str(value).strip()
-    return f"{Path(table.source).name}-{number}" if several else str(number)
-
-
-def _document(row: dict[str, Any], name: str, table: Table, data: DataConfig, faults: Faults) -> Document:
-    if not name:
-        faults.add(f"column {data.id_column!r} must hold an id; missing", table.source)
+        value = row.get(data.id_column)
+        id_ = "" if _is_missing(value) else str(value).strip()
+        name = id_ or name
+    if not id_:
+        faults.add(f"column {data.id_column!r} must hold an id; missing", name)
     text = row.get(data.text_column)
     if not isinstance(text, str) and not _is_missing(text):
         faults.add(f"column {data.text_column!r} must hold strings; got {type(text).__name__}", name)
@@ -127,7 +130,7 @@ def _document(row: dict[str, Any], name: str, table: Table, data: DataConfig, fa
     else:
         labels = _labels(row.get(data.labels_column), name, data, faults)
     split = table.split if data.split_column is None else _split(row.get(data.split_column), name, data, faults)
-    return Document(name, str(text), frozenset(labels), split)
+    return Document(id_, str(text), frozenset(labels), split)
 
 
 def _is_missing(value: Any) -> bool:
@@ -141,7 +144,7 @@ def _is_positive(value: Any, column: str, name: str, faults: Faults) -> bool:
     if _is_missing(value) or written == "nan":
         faults.add(f"label column {column!r} must hold 0 or 1; missing or NaN", name)
     else:
-        received = value if isinstance(value, int | float) else type(value).__name__
+        received = value if isinstance(value, int | float) or _NUMBER.fullmatch(written) else type(value).__name__
         faults.add(f"label column {column!r} must hold 0 or 1; got {received}", name)
     return False
 
@@ -154,7 +157,7 @@ def _labels(value: Any, name: str, data: DataConfig, faults: Faults) -> set[str]
     if isinstance(value, str) and re.fullmatch(r"\s*\[.*\]\s*", value, flags=re.DOTALL):
         try:
             value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             faults.add(f"column {data.labels_column!r} must hold lists; malformed", name)
             return set()
     if isinstance(value, str):

@@ -21,6 +21,7 @@ from kdh_ray.distillation.losses import Batch, loss_terms
 from kdh_ray.distillation.optimiser import make_optimiser, set_rate
 from kdh_ray.distillation.predict import predict
 from kdh_ray.distillation.state import TrainingState
+from kdh_ray.errors import UserError
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import release_freed_memory, resident_memory
@@ -238,6 +239,11 @@ class Training:
 
     def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
+        if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
+            raise UserError(
+                f"training diverged in epoch {len(self.history) + 1}: the model's outputs are no numbers any more;"
+                " lower learning_rate or head_multiplier, or raise warmup"
+            )
         threshold = tune_global(self.validation.targets, probabilities)
         reached = score(self.validation.targets, probabilities, threshold)
         return reached["f1_micro"], reached["f1_macro"]

@@ -262,17 +262,19 @@ def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 
 def check_labels(folder: Path, received: list[str], expected: list[str]) -> None:
-    """Refuse a teacher whose labels, or their order, are not the data's.
+    """Refuse a checkpoint whose labels, or their order, are not the data's.
 
     Raises:
         CheckpointError: With the first place where they differ.
     """
     if len(received) != len(expected):
-        raise CheckpointError(f"{folder}: the teacher must have the data's {len(expected)} labels; got {len(received)}")
+        raise CheckpointError(
+            f"{folder}: a checkpoint must have the data's {len(expected)} labels; got {len(received)}"
+        )
     for number, (theirs, ours) in enumerate(zip(received, expected, strict=True)):
         if theirs != ours:
             raise CheckpointError(
-                f"{folder}: label {number} must be {ours!r} as in the data; the teacher has {theirs!r}"
+                f"{folder}: label {number} must be {ours!r} as in the data; the checkpoint has {theirs!r}"
             )
 
 

@@ -49,7 +49,7 @@ class TrainingState:
         if best is not None:
             _save(best.state_dict(), temporary / "best.safetensors")
         elif self._epochs():
-            os.link(self._epochs()[-1] / "best.safetensors", temporary / "best.safetensors")
+            _link(self._epochs()[-1] / "best.safetensors", temporary / "best.safetensors")
         earlier = self._epochs()
         os.replace(temporary, self.folder / f"epoch-{len(history):04d}")
         for folder in earlier:
@@ -115,6 +115,14 @@ class TrainingState:
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
     # Clones, since averaged and tied weights may share memory, which safetensors refuses.
     save_file({name: value.detach().clone().contiguous().cpu() for name, value in tensors.items()}, file)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where there are no links, as on SMB and buckets that are mounted."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

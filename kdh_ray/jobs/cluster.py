@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from kdh_ray import hardware
 from kdh_ray.config import JobConfig
 from kdh_ray.distillation.events import EventLog
 from kdh_ray.errors import UnavailableError
@@ -43,7 +44,8 @@ def ray_session(
         job: Its ``address`` names a running cluster, else RAY_ADDRESS does, as in a submitted job; without either, Ray
             is started on this machine and bound to it.
         verbose: Show Ray's own log lines.
-        cpus: CPUs that a Ray started here counts with, if not the machine's.
+        cpus: CPUs that a Ray started here counts with; those that this process may use if not given. Ray itself sees a
+            container's quota, but no batch system's affinity, and would run a trial on each core of the machine.
         check: Called once Ray is there, but not for one that was there before: what it raises ends the session.
         log: Is told that Ray is being started, and where its dashboard is; not of one that was there before.
 
@@ -61,6 +63,7 @@ def ray_session(
     log = log or EventLog()
     log.write("note", "", text=f"Joining Ray at {address}" if address else "Starting Ray")
     level = logging.INFO if verbose else logging.ERROR
+    cpus = cpus or hardware.describe(gpus=False).cores
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
     arguments = {"address": address} if address else started_here
     with _termination_as_interrupt() as listen:

@@ -51,6 +51,19 @@ def run_folder(folder: Path, config: RunConfig) -> Iterator[Path]:
         UnavailableError: If it can't be written, another run holds it, or the disk is nearly full.
         ConfigError: If it belongs to another configuration; says where the two differ.
     """
+    with held(folder):
+        _check_space(folder)
+        check_config(folder / "config.yaml", config)
+        yield folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep others that ask for it out until the block ends; a kill lets go of it too.
+
+    Raises:
+        UnavailableError: If it can't be written, or another one holds it.
+    """
     from filelock import FileLock, Timeout
 
     try:
@@ -58,13 +71,11 @@ def run_folder(folder: Path, config: RunConfig) -> Iterator[Path]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise UnavailableError(f"{folder}: another run is writing here; wait for it, or give another --out") from None
+        raise UnavailableError(f"{folder}: another run is writing here; wait for it, or give another folder") from None
     except OSError as error:
         raise UnavailableError(f"{folder} can't be written: {error.strerror}") from None
     try:
-        _check_space(folder)
-        check_config(folder / "config.yaml", config)
-        yield folder
+        yield
     finally:
         lock.release()
 
@@ -86,8 +97,10 @@ def check_config(file: Path, config: RunConfig) -> None:
     """
     text = dump_config(config)
     if not file.exists():
+        whole = file.with_name(f".{file.name}")
         try:
-            file.write_text(text, encoding="utf-8")
+            whole.write_text(text, encoding="utf-8")
+            whole.replace(file)  # half a configuration would be another one to every later run
         except OSError as error:
             raise UnavailableError(f"{file} can't be written: {error.strerror}") from None
         return

@@ -20,8 +20,8 @@ from kdh_ray.hardware import precision
 from kdh_ray.jobs.baselines import TFIDF, write_baseline
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import check_writable, publish
-from kdh_ray.models.checkpoint import load_card
-from kdh_ray.models.encoders import check_reachable
+from kdh_ray.models.checkpoint import load_card, verified
+from kdh_ray.models.encoders import check_reachable, encoder_shape
 from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.build import stage_row
 
@@ -67,7 +67,7 @@ def run(
     config, folder = place(config, out)
     wanted = list(config.stages) if stages is None else list(stages)
     preflight(config, folder, wanted)
-    corpus = corpus_from_config(config.data)
+    corpus = load_data(config, wanted)
     with run_folder(folder, config), ThreadPoolExecutor(1) as background:
         baseline = background.submit(_tfidf, config, corpus, folder)  # while workers start
         try:
@@ -108,7 +108,41 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                     hint = f"; did you mean the stage {match[0]!r}?" if match else ""
                     raise type(error)(f"stages.{name}.start: {error}{hint}") from None
             else:
-                load_card(Path(reference))
+                verified(Path(reference))
+        _check_fit(config, name)
+
+
+def _check_fit(config: RunConfig, name: str) -> None:
+    """Layers and tokens that a stage wants, against the encoder behind it."""
+    stage = config.stages[name]
+    encoder, left = config.origin(stage.start)
+    try:
+        shape = encoder_shape(encoder)
+    except UserError:  # of a finished stage, which no longer needs it
+        return
+    depth, tokens = left or shape.layers, stage.max_tokens or config.data.max_tokens
+    if stage.layers is not None and stage.layers > depth:
+        raise UserError(f"stages.{name}.layers: the start has {depth} encoder layers; got {stage.layers}")
+    if shape.longest is not None and tokens > shape.longest:
+        raise UserError(
+            f"stages.{name}: {encoder} reads at most {shape.longest} tokens; got {tokens}"
+            " (lower data.max_tokens, or the stage's own)"
+        )
+
+
+def load_data(config: RunConfig, stages: Sequence[str]) -> Corpus:
+    """The corpus, once the teachers of ``stages`` that are other runs' checkpoints are known to have its labels.
+
+    Raises:
+        UserError: If the corpus can't be used, or a teacher has other labels.
+    """
+    from kdh_ray.distillation.stages import check_labels
+
+    corpus = corpus_from_config(config.data)
+    for folder in sorted({teacher for name in stages for teacher in config.stages[name].teachers}):
+        if folder not in config.stages:
+            check_labels(Path(folder), load_card(Path(folder)).labels, list(corpus.labels))
+    return corpus
 
 
 def encoders(config: RunConfig, stages: Sequence[str]) -> list[str]:

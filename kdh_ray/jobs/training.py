@@ -6,7 +6,9 @@ anew and goes on after the last finished stage and epoch, from files in the run'
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,7 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
     """Run stages on Ray Train workers; results are in the run's folder afterwards.
 
     Raises:
-        UserError: If a worker met bad input.
+        UserError: If a worker met bad input, or a full disk.
         JobError: If workers failed more often than ``job.max_failures``.
     """
     import ray
@@ -67,7 +69,7 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise JobError(f"{_last_line(error)} (Ray's logs: {_logs()})") from error
+        raise failure(error, folder, _logs()) from None
     _await_results(folder, stages)
 
 
@@ -127,9 +129,12 @@ def _work(config: dict[str, Any]) -> None:
             (folder / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
 
 
-def _last_line(error: BaseException) -> str:
+def failure(error: BaseException, folder: Path, logs: str) -> Exception:
+    """What to raise for what ended a job of the run in ``folder``."""
+    if os.strerror(errno.ENOSPC) in str(error):  # of a worker, whose exceptions arrive as text
+        return errors.UnavailableError(f"{folder}: no disk space left; the run goes on from here when there is")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+    return JobError(f"{lines[-1][:300] if lines else type(error).__name__} (Ray's logs: {logs})")
 
 
 def _logs() -> str:

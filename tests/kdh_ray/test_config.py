@@ -56,6 +56,7 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
         ({"stages": {"s": {"start": "t"}, "t": {}}}, "stages.s.start: stage 't' does not come before 's'"),
         ({"stages": {"embedded": {}}}, "a stage's name"),
         ({"stages": {"t": 3}}, "stages.t: must be a section of settings; got 3"),
+        ({"stages": {"t": {"epochs": True}}}, "stages.t.epochs: can't be yes or no, true or false; got True"),
         ({"stages": STAGES, "tune": [1]}, "tune: must be a section of settings; got [1]"),
         ({"stages": STAGES, "tune": {"space": {"dropout": 0.1}}},
          "tune.space.dropout: takes {low: .., high: ..} or {choices: [..]}; got 0.1"),
@@ -79,7 +80,9 @@ def test_overrides_are_yaml_and_keep_the_rest() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "stages.t.epochs.deeper=1", "tune.space={low: "])
+@pytest.mark.parametrize(
+    "override", ["epochs", "=3", "stages.t.epochs.deeper=1", "tune.space={low: ", "name=2026-13-45"]
+)
 def test_overrides_that_can_not_be_applied_are_named(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         apply_overrides({"stages": {"t": {"epochs": 1}}}, [override])
@@ -103,7 +106,7 @@ def test_a_dumped_configuration_reads_back(alpha: float, rate: float, epochs: in
     assert parse_config(yaml.safe_load(dump_config(config))) == config
 
 
-@pytest.mark.parametrize("content", [b"stages: [", b"- a\n- b\n", b"\xff\xfe", b""])
+@pytest.mark.parametrize("content", [b"stages: [", b"- a\n- b\n", b"\xff\xfe", b"", b"name: 2026-13-45", b"[" * 5000])
 def test_files_that_hold_no_configuration_are_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "bad.yaml"
     file.write_bytes(content)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kdh_ray.errors import UserError
 from kdh_ray.tune_config import SearchRange, TuneConfig
 
 if TYPE_CHECKING:
@@ -56,6 +57,22 @@ def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
     """
     pairs = ((costs[LATENCY], limits.max_latency_ms), (costs[PARAMETERS], limits.max_parameters))
     return sum(max(0.0, value / limit - 1.0) for value, limit in pairs if limit is not None)
+
+
+def check_budget(costs: Costs, limits: TuneConfig) -> None:
+    """Refuse a search of which no student could keep its budget.
+
+    Raises:
+        UserError: With the least that the space allows.
+    """
+    least = {
+        "max_parameters": ("parameters", min(costs.parameters.values())),
+        "max_latency_ms": ("ms a document", min(min(latencies) for latencies in costs.latency_ms.values())),
+    }
+    for setting, (unit, value) in least.items():
+        limit = getattr(limits, setting)
+        if limit is not None and value > limit:
+            raise UserError(f"tune.{setting}: the space's cheapest student has {value:,.6g} {unit}; got {limit:,.6g}")
 
 
 def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], tail: int, threads: int) -> Costs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdh_ray.config import RunConfig, StageConfig
+from kdh_ray.config import RunConfig
 from kdh_ray.jobs.tuning.space import highest, lowest, search_space, tuned_stage
 from kdh_ray.models.encoders import EncoderShape, encoder_shape
 
@@ -18,7 +18,7 @@ def memory_per_trial(config: RunConfig, on_gpu: bool = False) -> float:
     stage = config.stages[name]
     batch = int(highest(space["batch_size"])) if "batch_size" in space else stage.batch_size
     depth = int(highest(space["layers"])) if "layers" in space else stage.layers
-    shape = encoder_shape(start_of(config, stage))
+    shape = encoder_shape(config.origin(stage.start)[0])
     averaged = "average" in space or stage.average > 0
     longest = highest(space["max_tokens"]) if "max_tokens" in space else stage.max_tokens or config.data.max_tokens
     size = min(int(longest), shape.positions)
@@ -62,10 +62,3 @@ def estimate(
     trained = own - (4.0 * shape.parameters(frozen) if frozen else 0.0)
     activations = 2.0 * tokens * batch * (34 * shape.hidden + 5 * shape.heads * tokens) * (layers - frozen)
     return PROCESS + start + (2 if averaged else 1) * own + 3 * trained + activations
-
-
-def start_of(config: RunConfig, stage: StageConfig) -> str:
-    """The encoder that a stage's weights come from in the end."""
-    while stage.start in config.stages:
-        stage = config.stages[stage.start]
-    return stage.start

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
+from kdh_ray.jobs.folder import held
 from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.trials import Listener, Trial, best_of, trial_columns
 
@@ -50,7 +51,8 @@ class Search:
         trial = best_of(self.trials, self.mode)
         if trial is None:
             errors = "; ".join(sorted({trial.error for trial in self.trials if trial.error}))[:300]
-            raise UserError(f"none of {len(self.trials)} trials reported {self.metric}: {errors or 'all were stopped'}")
+            number, why = len(self.trials), errors or "all were stopped"
+            raise UserError(f"none of {number} trials gave a {self.metric} to go by: {why}")
         return trial
 
     def frame(self) -> pd.DataFrame:
@@ -139,29 +141,29 @@ def tune(
         verbose: Show Ray's own log lines.
 
     Raises:
-        UserError: If ``storage`` holds a search and ``resume`` is False, it can't be written, or the cluster hasn't the
-            resources.
+        UserError: If ``storage`` holds a search and ``resume`` is False, another one is running there, it can't be
+            written, the objective doesn't report ``metric``, or the cluster hasn't the resources.
         KeyboardInterrupt: After Ctrl-C, when the trials have been taken down.
     """
     folder = Path(storage).expanduser().absolute()
-    ledger = Ledger(folder)
-    if ledger.trials and not resume:
-        raise UserError(
-            f"{folder} holds a search, {ledger.n_ended()} of {trials} trials done: resume it, or take another folder"
-        )
-    session = _Session(
-        objective, dict(space), searcher, scheduler or make_scheduler("none"), ledger, folder,
-        trials=trials, metric=metric, mode=mode, max_t=max_t, full=full or (lambda config: max_t), also=tuple(also),
-        concurrency=concurrency, resources=dict(resources or {"CPU": 1}), time_budget=time_budget,
-        trial_time_limit=trial_time_limit, max_failures=max_failures, callbacks=list(callbacks), listener=listener,
-        name=name or folder.name, job=job or JobConfig(), verbose=verbose,
-    )  # fmt: skip
-    if len(ledger.trials) < trials or ledger.running():
-        ledger.commit()  # a folder that can't be written is an error before anything starts
-        from kdh_ray.jobs.cluster import ray_session
+    with held(folder):
+        ledger = Ledger(folder)
+        if ledger.trials and not resume:
+            done = f"{ledger.n_ended()} of {trials} trials done"
+            raise UserError(f"{folder} holds a search, {done}: resume it, or take another folder")
+        session = _Session(
+            objective, dict(space), searcher, scheduler or make_scheduler("none"), ledger, folder,
+            trials=trials, metric=metric, mode=mode, max_t=max_t, full=full or (lambda config: max_t), also=tuple(also),
+            concurrency=concurrency, resources=dict(resources or {"CPU": 1}), time_budget=time_budget,
+            trial_time_limit=trial_time_limit, max_failures=max_failures, callbacks=list(callbacks), listener=listener,
+            name=name or folder.name, job=job or JobConfig(), verbose=verbose,
+        )  # fmt: skip
+        if len(ledger.trials) < trials or ledger.running():
+            ledger.commit()  # a folder that can't be written is an error before anything starts
+            from kdh_ray.jobs.cluster import ray_session
 
-        with _environment(verbose), ray_session(session.job, verbose):
-            session.run()
+            with _environment(verbose), ray_session(session.job, verbose):
+                session.run()
     return Search(ledger.trials, metric, mode, ledger.seconds)
 
 
@@ -222,7 +224,7 @@ class _Session:
                 with _interrupts() as interrupts:
                     self._tuner(search, scheduler, recorder).fit()
             except (TuneError, OSError) as error:
-                raise self.ledger.fault or _fault(error) from None
+                raise self.ledger.fault or _fault(error, self.metric) from None
         self._settle(recorder, search)
         if any(interrupts):  # it came too late to leave a trial unfinished
             raise KeyboardInterrupt
@@ -290,8 +292,10 @@ def _interrupts() -> Iterator[list[bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _fault(error: Exception) -> Exception:
+def _fault(error: Exception, metric: str) -> Exception:
     """What to raise for an error of Ray Tune's own: a full disk, for one, is nothing for a traceback."""
+    if "did not include the specified metric" in str(error):
+        return UserError(f"the objective must report {metric!r}; a report came without it")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UnavailableError(
             f"{error.filename or 'a file of the search'}: no disk space left; resume it when there is"

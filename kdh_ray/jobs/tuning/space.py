@@ -171,9 +171,7 @@ def _too_many_layers(config: RunConfig, stage: StageConfig, space: Mapping[str, 
 
 def _depth(config: RunConfig, reference: str) -> int:
     """Encoder layers of a stage or of an encoder."""
-    if reference in config.stages:
-        earlier = config.stages[reference]
-        return earlier.layers or _depth(config, earlier.start)
     from kdh_ray.models.encoders import encoder_shape
 
-    return encoder_shape(reference).layers
+    encoder, left = config.origin(reference)
+    return left or encoder_shape(encoder).layers

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig, StageConfig, parse_config
-from kdh_ray.data import Corpus, corpus_from_config
+from kdh_ray.data import Corpus
 from kdh_ray.distillation.events import EVENTS, EventLog
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import publish
-from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, preflight, run, run_id
-from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, measure
+from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, load_data, preflight, run, run_id
+from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, check_budget, measure
 from kdh_ray.jobs.tuning.first import TrainedStage, enter, take_over
 from kdh_ray.jobs.tuning.ledger import FILE
 from kdh_ray.jobs.tuning.memory import PROCESS, memory_per_trial
@@ -82,6 +82,7 @@ def tune_stage(
     wanted = list(config.stages) if whole else earlier_stages(config, name)
     needed = [stage for stage in wanted if read_result(folder / "stages" / stage) is None]
     preflight(config, folder, [*needed, *({name} - set(needed))])
+    corpus = load_data(config, [*needed, name])
     with run_folder(folder, config):  # before a cluster is started: another run there, or another configuration
         if read_result(folder / BEST / "stages" / name) is not None:
             return load_runs(folder)
@@ -97,7 +98,7 @@ def tune_stage(
         if needed:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
-            search = _search(config, name, folder, searcher, verbose, log, on_trial, columns)
+            search = _search(config, corpus, name, folder, searcher, verbose, log, on_trial, columns)
             if config.results:
                 publish(folder, run_id(config), config.results)
         _train_best(config, name, folder, search.best.config, local, verbose, listener, columns)
@@ -134,6 +135,7 @@ def trained_stage(config: RunConfig, name: str, folder: Path) -> TrainedStage | 
 
 def _search(
     config: RunConfig,
+    corpus: Corpus,
     name: str,
     folder: Path,
     searcher: Any,
@@ -148,7 +150,6 @@ def _search(
     from kdh_ray.jobs.tuning.trial import SCORES, StageTrial
     from kdh_ray.jobs.tuning.workers import trial_of_workers
 
-    corpus = corpus_from_config(config.data)
     settings, space = config.tune, search_space(config)
     stage = config.stages[name]
     max_t, resources = longest(stage, space), trial_resources(config)
@@ -161,6 +162,7 @@ def _search(
         on_trial(trial)
 
     task = trial_task(config, corpus, name, folder, resources["GPU"] > 0, log)
+    check_budget(task.costs, settings)
     first = _enter_trained(config, name, folder, searcher, task)
     if first is not None:
         watch(first)

@@ -11,7 +11,7 @@ import pytest
 from kdh_ray import hardware
 from kdh_ray.cli import doctor
 from kdh_ray.cli.main import main
-from kdh_ray.hardware import Hardware
+from kdh_ray.hardware import Gpu, Hardware
 from kdh_ray.models import hub
 
 
@@ -89,6 +89,31 @@ def test_little_memory_and_busy_cores_are_told(machine: dict[str, Any], monkeypa
     monkeypatch.setattr("os.getloadavg", lambda: (7.0, 0.0, 0.0), raising=False)
     assert "2.0 GB of memory are available" in advice()
     assert "load 7.0 on 8 usable cores" in advice()
+
+
+def test_trials_at_once_are_what_a_search_runs(machine: dict[str, Any]) -> None:
+    machine["memory_available"] = 60 * 10**9
+    assert doctor.examine(0.0).facts["trials at once"].startswith("8 of one core and ")
+    machine["memory_available"] = 16 * 10**9
+    report = doctor.examine(0.0)
+    assert report.data["trials"]["by_memory"] < 8
+    assert report.facts["trials at once"].startswith(f"{report.data['trials']['by_memory']} of one core")
+    assert any("memory holds" in line for line in report.advice)
+    machine |= {"gpus": (Gpu("H100", 80 * 10**9, True),), "memory_available": 32 * 10**9}
+    report = doctor.examine(0.0)
+    assert report.facts["trials at once"].startswith("1 of one core, one GPU and ")
+    assert any("tune.gpus_per_trial" in line for line in report.advice)
+
+
+def test_interruption_says_nothing_of_going_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "execute", interrupt)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "kdh-ray: interrupted\n"
 
 
 def test_missing_encoder_is_told_with_the_way_out(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

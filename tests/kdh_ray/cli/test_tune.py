@@ -13,7 +13,7 @@ from rich.console import Console
 from kdh_ray.cli.main import main
 from kdh_ray.cli.progress import show_progress
 from kdh_ray.cli.trials import Board, duration, epochs, settings, show_trials
-from kdh_ray.cli.tune import make_searcher, print_front
+from kdh_ray.cli.tune import make_searcher, print_front, print_search
 from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.space import domains, own_settings, search_space
@@ -189,6 +189,20 @@ def test_savings_are_told(tmp_path):
     assert board.savings() == "Early stopping saved nothing: trials ran 3 epochs"
     board.trials[2] = replace(trial(2, "stopped", 0.2), full=4)
     assert "saved 3 of the 7 epochs that the same trials would have run (43 %, about 6 s" in board.savings()
+
+
+def test_first_trial_is_told_as_it_ended(tmp_path, capsys):
+    board = Board(parse_config(TREE), tmp_path)
+    board.trials = {1: trial(1, "ok", 0.4, 0.5), 2: trial(2, "ok", 0.4, 0.6)}
+    print_search(pd.DataFrame(), board.config, board, tmp_path)
+    said = "trial 1, the stage's own settings where they are searched: "
+    assert f"Validation micro F1 60.0; {said}50.0 after 2 epochs\n" in capsys.readouterr().err
+    board.trials[1] = trial(1, "stopped", 0.4)
+    print_search(pd.DataFrame(), board.config, board, tmp_path)
+    assert f"{said}40.0, stopped after 1 epoch\n" in capsys.readouterr().err
+    elsewhere = parse_config({**TREE, "tune": {"space": {"learning_rate": {"low": 0.01, "high": 0.1}}}})
+    print_search(pd.DataFrame(), elsewhere, board, tmp_path)
+    assert "; trial 1: 40.0, stopped after 1 epoch\n" in capsys.readouterr().err
 
 
 def test_one_epoch_is_singular():

@@ -103,6 +103,17 @@ def test_verb_takes_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Corpus synthetic: 80 documents" in run(capsys, str(config), "--set", "data.documents=80")[1]
 
 
+def test_verb_counts_tokens_as_the_first_stage_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--corpus", "synthetic", "--set", "data.documents=60", "--max-tokens", "16")
+    assert "cut at 16 tokens" in run(capsys, *arguments)[1]
+    config = tmp_path / "run.yaml"
+    config.write_text("data: {documents: 60}\nstages: {a: {start: ./nowhere}, b: {start: a}}\n")
+    code, out, err = run(capsys, str(config))
+    assert (code, err) == (0, "")
+    assert "tokens are not counted: encoder './nowhere': no such folder" in out
+    assert run(capsys, str(config), "--encoder", "./nowhere")[0] == 2
+
+
 def test_verb_shows_pairs_of_many_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["text,labels"] + [f"note {n},l{n % 20};l{(n + 1) % 20}" for n in range(400)]
     (tmp_path / "notes.csv").write_text("\n".join(lines))
@@ -119,6 +130,8 @@ def test_verb_shows_pairs_of_many_labels(tmp_path: Path, capsys: pytest.CaptureF
         (("--corpus", "synthetic", "--max-tokens", "1"), "data.max_tokens"),
         (("--corpus", "synthetic", "--set", "data.sise=small"), "did you mean 'size'?"),
         (("--corpus", "table", "--path", "absent.csv", "--set", "data.labels_column=x"), "absent.csv: no such file"),
+        (("--corpus", "synthetic", "--set", "data=5"), "data: must be a section of settings; got 5"),
+        (("--corpus", "synthetic", "--set", "stages.unused.epochs=0"), "stages.unused.epochs: must be at least 1"),
         (("absent.yaml",), "absent.yaml: can't be read"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,6 +154,17 @@ def test_what_is_no_archive_is_refused_and_deleted(tmp_path: Path, server: Serve
     with pytest.raises(DataError, match="not an intact ZIP archive"):
         fetch_hoc(tmp_path / "hoc", server.url)
     assert left_over(tmp_path) == set()
+
+
+def test_damaged_archive_is_refused_and_deleted(tmp_path: Path, published: Path, server: Server) -> None:
+    with zipfile.ZipFile(tmp_path / "one.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/text/1.txt", "".join(map(str, range(2000))))
+    content = bytearray((tmp_path / "one.zip").read_bytes())
+    content[100:1000] = b"\xff" * 900
+    server.content = bytes(content)
+    with pytest.raises(DataError, match="not an intact ZIP archive"):
+        fetch_hoc(tmp_path / "hoc", server.url)
+    assert left_over(tmp_path) == {"one.zip"}
 
 
 def test_folder_with_other_files_is_left_alone(tmp_path: Path, server: Server) -> None:

@@ -102,6 +102,32 @@ def test_saved_dataset_names_its_class_labels(tmp_path: Path) -> None:
     assert by_id(corpus)["d3"] == ("Note number 3.", [1, 1])
 
 
+@pytest.mark.parametrize("one", [True, False])
+def test_saved_dataset_without_a_label_is_refused(tmp_path: Path, one: bool) -> None:
+    """``datasets`` writes -1 where a label is missing, which as a place in a list would be the last label."""
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    kind = ClassLabel(names=LABELS)
+    features = Features({"id": Value("string"), "text": Value("string"), "labels": kind if one else List(kind)})
+    content = [
+        {"id": row["id"], "text": row["text"], "labels": number if one else [number]}
+        for row, number in zip(rows(3), (0, -1, 1), strict=True)
+    ]
+    Dataset.from_list(content, features=features).save_to_disk(str(tmp_path / "saved"))
+    assert fault(tmp_path / "saved", labels_column="labels").endswith("row 'd1'")
+
+
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [["d1"], ["x"], ["y"], [1], [0]]
+    pq.write_table(
+        pa.Table.from_arrays(list(map(pa.array, columns)), ["id", "text", "text", *LABELS]), tmp_path / "n.parquet"
+    )
+    assert "must name each column once" in fault(tmp_path / "n.parquet")
+
+
 def test_files_name_splits(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows(30)[:10])
     write(tmp_path / "dev.csv", rows(30)[10:20])
@@ -167,10 +193,11 @@ def changed(place: int, **values: Any) -> Rows:
         (changed(3, text=""), "column 'text' must hold text; empty: row 'd3'"),
         (changed(3, pain=None), "label column 'pain' must hold 0 or 1; missing or NaN: row 'd3'"),
         (changed(3, pain=2), "label column 'pain' must hold 0 or 1; got 2: row 'd3'"),
+        (changed(3, pain="2"), "label column 'pain' must hold 0 or 1; got 2: row 'd3'"),
         (changed(3, pain="yes"), "label column 'pain' must hold 0 or 1; got str: row 'd3'"),
         (changed(3, pain=float("nan")), "missing or NaN: row 'd3'"),
         (changed(3, id="d4"), "ids must differ; repeated: row 'd4'"),
-        (changed(3, id=None), "column 'id' must hold an id; missing"),
+        ([{**row, "id": None} for row in rows(2)], "column 'id' must hold an id; missing: rows '1', '2'"),
         (changed(3, text=17), "column 'text' must hold strings; got int: row 'd3'"),
         ([{**row, "pain": 0} for row in rows()], "none has label 'pain'"),
         ([{**row, "pain": 1} for row in rows()], "every document there has label 'pain'"),
@@ -200,6 +227,7 @@ def test_faults_of_all_kinds_come_at_once(tmp_path: Path) -> None:
         (["", "pain"], "must be non-empty strings: row 'd3'"),
         ([0.5], "must be non-empty strings: row 'd3'"),
         ({"pain": 1}, "must be non-empty strings: row 'd3'"),
+        ("[{[1]: 2}]", "must hold lists; malformed: row 'd3'"),
         ("[pain]", "must hold lists; malformed: row 'd3'"),
         (["x" * 81], "at most 80 characters: row 'd3'"),
     ],
@@ -215,6 +243,7 @@ def test_text_column_taken_for_labels_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "notes.jsonl", [{**row, "copy": row["text"]} for row in rows()])
     assert "20 labels on 20 documents" in fault(path, labels_column="copy")
     assert "can't come from the text column" in fault(path, labels_column="text")
+    assert "can't be the texts" in fault(path, id_column="text")
 
 
 def test_label_of_the_test_split_alone_is_refused(tmp_path: Path) -> None:
@@ -243,7 +272,7 @@ def test_split_without_documents_is_refused(tmp_path: Path) -> None:
     [
         ("notes.csv", b"", "is empty"),
         ("notes.csv", b"id,text,pain,fever\n", "has no rows"),
-        ("notes.csv", "id,text,pain,fever\nd1,Schmerz \xfcberall,1,0\n".encode("latin-1"), "must be UTF-8; byte 30"),
+        ("notes.csv", "id,text,pain,fever\nd1,\xfcberall,1,0\n".encode("latin-1"), "must be UTF-8; byte 22, in line 2"),
         ("notes.csv", b"id,text,pain,fever\nd1,x,1\n", "needs 4 fields"),
         ("notes.csv", b'id,text,pain,fever\nd1,"x,1,0\n', "line 2 is malformed"),
         ("notes.csv", b"id,text,text,fever\nd1,x,1,0\n", "name each column once"),

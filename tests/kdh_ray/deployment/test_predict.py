@@ -110,6 +110,7 @@ def test_no_text_gets_into_the_output(checkpoint: Path, tmp_path: Path) -> None:
     [
         (["--input", "{notes}/none-*.csv"], "no file"),
         (["--input", "{notes}", "--text-column", "body"], "no column 'body'"),
+        (["--input", "{notes}", "--id-column", "text"], "can't be the texts; got 'text' for both"),
         (["--input", "{notes}", "--block", "0"], "--block must be 1 or more; got 0"),
         (["--input", "nonsense://x"], "can't be opened"),
         ([], "--input and --output go together"),
@@ -123,6 +124,7 @@ def test_bad_input_is_one_line_and_exit_2(
     error = capfd.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused_at_once(notes: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from kdh_ray.data.tokens import tokenize
 from kdh_ray.distillation.documents import Documents, Prediction
 from kdh_ray.distillation.loop import HOLES, EpochReport, Hooks, Training
 from kdh_ray.distillation.predict import predict
-from kdh_ray.errors import CheckpointError
+from kdh_ray.errors import CheckpointError, UserError
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.models.checkpoint import build_classifier
@@ -53,13 +53,25 @@ def test_learns(corpus: Corpus, encoder: Path) -> None:
     assert history[-1].losses["total"] < history[0].losses["total"]
 
 
+def test_divergence_is_told_with_what_to_lower(corpus: Corpus, encoder: Path) -> None:
+    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* lower learning_rate"):
+        train(corpus, encoder, StageConfig(epochs=2, learning_rate=1.0, head_multiplier=1e38))
+
+
 def test_one_seed_gives_the_same_weights_to_the_last_bit(corpus: Corpus, encoder: Path) -> None:
     first, second = (weights(train(corpus, encoder)) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_keeps_the_weights_of_the_best_epoch(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
-    for state in (None, tmp_path):
+def test_keeps_the_weights_of_the_best_epoch(
+    corpus: Corpus, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:  # as SMB does
+        raise PermissionError
+
+    for state in (None, tmp_path / "links", tmp_path / "no links"):
+        if state == tmp_path / "no links":
+            monkeypatch.setattr("os.link", refuse)
         training = train(corpus, encoder, state=state)
         found = predict(training.classifier, documents(corpus, encoder, "validation"))
         targets = corpus.splits["validation"].targets

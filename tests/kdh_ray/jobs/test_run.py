@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.distillation.events import Event
 from kdh_ray.errors import CheckpointError, ConfigError, UnavailableError, UserError
+from kdh_ray.jobs.folder import check_config
+from kdh_ray.jobs.training import failure
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.results import load_runs
 
@@ -85,9 +88,34 @@ def test_a_finished_run_is_not_run_again(finished: tuple[Path, list[Event]], enc
     assert not events
 
 
-def test_a_folder_belongs_to_one_configuration(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+def test_a_folder_belongs_to_one_configuration(
+    finished: tuple[Path, list[Event]], encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ConfigError, match=r"seed: the run in this folder has 0; got 5"):
         run(tree(encoder, seed=5), finished[0], local=True)
+    file = finished[0].with_name("other.yaml")
+    file.write_text(dump_config(parse_config(tree(encoder, seed=5))), encoding="utf-8")
+    assert main(["run", str(file), "--out", str(finished[0]), "--local"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_configuration_is_written_whole_or_not_at_all(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(self: Path, *_: object, **__: object) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(UnavailableError, match="No space left"):
+        check_config(tmp_path / "config.yaml", parse_config(tree(encoder)))
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_full_disk_of_a_worker_is_no_failed_job(tmp_path: Path) -> None:
+    text = "Traceback\n  OSError: [Errno 28] No space left on device\n"
+    assert isinstance(failure(RuntimeError(text), tmp_path, "logs"), UnavailableError)
+    assert str(failure(RuntimeError("Traceback\nKeyError: 1\n"), tmp_path, "logs")) == "KeyError: 1 (Ray's logs: logs)"
 
 
 def test_the_number_of_workers_may_change_in_a_resumed_run(finished: tuple[Path, list[Event]], encoder: Path) -> None:
@@ -150,8 +178,13 @@ def test_a_teacher_of_other_labels_is_refused(
     card["labels"][:2] = reversed(card["labels"][:2])
     (checkpoint / "classifier.json").write_text(json.dumps(card))
     stages = {"student": {"start": str(encoder), "teachers": [str(checkpoint)], **FAST}}
-    with pytest.raises(CheckpointError, match=r"label 0 must be .* as in the data; the teacher has"):
+    with pytest.raises(CheckpointError, match=r"label 0 must be .* as in the data; the checkpoint has"):
         run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+    with (checkpoint / "head.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path, tmp_path: Path) -> None:
@@ -160,6 +193,11 @@ def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path,
     stages = {"teacher": {"start": "./nowhere", **FAST}}
     with pytest.raises(UnavailableError, match="no such folder"):
         run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+    stages = {"teacher": {"start": str(encoder), **FAST}, "student": {"start": "teacher", "layers": 5, **FAST}}
+    with pytest.raises(UserError, match=r"stages.student.layers: the start has 4 encoder layers; got 5"):
+        run(tree(encoder, stages=stages), tmp_path / "run", local=True)
+    with pytest.raises(UserError, match=r"stages.teacher: .* reads at most 64 tokens; got 65 \(lower data.max_tokens"):
+        run(tree(encoder, data={"documents": 120, "max_tokens": 65}), tmp_path / "run", local=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,10 +1,26 @@
-"""How a Ray that doesn't come up is told."""
+"""How Ray is started, and how one that doesn't come up is told."""
 
 import pytest
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 from kdh_ray.jobs.cluster import ray_session
+
+
+def test_ray_counts_with_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def note(**arguments: object) -> None:
+        asked.update(arguments)
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", note)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {3}, raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for cpus, expected in ((None, 1), (4, 4)):
+        with pytest.raises(UnavailableError), ray_session(JobConfig(), cpus=cpus):
+            pass
+        assert asked["num_cpus"] == expected
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,14 @@ def test_functions_are_objectives_too(ray, tmp_path):
     assert found.best.config["x"] == min(trial.config["x"] for trial in found.trials)
 
 
+def test_objective_that_misspells_its_metric_is_one_line(ray, tmp_path):
+    with pytest.raises(UserError, match="the objective must report 'scores'; a report came without it"):
+        tune(
+            cheap_search.Cheap, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=1, metric="scores",
+            storage=tmp_path,
+        )  # fmt: skip
+
+
 def test_time_budget_ends_the_search(ray, tmp_path):
     class Endless(cheap_search.Cheap):
         def step(self):

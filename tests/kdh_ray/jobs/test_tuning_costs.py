@@ -3,7 +3,8 @@
 import pytest
 
 from kdh_ray.config import StageConfig
-from kdh_ray.jobs.tuning.costs import Costs, _values, violation
+from kdh_ray.errors import UserError
+from kdh_ray.jobs.tuning.costs import Costs, _values, check_budget, violation
 from kdh_ray.jobs.tuning.trials import Report, Trial, best_of
 from kdh_ray.tune_config import SearchRange, TuneConfig
 
@@ -21,6 +22,14 @@ def test_violation_is_the_share_over_all_budgets():
     assert violation({"latency_ms": 1.0, "parameters": 150.0}, limits) == pytest.approx(0.5)
     assert violation({"latency_ms": 8.0, "parameters": 150.0}, limits) == pytest.approx(1.5)
     assert violation({"latency_ms": 8.0, "parameters": 150.0}, TuneConfig()) == 0.0
+
+
+def test_budget_that_no_student_keeps_is_refused():
+    check_budget(COSTS, TuneConfig(max_parameters=100, max_latency_ms=1))
+    with pytest.raises(UserError, match=r"tune\.max_parameters: .* cheapest student has 100 parameters; got 99"):
+        check_budget(COSTS, TuneConfig(max_parameters=99))
+    with pytest.raises(UserError, match=r"tune\.max_latency_ms: .* has 1 ms a document; got 0\.5"):
+        check_budget(COSTS, TuneConfig(max_latency_ms=0.5))
 
 
 def test_every_layer_and_few_lengths_are_measured():

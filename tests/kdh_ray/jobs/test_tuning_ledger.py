@@ -9,13 +9,15 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
-from cheap_search import RandomSearch
+from cheap_search import RandomSearch, search
+from filelock import FileLock
+from ray.tune import TuneError
 
 from kdh_ray.errors import CheckpointError, UnavailableError, UserError
 from kdh_ray.jobs.tuning import ledger as ledger_module
 from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.recording import RecordedScheduler, RecordedSearch
-from kdh_ray.jobs.tuning.search import Search, make_scheduler
+from kdh_ray.jobs.tuning.search import Search, _fault, make_scheduler
 from kdh_ray.jobs.tuning.trials import Report, Trial, best_of, savings
 
 
@@ -34,6 +36,18 @@ def test_commit_reads_back(tmp_path):
     assert again.searcher is not None
     assert again.searcher.exists()
     assert again.seconds >= ledger._spent
+
+
+def test_one_search_at_a_time_in_a_folder(tmp_path):
+    with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
+        search(tmp_path.parent, 2, storage=tmp_path)
+
+
+def test_objective_without_its_metric_is_one_line():
+    told = _fault(TuneError("Traceback\nValueError: Trial returned a result which did not include the specified"
+                            " metric(s) `score` that `tune.TuneConfig()` expects."), "score")  # fmt: skip
+    assert isinstance(told, UserError)
+    assert str(told) == "the objective must report 'score'; a report came without it"
 
 
 def test_one_searcher_state_is_kept(tmp_path):

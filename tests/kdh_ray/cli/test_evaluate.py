@@ -1,0 +1,46 @@
+"""``kdh-ray evaluate``: what it prints, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kdh_ray.cli import evaluate
+from kdh_ray.cli.main import main
+from kdh_ray.evaluation.metrics import per_label, score
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """A label with markup in its name, and one without a positive in the split."""
+    targets, probabilities = np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.1], [0.2, 0.1]])
+    result = {
+        "checkpoint": "runs/[a]/checkpoint", "protocol": "[notes]", "split": "test", "documents": 2,
+        "scores": score(targets, probabilities), "labels": per_label(targets, probabilities, 0.5, ["[/pain]", "fever"]),
+    }  # fmt: skip
+    monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
+    monkeypatch.setattr(evaluate, "_config", lambda args: None)
+    monkeypatch.setattr(evaluate, "evaluate", lambda checkpoint, config, split: result)
+
+
+def test_names_are_printed_as_they_are(scored, capsys):
+    assert main(["evaluate", "checkpoint"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("runs/[a]/checkpoint\n[notes], test: 2 documents\n")
+    assert ["[/pain]", "1", "100.0", "100.0", "100.0", "0.50"] in [line.split() for line in out.splitlines()]
+    assert out.isascii()
+
+
+def test_json_has_null_where_a_metric_means_nothing(scored, capsys):
+    def refuse(name):
+        raise ValueError(name)
+
+    assert main(["evaluate", "checkpoint", "--json"]) == 0
+    labels = json.loads(capsys.readouterr().out, parse_constant=refuse)["labels"]
+    assert [line["average_precision"] for line in labels] == [1.0, None]
+
+
+def test_a_checkpoint_right_below_the_root_lies_in_no_run(monkeypatch, capsys):
+    monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
+    assert main(["evaluate", "/checkpoint"]) == 2
+    assert "the checkpoint lies in no run's folder: give a CONFIG" in capsys.readouterr().err
