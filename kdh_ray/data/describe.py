@@ -102,7 +102,7 @@ def describe(corpus: Corpus, tokenizer: PreTrainedTokenizerBase | None = None, m
     names = [name for name in SPLIT_NAMES if name in corpus.splits]
     splits = [_describe_split(name, corpus.splits[name], tokenizer, max_tokens) for name in names]
     targets = np.concatenate([corpus.splits[name].targets for name in names]).astype(np.int64)
-    duplicates = _duplicates({name: corpus.splits[name] for name in names})
+    duplicates = _duplicates(corpus)
     warnings = [*_leaks(duplicates), *_scarce(corpus.labels, splits)]
     return Description(corpus.name, corpus.labels, splits, targets.T @ targets, duplicates, warnings)
 
@@ -134,7 +134,13 @@ def token_lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, batc
     return np.array(lengths, dtype=np.int64)
 
 
-def _duplicates(splits: dict[str, Split]) -> list[Duplicates]:
+def leaks(corpus: Corpus) -> list[str]:
+    """A warning for each pair of splits that share texts, up to case, spacing and Unicode form; it names ids alone."""
+    return _leaks(_duplicates(corpus))
+
+
+def _duplicates(corpus: Corpus) -> list[Duplicates]:
+    splits = {name: corpus.splits[name] for name in SPLIT_NAMES if name in corpus.splits}
     digests = {name: [normalised(text) for text in split.texts] for name, split in splits.items()}
     found = []
     for name, split in splits.items():

@@ -16,9 +16,12 @@ LABELS = ["alpha", "beta", "gamma"]
 FILLER = ["the", "cell", "shows", "growth", "in", "patients", "with", "early", "disease", "."]
 
 
+torch.set_num_threads(1)  # the same sums in the same order on every machine, in modules' fixtures too
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # the same sums in the same order on every machine
+    torch.set_num_threads(1)  # also after a test whose code sets another number
 
 
 @pytest.fixture(scope="session")

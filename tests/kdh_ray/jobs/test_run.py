@@ -221,3 +221,20 @@ def test_evaluate_says_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.Capt
     error = capsys.readouterr().err
     assert "is not a checkpoint" in error
     assert error.count("\n") == 1
+
+
+def test_a_run_warns_of_texts_that_leak_into_the_test_split(encoder: Path, tmp_path: Path) -> None:
+    texts = [f"note {i} says {'pain' if i % 2 else 'fever'}" for i in range(40)]
+    texts[39] = "NOTE 3  says pain"
+    names = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
+    lines = [f"{i},{text},{i % 2},{1 - i % 2},{names[i]}" for i, text in enumerate(texts)]
+    (tmp_path / "notes.csv").write_text("\n".join(["id,text,pain,fever,split", *lines]))
+    data = {
+        "corpus": "table", "path": str(tmp_path / "notes.csv"), "id_column": "id", "label_columns": ["pain", "fever"],
+        "split_column": "split", "max_tokens": 16,
+    }  # fmt: skip
+    events: list[Event] = []
+    stages = {"teacher": {"start": str(encoder), **FAST}}
+    run({"name": "leaky", "data": data, "stages": stages}, tmp_path / "run", local=True, listener=events.append)
+    notes = [event["text"] for event in events if event["kind"] == "note"]
+    assert notes == ["warning: leak: text of test document '39' is in the train split too"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,9 +76,12 @@ def test_a_killed_worker_is_replaced_and_goes_on(dashboard: str, encoder: Path, 
 
 
 def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="the start has 4 encoder layers; got 9"):
-        run(tree(encoder, layers=9), tmp_path)
-    assert load_runs(tmp_path)["status"].tolist() == ["failed"]
+    damaged = tmp_path / "damaged"
+    shutil.copytree(encoder, damaged)
+    (damaged / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(tree(damaged), tmp_path / "run")
+    assert load_runs(tmp_path / "run")["status"].tolist() == ["failed"]
 
 
 def test_more_workers_than_the_cluster_has_are_refused(dashboard: str, encoder: Path, tmp_path: Path) -> None:
