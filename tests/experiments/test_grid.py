@@ -79,7 +79,7 @@ def test_cells_with_a_row_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixt
     fake = Fake()
     assert fake.run(tmp_path) == 0
     assert len(fake.calls) == 8
-    assert "[8/8] smoke/synthetic/large/1/student\n    test micro F1 50.0, 0 s\n" in capsys.readouterr().err
+    assert "[8/8] smoke/synthetic/large/1/student\n    test micro F1 50.0, " in capsys.readouterr().err
     assert fake.run(tmp_path) == 0
     assert len(fake.calls) == 8
     assert "8 cells, 8 have a row" in capsys.readouterr().err
