@@ -69,7 +69,10 @@ def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
     rows = largest(rows)
     table = means(rows)
     best = best_line(table)
-    others = _others(rows, table[table["method"] != best["method"]])
+    seeds = rows.loc[rows["method"] == best["method"], "seed"].dropna()
+    # One that ran with other seeds alone can't be paired, however good it was.
+    paired = table["method"].isin(rows.loc[rows["seed"].isin(seeds), "method"])
+    others = _others(rows, table[paired & (table["method"] != best["method"])])
     tests = _over_seeds(rows, str(best["method"]))
     comparisons = [
         _compare(rows, str(best["method"]), method, role, predicted, tests.get(method))
@@ -78,7 +81,7 @@ def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
     return Winner(
         str(rows["protocol"].iloc[0]), sizes(rows)[-1] if sizes(rows) else None, str(best["method"]),
         metric_name(rows), float(best["mean"]), float(best["sd"]), int(best["n"]), best["kind"] == "student",
-        [each for each in comparisons if each is not None],
+        comparisons,
     )  # fmt: skip
 
 
@@ -135,12 +138,9 @@ def _compare(
     role: str,
     predicted: Mapping[Key, Predicted],
     test: SeedComparison | None,
-) -> Comparison | None:
-    """None where the two share no seed."""
+) -> Comparison:
     first, second = (rows[rows["method"] == method].set_index("seed") for method in (best, other))
     seeds = sorted(set(first.index.dropna()) & set(second.index.dropna()))
-    if not seeds:
-        return None
     differences = np.array([100 * (first.loc[seed, "score"] - second.loc[seed, "score"]) for seed in seeds])
     pairs = [(_predicted(first, seed, predicted), _predicted(second, seed, predicted)) for seed in seeds]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -229,9 +229,10 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
 def _corpora(rows: pd.DataFrame) -> str:
     if "protocol" not in rows:
         return ""
+    named = ((str(protocol), part) for protocol, part in rows.groupby("protocol"))
     parts = [
-        f"{protocol} ({', '.join(sizes(part))})" if "size" in part and sizes(part) else str(protocol)
-        for protocol, part in rows.groupby("protocol")
+        f"{protocol} ({', '.join(sizes(part))})" if "size" in part and sizes(part) else protocol
+        for protocol, part in named
         if protocol
     ]
     return "; ".join(parts)

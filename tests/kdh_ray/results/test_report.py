@@ -83,6 +83,13 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
     }
 
 
+def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.DataFrame) -> None:
+    lucky = study[(study["stage"] == "teacher") & (study["seed"] == 0)].assign(stage="lucky", seed=9, run_id="lucky")
+    lucky["test_f1_micro"] += 0.1
+    found = winner(results(pd.concat([study, lucky])), {})
+    assert {each.role: each.method for each in found.comparisons}["the best teacher"] == "teacher"
+
+
 @pytest.mark.parametrize("start", ["distilled", "/runs/best/stages/distilled/checkpoint"])
 def test_what_goes_on_from_a_distilled_student_is_not_called_untaught(study: pd.DataFrame, start: str) -> None:
     tuned = study[study["stage"] == "plain"].assign(stage="finetuned", config_start=start)
