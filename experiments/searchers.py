@@ -63,7 +63,8 @@ def by_regret(frame: pd.DataFrame) -> pd.DataFrame:
         mean, spread, count = groups.mean(), groups.std(ddof=1), groups.size()
         for method in mean.sort_values(names[-1]).index:
             cells = {
-                f"regret at {budget}": f"{mean.loc[method, name]:.3f} ± {spread.loc[method, name]:.3f}"
+                f"regret at {budget}": f"{mean.loc[method, name]:.3f}"
+                + (f" ± {spread.loc[method, name]:.3f}" if count[method] > 1 else "")
                 for budget, name in zip(BUDGETS, names, strict=True)
             }
             lines.append({"table": table, "searcher": method, "n": int(count[method])} | cells)

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
 
@@ -284,6 +285,29 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         number = None if error else _number(value)
         fidelity = float(len(intermediate_values or ())) if pruned else None
         optimiser.add_evaluated(parameters, -number if number is not None and self._mode == "max" else number, fidelity)
+
+    def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
+        """Learn from the trials of an earlier experiment that ended, each at the fidelity that it reached.
+
+        Ray's own method calls every trial that a scheduler stopped pruned, those at its ``max_t`` too, and keeps no
+        count of their reports: runs of any length would be compared as equals.
+
+        Args:
+            trials_or_analysis: A trial, several, or what has ``trials``, such as an ``ExperimentAnalysis``.
+            metric: The result that they reported; where it is missing, a trial is passed over.
+
+        Raises:
+            RuntimeError: If the search space, metric or mode is not known yet.
+            ValueError: If a trial's parameter is missing or outside the space.
+        """
+        optimiser = self._ready()
+        trials = getattr(trials_or_analysis, "trials", trials_or_analysis)
+        for trial in trials if isinstance(trials, (list, tuple)) else [trials]:
+            result = trial.last_result
+            if trial.status in (Trial.TERMINATED, Trial.ERROR) and metric in result:
+                value, fidelity = self._read({**result, self._metric or metric: result[metric]})
+                value = None if trial.status == Trial.ERROR else value
+                optimiser.add_evaluated(trial.config, value, fidelity)
 
     # State
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.trials import best_of, savings
-from kdh_ray.results.render import METRIC_NAMES
+from kdh_ray.results.tables import METRIC_NAMES
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -2,8 +2,9 @@
 
 scipy, statsmodels and scikit-posthocs compute them; here they are given the right pairs, and refused the wrong ones.
 
-* over seeds: Wilcoxon signed-rank with Holm's correction and the matched-pairs rank-biserial correlation
-  (Kerby 2014, doi:10.2466/11.IT.3.1). Says whether a method wins when everything random is drawn anew;
+* over seeds: Wilcoxon signed-rank with Holm's correction, the matched-pairs rank-biserial correlation
+  (Kerby 2014, doi:10.2466/11.IT.3.1) and Student's interval of the mean difference. Says whether a method wins when
+  everything random is drawn anew;
 * over documents: bootstrap intervals and a permutation test of micro F1 (Yeh 2000, aclanthology.org/C00-2137), for two
   given models on one test split;
 * over documents, a label at a time: McNemar with Holm's correction;
@@ -38,9 +39,10 @@ class SeedComparison:
     Attributes:
         method: Its name.
         n: Seeds that both have.
-        difference: Mean of method minus reference.
-        p: Two-sided Wilcoxon signed-rank p-value.
-        p_holm: The same, corrected for the number of methods.
+        difference: Mean of method minus reference; NaN if they share no seed.
+        low, high: Student's 95 % interval of that mean; NaN below two seeds.
+        p: Two-sided Wilcoxon signed-rank p-value; 1 below two seeds, where nothing can be tested.
+        p_holm: The same, corrected for the number of methods tested.
         effect: Rank-biserial correlation: 1 if the method wins on every seed, -1 if it loses on every one.
         smallest_p: The smallest p that n pairs can give, 2 / 2^n.
     """
@@ -48,6 +50,8 @@ class SeedComparison:
     method: str
     n: int
     difference: float
+    low: float
+    high: float
     p: float
     p_holm: float
     effect: float
@@ -58,6 +62,8 @@ class SeedComparison:
         """What n allows, where it is small."""
         if self.n >= ENOUGH_SEEDS:
             return ""
+        if self.n == 0:
+            return "no seed in common"
         seeds = "1 seed" if self.n == 1 else f"{self.n} seeds"
         return f"{seeds} can't give p below {self.smallest_p:.4g}; at least {ENOUGH_SEEDS} are wanted"
 
@@ -70,29 +76,48 @@ def compare_over_seeds(scores: Mapping[str, Mapping[int, float]], reference: str
         reference: One of the methods.
 
     Raises:
-        DataError: If the reference is unknown, or shares no seed with a method.
+        DataError: If the reference is unknown, or shares no seed with any method.
     """
-    from scipy.stats import PermutationMethod, wilcoxon
-
     if reference not in scores:
         raise DataError(f"the reference must be one of {', '.join(scores) or 'no methods'}; got {reference!r}")
-    found = []
-    for method in (name for name in scores if name != reference):
-        seeds = sorted(scores[method].keys() & scores[reference].keys())
-        if not seeds:
-            raise DataError(f"{method!r} and {reference!r} have no seed in common, so nothing can be paired")
-        differences = np.array([scores[method][seed] - scores[reference][seed] for seed in seeds])
-        n, p = len(seeds), 1.0
-        if n > 1 and differences.any():  # one pair tells nothing: p is 1
-            exact = PermutationMethod(n_resamples=2**_ENUMERABLE) if n <= _ENUMERABLE else "auto"
-            p = float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
-        found.append((method, n, float(differences.mean()), p, rank_biserial(differences), 2.0 / 2**n))
-    corrected = holm([p for _, _, _, p, _, _ in found])
+    found = {
+        method: np.array(
+            [own[seed] - scores[reference][seed] for seed in sorted(own.keys() & scores[reference].keys())]
+        )
+        for method, own in scores.items()
+        if method != reference
+    }
+    if found and not any(map(len, found.values())):
+        raise DataError(f"{', '.join(found)} and {reference!r} have no seed in common, so nothing can be paired")
+    p_values = {method: _signed_rank(differences) for method, differences in found.items() if len(differences) > 1}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))  # only what is tested is corrected for
     comparisons = [
-        SeedComparison(method, n, difference, p, p_holm, effect, smallest)
-        for (method, n, difference, p, effect, smallest), p_holm in zip(found, corrected, strict=True)
-    ]
-    return sorted(comparisons, key=lambda comparison: -comparison.difference)
+        SeedComparison(
+            method, n := len(differences), float(differences.mean()) if n else math.nan, *_interval(differences),
+            p_values.get(method, 1.0), corrected.get(method, 1.0), rank_biserial(differences), min(1.0, 2.0 / 2**n),
+        )
+        for method, differences in found.items()
+    ]  # fmt: skip
+    return sorted(comparisons, key=lambda comparison: (comparison.n == 0, -comparison.difference))
+
+
+def _signed_rank(differences: NDArray[np.float64]) -> float:
+    from scipy.stats import PermutationMethod, wilcoxon
+
+    if not differences.any():
+        return 1.0
+    exact = PermutationMethod(n_resamples=2**_ENUMERABLE) if len(differences) <= _ENUMERABLE else "auto"
+    return float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
+
+
+def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean."""
+    from scipy.stats import sem, t
+
+    if len(differences) < 2:
+        return math.nan, math.nan
+    middle, reach = differences.mean(), t.ppf(0.975, len(differences) - 1) * sem(differences)
+    return float(middle - reach), float(middle + reach)
 
 
 def rank_biserial(differences: ArrayLike) -> float:

@@ -1,6 +1,7 @@
 """Tables as text: terminal, plain, Markdown, LaTeX (booktabs), CSV; and as Parquet.
 
-Text shows percentages with one decimal and ``mean ± spread (n)``; CSV and Parquet hold the numbers themselves.
+Text shows percentages with one decimal and ``mean ± spread (n)``; CSV and Parquet hold the frame as it is: numbers, but
+for tables whose cells are words (by size, ablation).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdh_ray.results.tables import MISSING, spread_cell
+from kdh_ray.results.tables import METRIC_NAMES, MISSING, spread_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,6 @@ _TITLES = {
     "documents_per_second": "documents/s",
 }
 _NARROW_TITLES = {"parameters": "params", "seconds": "s", "documents_per_second": "docs/s", "unfinished": "failed"}
-METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
@@ -102,16 +102,18 @@ def _caption(table: pd.DataFrame, shared: list[str], narrow: bool) -> str:
     words += ["test scores in %", "threshold tuned on validation"]
     if "n" in table and (table["n"] > 1).any():
         words.append("mean ± standard deviation" + ("" if narrow else " (n)"))
+        words += [] if narrow or (table["n"] > 1).all() else ["one run where no n stands"]
     return ", ".join(words)
 
 
 def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs["best"]`` in bold."""
+    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` in bold, the ``caption``."""
     lines = table.to_dict("records")
     rows = [[_shown(line[name]) for name in table.columns] for line in lines]
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(table.shape[1])]
     bold = table.attrs.get("best") or [[False] * table.shape[1] for _ in lines]
-    return TextTable("", [str(name) for name in table.columns], rows, numeric, bold, "best")
+    caption = table.attrs.get("caption", "")
+    return TextTable(caption, [str(name) for name in table.columns], rows, numeric, bold, "best")
 
 
 def _shown(value: Any) -> str:

@@ -23,6 +23,7 @@ ON_THE_WAY = ("trial", "step")
 SIZES = ("small", "medium", "large")
 KINDS = ("student", "teacher", "baseline")
 MISSING = "–"
+METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 _SETTINGS = ("protocol", "size")
 
 
@@ -36,7 +37,8 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
     Returns:
         The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (failed or stopped
         rows, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and ``best``: whether
-        this student has the highest official score of its protocol and size. Lines stand in the order of the rows.
+        this student has the highest official score of its protocol and size, where there is another line to compare
+        it with. Lines stand in the order of the rows.
 
     Raises:
         DataError: If the frame is empty.
@@ -110,8 +112,10 @@ def _best(table: pd.DataFrame) -> pd.Series[bool]:
     kinds = table["kind"]
     students = kinds == "student" if kinds.notna().any() else table["parameters"].notna()
     candidates = table["official"].where(students)
-    highest = candidates.groupby([table[name] for name in _SETTINGS], dropna=False).transform("max")
-    return candidates.notna() & (candidates == highest)
+    places = [table[name] for name in _SETTINGS]
+    highest = candidates.groupby(places, dropna=False).transform("max")
+    compared = table["official"].groupby(places, dropna=False).transform("count") > 1
+    return candidates.notna() & (candidates == highest) & compared
 
 
 def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
@@ -146,8 +150,16 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
         )
         best.append([False, False, *(size in cells and bool(cells[size]["best"]) for size in sizes)])
     result = pd.DataFrame(lines, columns=["protocol", "method", *sizes])
-    result.attrs["best"] = best
+    result.attrs |= {"best": best, "caption": f"{_scored(table, score)} in %, mean ± standard deviation over seeds (n)"}
     return result
+
+
+def _scored(rows: pd.DataFrame, score: str) -> str:
+    """What ``score`` is called: ``test micro F1``, or the protocols' official metrics."""
+    metrics = rows["metric"].fillna("f1_micro").unique().tolist() if score == "official" else [score]
+    return "test " + " or ".join(
+        METRIC_NAMES.get(name, name) for name in (each.removeprefix("test_") for each in metrics)
+    )
 
 
 def pareto(frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = "latency_ms") -> pd.DataFrame:
@@ -192,11 +204,12 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
         score: A column, or ``official``.
 
     Returns:
-        protocol, size, method, reference, n, difference (of means, as a fraction), p, p_holm, effect (rank-biserial,
-        -1..1), and a note where there are too few seeds.
+        protocol, size, method, reference, n, difference (mean over shared seeds, as a fraction) with ``low`` and
+        ``high`` (Student's 95 % interval), p, p_holm, effect (rank-biserial, -1..1), and a note where there are too few
+        seeds.
 
     Raises:
-        DataError: If the reference is nowhere, a method has two rows of one seed, or no seed is shared.
+        DataError: If the reference is nowhere, a method has two rows of one seed, or no method shares a seed with it.
     """
     import pandas as pd
 
@@ -213,13 +226,19 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
             continue
         for comparison in compare_over_seeds(_scores_by_seed(group, score), reference):
             line = {"protocol": protocol, "size": size, "method": comparison.method, "reference": reference}
-            lines.append(
-                line
-                | {name: getattr(comparison, name) for name in ("n", "difference", "p", "p_holm", "effect", "note")}
-            )
+            lines.append(line | {name: getattr(comparison, name) for name in _TESTED})
     if not lines:
         raise DataError(f"no protocol and size has {reference!r} and another method to compare with it")
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    table.attrs["caption"] = (
+        f"difference: mean of {_scored(rows, score)} less the reference's, as a fraction, over the n seeds that both"
+        " have; low, high: Student's 95 % interval; p: Wilcoxon signed-rank; p_holm: corrected after Holm for the"
+        " methods tested in a protocol and size; effect: rank-biserial correlation"
+    )
+    return table
+
+
+_TESTED = ("n", "difference", "low", "high", "p", "p_holm", "effect", "note")
 
 
 def ablation(frame: pd.DataFrame, reference: str = "full", score: str = "official") -> pd.DataFrame:
@@ -262,7 +281,9 @@ def ablation(frame: pd.DataFrame, reference: str = "full", score: str = "officia
     if not lines:
         raise DataError(f"no protocol and size has the reference {reference!r}")
     table = pd.DataFrame(lines)
-    table.attrs["best"] = best
+    caption = f"{_scored(rows, score)} in %, mean ± standard deviation over seeds (n)"
+    caption += "; difference: in points, mean ± standard deviation over the seeds shared with the reference"
+    table.attrs |= {"best": best, "caption": caption}
     return table
 
 
@@ -339,7 +360,7 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         winners = means[name] == groups.transform("max" if more else "min")
         best = [[*line, bool(wins)] for line, wins in zip(best, winners, strict=True)]
         means = means.assign(**{name: means[name] * factor}).rename(columns={name: f"{title} {unit}".strip()})
-    means.attrs["best"] = best
+    means.attrs |= {"best": best, "caption": "means over rows; p50, p95: latency of one document"}
     return means
 
 

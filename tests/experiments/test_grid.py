@@ -79,7 +79,7 @@ def test_cells_with_a_row_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixt
     fake = Fake()
     assert fake.run(tmp_path) == 0
     assert len(fake.calls) == 8
-    assert "[8/8] smoke/synthetic/large/1/student\n    test micro F1 50.0, 0 s\n" in capsys.readouterr().err
+    assert "[8/8] smoke/synthetic/large/1/student\n    test micro F1 50.0, " in capsys.readouterr().err
     assert fake.run(tmp_path) == 0
     assert len(fake.calls) == 8
     assert "8 cells, 8 have a row" in capsys.readouterr().err
@@ -162,5 +162,6 @@ def test_searchers_are_ranked_by_regret() -> None:
     assert table["searcher"].tolist() == ["pso", "random"]
     assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
     assert table.attrs["best"] == [[False, False, False, True, True, True], [False] * 6]
+    assert "nan" not in searchers.by_regret(pd.DataFrame(rows[:1])).to_csv()  # one seed has no spread
     both = searchers.by_regret(pd.DataFrame([*rows, *({**row, "pair": "u", "method": "pso"} for row in rows)]))
     assert both["table"].tolist() == ["t", "t", "u"]

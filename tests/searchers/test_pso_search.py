@@ -1,11 +1,13 @@
 """The swarm under Ray Tune: what is particular to it, and whole runs of a local Ray."""
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,6 +86,26 @@ def test_earlier_results_are_full_runs_whatever_a_full_run_is():
         search.suggest(trial)
         report(search, trial, 0.5, t=t)
         assert search.swarm.best[1] == -0.7
+
+
+def test_trials_of_an_earlier_experiment_count_at_the_fidelity_that_they_reached():
+    """Each was stopped by a scheduler, the last at its ``max_t``; one raised, one never reported, one still runs."""
+    trials = [
+        SimpleNamespace(status=status, config={"a": a, "b": "x", "data": 3}, last_result=result)
+        for status, a, result in (
+            ("TERMINATED", 1.0, {"loss": 0.1, "training_iteration": 1, "done": False}),
+            ("TERMINATED", 2.0, {"loss": 0.5, "training_iteration": 9, "done": False}),
+            ("ERROR", 3.0, {"loss": 0.0, "training_iteration": 9}),
+            ("TERMINATED", 4.0, {}),
+            ("RUNNING", 4.5, {"loss": 0.0, "training_iteration": 9}),
+        )
+    ]
+    search = ready("min")
+    search.add_evaluated_trials(trials, "loss")
+    search.add_evaluated_trials(trials[0], "loss")
+    assert search.swarm.best == ({"a": 2.0, "b": "x"}, 0.5)
+    assert search.swarm.archive.values == [0.1, 0.5, math.inf, 0.1]
+    assert search.swarm.full_fidelity == 9
 
 
 def test_a_trial_stopped_while_paused_counts_by_its_last_report():

@@ -24,13 +24,13 @@ COSTS = {
 def cost(frame: pd.DataFrame) -> Plot:
     """Methods by what they cost and score; those that no other beats in both are joined."""
     rows = largest(results(frame))
-    name = next((name for name in COSTS if name in rows and rows[name].nunique() > 1), None)
+    costs = {name: _median_costs(rows, name) for name in COSTS if name in rows}
+    name = next((name for name, found in costs.items() if found.nunique() > 1), None)
     if name is None:
         raise DataError("fewer than two models of different size or latency were measured")
-    title, factor = COSTS[name]
-    rows = rows[rows[name].notna()].assign(cost=lambda found: factor * found[name].astype(float))
-    table = means(rows).head(MOST_METHODS)
-    table = table.assign(cost=table["method"].map(rows.groupby("method")["cost"].median()))
+    title, _ = COSTS[name]
+    table = means(rows[rows[name].notna()]).head(MOST_METHODS)
+    table = table.assign(cost=table["method"].map(costs[name]))
     table = table.assign(best=not_dominated(table["cost"], -table["mean"]))
     drawing, (axes,) = canvas(2.9 + 0.09 * len(table))
     front = table[table["best"]].sort_values("cost")
@@ -47,6 +47,12 @@ def cost(frame: pd.DataFrame) -> Plot:
     shown = "; ".join(f"{line.method}: {line.cost:.3g}, {line.mean:.1f} %" for line in front.itertuples())
     text = f"No other method both costs less ({title}) and scores higher than: {shown}."
     return Plot(text, table[["method", "n", "cost", "mean", "sd", "best"]].rename(columns={"cost": title}), drawing)
+
+
+def _median_costs(rows: pd.DataFrame, name: str) -> pd.Series[float]:
+    """By method, in the title's unit, with three digits: models that differ in a thousandth cost the same."""
+    found = COSTS[name][1] * rows[rows[name].notna()].astype({name: float}).groupby("method")[name].median()
+    return found.map(lambda value: float(f"{value:.3g}"))
 
 
 def not_dominated(*losses: pd.Series[Any]) -> list[bool]:

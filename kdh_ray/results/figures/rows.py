@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
-from kdh_ray.results.render import METRIC_NAMES
-from kdh_ray.results.tables import GROUP, ON_THE_WAY, SIZES, method_names, official_scores
+from kdh_ray.results.tables import GROUP, METRIC_NAMES, ON_THE_WAY, SIZES, method_names, official_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,16 +17,34 @@ TRIAL = "trial"
 def results(frame: pd.DataFrame) -> pd.DataFrame:
     """Finished rows that are no trials, with ``score`` (the protocol's official test score) and ``method``.
 
-    A method's name is its stage and variant, and its experiment where two experiments of a size share the rest.
+    A method's name is its stage and variant, and its experiment where two experiments of a size share the rest. Where a
+    method was run more than once with a seed at a size, the last one counts: see :func:`repeated`.
 
     Raises:
         DataError: If there is none.
     """
+    rows = _named(frame)
+    if rows.empty:
+        raise DataError("no finished row has a test score")
+    return rows[~_is_repeated(rows)]
+
+
+def repeated(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that :func:`results` leaves aside, since the same was run again with the same seed, later in the frame."""
+    rows = _named(frame)
+    return rows[_is_repeated(rows)]
+
+
+def _is_repeated(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["seed"].notna() & rows.duplicated(["protocol", "size", "method", "seed"], keep="last")
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.assign(**{name: None for name in (*GROUP, "metric", "seed", "status") if name not in frame})
     rows = rows.assign(score=official_scores(rows), method=method_names(rows))
     rows = rows[(rows["status"] == "ok") & ~rows["kind"].isin(ON_THE_WAY) & rows["score"].notna()]
     if rows.empty:
-        raise DataError("no finished row has a test score")
+        return rows
     shared = rows.groupby(["protocol", "size", "method"], dropna=False)["experiment"].transform("nunique") > 1
     clashing = rows["method"].isin(rows.loc[shared, "method"])
     return rows.assign(method=rows["method"].where(~clashing, rows["method"] + ", " + rows["experiment"].astype(str)))

@@ -59,11 +59,11 @@ def by_size(frame: pd.DataFrame) -> Plot:
         raise DataError(f"there is only one size of the training split ({', '.join(known) or 'not named'})")
     parts = [means(rows[rows["size"] == size]).assign(size=size) for size in known]
     table = pd.concat(parts)[["method", "size", "n", "mean", "sd"]]
-    several = table.groupby("method")["size"].transform("nunique") > 1
-    if not several.any():
+    reached = table.groupby("method").agg(sizes=("size", "nunique"), best=("mean", "max"))
+    if reached["sizes"].max() < 2:
         raise DataError("no method has results at two sizes")
-    table = table[several]
-    order = table.groupby("method")["mean"].max().sort_values(ascending=False).index[:MOST_LINES].tolist()
+    order = reached.sort_values(["sizes", "best"], ascending=False).index[:MOST_LINES].tolist()
+    left = len(reached) - len(order)
     drawing, (axes,) = canvas(2.9 + 0.12 * len(order))
     for index, method in enumerate(order):
         line = table[table["method"] == method]
@@ -73,15 +73,19 @@ def by_size(frame: pd.DataFrame) -> Plot:
     axes.set_xlabel("size of the training split (nested samples)")
     axes.set_ylabel(f"test {metric_name(rows)} in %")
     legend(drawing, axes)
-    table = table[table["method"].isin(order)].reset_index(drop=True)
-    return Plot(_size_text(table, known), table, drawing)
+    drawn = table[table["method"].isin(order)].reset_index(drop=True)
+    text = _size_text(table, known)
+    text += f" {left} methods with fewer sizes or lower scores are not drawn." if left else ""
+    return Plot(text, drawn, drawing)
 
 
 def _size_text(table: pd.DataFrame, known: list[str]) -> str:
     sentences = []
     for size in known:
-        best = table[table["size"] == size].nlargest(1, "mean").iloc[0]
-        sentences.append(f"At {size}, {best['method']} is highest with {best['mean']:.1f} %.")
+        own = table[table["size"] == size]
+        best = own.nlargest(1, "mean").iloc[0]
+        told = f"At {size}, {best['method']} is highest with {best['mean']:.1f} %."
+        sentences.append(told if len(own) > 1 else f"At {size} there is only {best['method']}, {best['mean']:.1f} %.")
     return " ".join(sentences) + " Bars are one standard deviation over seeds."
 
 
@@ -132,10 +136,10 @@ def ablation(frame: pd.DataFrame) -> Plot:
     import pandas as pd
 
     rows = ablation_rows(frame)
-    full = rows[rows["method"].map(_is_reference)].drop_duplicates("seed", keep="last").set_index("seed")["score"]
+    full = rows[rows["method"].map(_is_reference)].set_index("seed")["score"]
     lines = []
     for method, group in rows[~rows["method"].map(_is_reference)].groupby("method", sort=False):
-        paired = 100 * (group.drop_duplicates("seed", keep="last").set_index("seed")["score"] - full).dropna()
+        paired = 100 * (group.set_index("seed")["score"] - full).dropna()
         changed = next(iter(group["variant"].dropna()), "")
         if len(paired):
             lines.append({"changed": changed, "method": method, "n": len(paired), "difference": paired.mean(),
@@ -195,7 +199,8 @@ def ranks(frame: pd.DataFrame) -> Plot:
     if rows["protocol"].nunique() > 1:
         rows = pd.concat([largest(part) for _, part in rows.groupby("protocol")])
     table = rows.groupby(["protocol", "size", "method"], dropna=False)["score"].mean().unstack("method")
-    comparison = compare_over_corpora(table.dropna(axis="columns"))
+    absent = table.columns[table.isna().any()].tolist()
+    comparison = compare_over_corpora(table.drop(columns=absent))
     from scikit_posthocs import critical_difference_diagram
 
     drawing, (axes,) = canvas(1.0 + 0.2 * len(comparison.ranks))
@@ -208,6 +213,7 @@ def ranks(frame: pd.DataFrame) -> Plot:
         f"Friedman's p over {len(table)} corpora is {comparison.p:.3g}. Mean ranks (1 is best) that differ by less than"
         f" {comparison.critical_difference:.2f} are not told apart by Nemenyi's test at the 5 % level."
     )
+    text += f" Left out, since some corpora have no result of them: {', '.join(absent)}." if absent else ""
     return Plot(text, found.sort_values("mean rank").reset_index(drop=True), drawing)
 
 

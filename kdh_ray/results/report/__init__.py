@@ -22,10 +22,12 @@ def to_html(report: Report) -> str:
         raise UnavailableError("a report needs Jinja: pip install 'kdh-ray[report]'") from None
     from kdh_ray.results.figures.drawing import css
     from kdh_ray.results.render import to_text_table
+    from kdh_ray.results.report.summary import signed
 
     loader = jinja2.PackageLoader("kdh_ray.results.report", ".")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     light, dark = css()
-    return environment.get_template("template.html").render(report=report, text=to_text_table, light=light, dark=dark)
+    template = environment.get_template("template.html")
+    return template.render(report=report, text=to_text_table, signed=signed, light=light, dark=dark)

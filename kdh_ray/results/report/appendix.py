@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.figures import LeftOut, attempt, ranks
-from kdh_ray.results.figures.rows import TRIAL, largest, means, results, short
+from kdh_ray.results.figures.rows import TRIAL, largest, means, results, short, sizes
 from kdh_ray.results.published import PUBLISHED
 from kdh_ray.results.report.parts import Section, Table
 from kdh_ray.results.tables import run_table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_UNFINISHED = 50
+_WHOLE = "large"  # the whole training split, as publications have it
 _LONG_PATH = re.compile(r"""/(?:[^/"',]+/)+([^/"',]+/[^/"',]+/[^/"',]+)""")
 _NO_SETTINGS = ("config_cache", "config_job.address")
 
@@ -51,7 +52,10 @@ def configurations(frame: pd.DataFrame) -> Section:
     section.intro = "As of each method's first run at its largest size; what a search tunes is in its own trials."
     varied = first[differ].T.rename(index=short).rename_axis("setting").reset_index()
     shared = [{"setting": short(name), "value": first[name].iloc[0]} for name in names if name not in differ]
-    section.tables = [Table("Where methods differ", varied), Table("The same in all", pd.DataFrame(shared))]
+    section.tables = [
+        Table("Where methods differ", varied),
+        Table(f"The {len(shared)} settings that are the same in all", pd.DataFrame(shared), folded=True),
+    ]
     section.tables = [table for table in section.tables if len(table.frame)]
     return section
 
@@ -71,7 +75,10 @@ def published_results(frame: pd.DataFrame) -> Section:
         reason = "those known here are of Hallmarks of Cancer, which is not among these rows"
         section.left_out.append(LeftOut("Published results", reason))
         return section
-    section.intro = "One table a protocol, in the sources' order: numbers of different protocols don't compare."
+    section.intro = (
+        "One table a protocol, in the sources' order: numbers of different protocols don't compare, nor do those of"
+        " models that learnt from a part of the training split."
+    )
     for source in PUBLISHED:
         lines = [{"model": model, "score in %": score, "by": "publication"} for model, score in source.scores.items()]
         ours = _ours(frame, source.protocol) if source.protocol in protocols else []
@@ -82,20 +89,31 @@ def published_results(frame: pd.DataFrame) -> Section:
 
 def _ours(frame: pd.DataFrame, protocol: str | None) -> list[dict[str, Any]]:
     try:
-        table = means(largest(results(frame[frame["protocol"] == protocol])))
+        rows = largest(results(frame[frame["protocol"] == protocol]))
     except DataError:
         return []
+    size = (sizes(rows) or [_WHOLE])[-1]
+    by = "these rows" + ("" if size == _WHOLE else f", size {size} only")
     lines = []
-    for line in table.to_dict("records"):
-        spread = f" ± {line['sd']:.1f} ({line['n']})" if line["n"] > 1 else " (1 seed)"
-        lines.append({"model": line["method"], "score in %": f"{line['mean']:.1f}{spread}", "by": "these rows"})
+    for line in means(rows).to_dict("records"):
+        spread = f" ± {line['sd']:.1f}" if line["n"] > 1 else ""
+        lines.append({"model": line["method"], "score in %": f"{line['mean']:.1f}{spread} ({line['n']})", "by": by})
     return lines
 
 
 def unfinished(frame: pd.DataFrame, notes: Sequence[str]) -> Section:
     """Rows without a result, and files that could not be used: nothing is dropped in silence."""
+    import pandas as pd
+
     section = Section("What failed or was stopped")
-    rows = frame if "kind" not in frame else frame[frame["kind"] != TRIAL]
+    is_trial = frame["kind"] == TRIAL if "kind" in frame else pd.Series(False, index=frame.index)
+    failed = frame[is_trial & (frame["status"] == "failed")]
+    if len(failed):
+        errors = failed["error"] if "error" in failed else pd.Series(dtype=object)
+        counts = errors.fillna("no reason told").map(_without_folders).value_counts()
+        table = counts.rename_axis("error").reset_index(name="trials")[["trials", "error"]]
+        section.tables.append(Table("Trials that failed", table.head(_MOST_UNFINISHED)))
+    rows = frame[~is_trial]
     rows = rows[rows["status"] != "ok"]
     if len(rows):
         columns = ["run_id", "stage", "variant", "size", "seed", "status", "error"]

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A frame to print, what it is, and what to know when reading it."""
+    """A frame to print, what it is, and what to know when reading it; ``folded``: to be opened by the reader."""
 
     title: str
     frame: pd.DataFrame
     note: str = ""
+    folded: bool = False
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.results import tables
 from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, ablation, attempt, calibration, cost
-from kdh_ray.results.figures.rows import largest, means, objective_name, results, settings, short, trials
+from kdh_ray.results.figures.rows import largest, means, objective_name, repeated, results, settings, short, trials
 from kdh_ray.results.figures.scores import REFERENCE
 from kdh_ray.results.report.appendix import configurations, corpora, published_results, unfinished
 from kdh_ray.results.report.parts import Report, Section, Table
-from kdh_ray.results.report.summary import Key, best_line, facts, winner
+from kdh_ray.results.report.summary import Key, best_line, facts, signed, winner
 from kdh_ray.results.tables import ON_THE_WAY, significance, stage_table
 
 if TYPE_CHECKING:
@@ -43,11 +43,16 @@ def make_report(
     """
     if frame.empty:
         raise DataError("there are no result rows to report")
+    frame = frame.reset_index(drop=True)
+    if "protocol" in frame:
+        frame = frame.assign(protocol=frame["protocol"].fillna(""))
+    again = repeated(frame)
+    frame, notes = frame.drop(index=again.index), [*notes, *_repetitions(again)]
     predicted = predicted or {}
     winners, sections = [], []
     protocols = _protocols(frame)
     for name, part in protocols:
-        label = f": {name}" if len(protocols) > 1 else ""
+        label = f": {name or 'no corpus named'}" if len(protocols) > 1 else ""
         compared = _compared(part)
         section = _scores(compared, predicted, label)
         try:
@@ -60,7 +65,22 @@ def make_report(
     missing = Section(
         "Not shown", left_out=[each for section in sections if section not in shown for each in section.left_out]
     )
-    return Report(title or _title(frame), facts(frame), winners, shown + ([missing] if missing.left_out else []))
+    told = facts(frame) | ({"Left aside": f"{_count(notes)}: see the end"} if notes else {})
+    return Report(title or _title(frame), told, winners, shown + ([missing] if missing.left_out else []))
+
+
+def _count(notes: Sequence[str]) -> str:
+    return "1 note" if len(notes) == 1 else f"{len(notes)} notes"
+
+
+def _repetitions(again: pd.DataFrame) -> list[str]:
+    """Runs that a later one with the same seed stands for: said, since neither mean nor n counts them."""
+    notes = []
+    for (size, method), rows in again.assign(size=again["size"].fillna("")).groupby(["size", "method"], sort=False):
+        seeds = ", ".join(str(int(seed)) for seed in sorted(rows["seed"].unique()))
+        where = f" at size {size}" if size else ""
+        notes.append(f"{method}{where} was run again with seed {seeds}: the last run counts, {len(rows)} before it not")
+    return notes
 
 
 def _title(frame: pd.DataFrame) -> str:
@@ -71,7 +91,7 @@ def _title(frame: pd.DataFrame) -> str:
 def _protocols(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     if "protocol" not in frame:
         return [("", frame.assign(protocol=""))]
-    return [(str(name), part) for name, part in frame.groupby("protocol", sort=False, dropna=False)]
+    return [(str(name), part) for name, part in frame.groupby("protocol", sort=False)]
 
 
 def _named(figures: list[Figure], label: str) -> list[Figure]:
@@ -104,7 +124,7 @@ def _ablation(part: pd.DataFrame, label: str) -> Section:
     section.figures = _named(made, label)
     if made:
         experiments = part.loc[part["method"] == REFERENCE, "experiment"]
-        note = "Difference: mean over shared seeds, in points. Thresholds are the full method's own, chosen otherwise."
+        note = "Thresholds are the full method's own, chosen otherwise."
         try:
             table = tables.ablation(part[part["experiment"].isin(experiments)], REFERENCE)
             section.tables.append(Table("All changes", table, note))
@@ -137,11 +157,14 @@ def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str) 
     try:
         rows = results(part)
         best = str(best_line(means(largest(rows)))["method"])
+        table, untested = _significance(rows, best)
         note = (
-            f"Differences are the method's mean score less that of {best}, over the seeds that both have, in points;"
-            " p by Wilcoxon's test; effect is the rank-biserial correlation."
+            f"Difference: the method's mean score less that of {best}, over the n seeds that both have, in points, with"
+            " Student's 95 % interval; p: Wilcoxon's signed-rank test, corrected after Holm for the methods tested at a"
+            " size; effect: rank-biserial correlation, -1 where the method loses on every seed, 1 where it wins."
         )
-        section.tables.append(Table(f"Every method against {best}, paired by seed", _significance(rows, best), note))
+        note += f" Not tested, for want of two common seeds: {', '.join(untested)}." if untested else ""
+        section.tables.append(Table(f"Every method against {best}, paired by seed", table, note))
     except UserError as error:
         section.left_out.append(LeftOut("Tests over seeds", str(error)))
     return section
@@ -159,15 +182,33 @@ def _ordered(part: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> list[Pre
     return [predicted[key] for key in keys if key in predicted]
 
 
-def _significance(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
-    rows = rows[rows["seed"].notna()].drop_duplicates(["size", "method", "seed"], keep="last")
+def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str]]:
+    """The tests, in words and points, and which methods share too few seeds for one."""
+    import pandas as pd
+
+    rows = rows[rows["seed"].notna()]
     rows = rows.assign(stage=rows["method"], variant=None).drop(columns=["method", "pair"], errors="ignore")
-    table = significance(rows, reference)
-    table = table[table["n"] > 1]
+    found = significance(rows, reference)
+    table = found[found["n"] > 1]
     if table.empty:
         raise DataError("no two methods share more than one seed")
-    table = table.assign(difference=100 * table["difference"]).drop(columns=["protocol", "reference"])
-    return table.rename(columns={"p_holm": "p (Holm)"})
+    limits = zip(table["low"], table["high"], strict=True)
+    places = [table[["size"]]] if table["size"].notna().any() else []
+    words = pd.DataFrame(
+        {
+            "method": table["method"],
+            "n": table["n"],
+            "difference": (100 * table["difference"]).map(signed),
+            "95 %": [f"{signed(100 * low)} to {signed(100 * high)}" for low, high in limits],
+            "p": table["p"].map("{:.2g}".format),
+            "p (Holm)": table["p_holm"].map("{:.2g}".format),
+            "effect": table["effect"].map("{:+.2f}".format),
+            "note": table["note"],
+        }
+    )
+    if not table["note"].any():
+        words = words.drop(columns="note")
+    return pd.concat([*places, words], axis=1), sorted(set(found.loc[found["n"] < 2, "method"]))
 
 
 def _search(part: pd.DataFrame, label: str) -> Section:

@@ -15,6 +15,7 @@ from kdh_ray.results.tables import ON_THE_WAY, method_names
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdh_ray.evaluation.statistics import SeedComparison
     from kdh_ray.results.predictions import Predicted
 
 _RESAMPLES = 2000
@@ -30,8 +31,9 @@ class Comparison:
         role: Why this one: ``the best teacher``.
         method: Its name.
         points: Mean of the winner minus its own, in percentage points, over the seeds that both have.
-        low, high: 95 % interval of the difference over test documents; None without predictions.
-        words: What the difference rests on, and what it can't tell.
+        low, high: 95 % interval of the difference: over test documents where there are predictions of every seed, else
+            over seeds; None where there is only one.
+        words: What the difference and its interval rest on, and what they can't tell.
     """
 
     role: str
@@ -64,15 +66,22 @@ def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
         rows: Results of one protocol, from ``figures.rows.results``.
         predicted: Test predictions by run id and stage.
     """
-    rows = largest(rows).drop_duplicates(["method", "seed"], keep="last")
+    rows = largest(rows)
     table = means(rows)
     best = best_line(table)
-    others = _others(rows, table[table["method"] != best["method"]])
-    comparisons = [_compare(rows, str(best["method"]), method, role, predicted) for role, method in others.items()]
+    seeds = rows.loc[rows["method"] == best["method"], "seed"].dropna()
+    # One that ran with other seeds alone can't be paired, however good it was.
+    paired = table["method"].isin(rows.loc[rows["seed"].isin(seeds), "method"])
+    others = _others(rows, table[paired & (table["method"] != best["method"])])
+    tests = _over_seeds(rows, str(best["method"]))
+    comparisons = [
+        _compare(rows, str(best["method"]), method, role, predicted, tests.get(method))
+        for role, method in others.items()
+    ]
     return Winner(
         str(rows["protocol"].iloc[0]), sizes(rows)[-1] if sizes(rows) else None, str(best["method"]),
         metric_name(rows), float(best["mean"]), float(best["sd"]), int(best["n"]), best["kind"] == "student",
-        [each for each in comparisons if each is not None],
+        comparisons,
     )  # fmt: skip
 
 
@@ -110,27 +119,47 @@ def _was_taught(rows: pd.DataFrame) -> pd.Series[bool]:
         taught = more
 
 
+def _over_seeds(rows: pd.DataFrame, best: str) -> dict[str, SeedComparison]:
+    """Each other method against the best, paired by seed and corrected for all of them, as in the report's table."""
+    from kdh_ray.evaluation.statistics import compare_over_seeds
+
+    seeded = rows[rows["seed"].notna()]
+    scores = {str(name): dict(zip(own["seed"], own["score"], strict=True)) for name, own in seeded.groupby("method")}
+    try:
+        return {each.method: each for each in compare_over_seeds(scores, best)}
+    except UserError:  # no seed is shared, or statsmodels is not installed
+        return {}
+
+
 def _compare(
-    rows: pd.DataFrame, best: str, other: str, role: str, predicted: Mapping[Key, Predicted]
-) -> Comparison | None:
-    """None where the two share no seed."""
+    rows: pd.DataFrame,
+    best: str,
+    other: str,
+    role: str,
+    predicted: Mapping[Key, Predicted],
+    test: SeedComparison | None,
+) -> Comparison:
     first, second = (rows[rows["method"] == method].set_index("seed") for method in (best, other))
     seeds = sorted(set(first.index.dropna()) & set(second.index.dropna()))
-    if not seeds:
-        return None
     differences = np.array([100 * (first.loc[seed, "score"] - second.loc[seed, "score"]) for seed in seeds])
     pairs = [(_predicted(first, seed, predicted), _predicted(second, seed, predicted)) for seed in seeds]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
-    low = high = None
-    words = _over_seeds(differences)
+    words, points = _seed_words(differences, test), float(differences.mean())
+    if metric_name(rows) == "micro F1" and len(whole) == len(seeds) and _are_of_one_split(whole):
+        low, high, told = _over_documents(whole)
+        return Comparison(role, other, points, low, high, f"interval {told}; {words}")
     if metric_name(rows) != "micro F1":
         words += f"; intervals over documents are made of micro F1, not of {metric_name(rows)}"
-    elif len(whole) == len(seeds):
-        low, high, told = _over_documents(whole)
-        words = f"{told}; {words}"
-    else:  # of some seeds only, an interval would belong to another difference
-        words += f"; predictions of {len(whole)} of {len(seeds)} seeds are there, so no interval over documents"
-    return Comparison(role, other, float(differences.mean()), low, high, words)
+    elif whole and len(whole) < len(seeds):  # of some seeds only, an interval would belong to another difference
+        words += f"; saved predictions of {len(whole)} of {len(seeds)} seeds, so no interval over documents"
+    elif not whole:
+        words += "; no saved predictions, so no interval over documents"
+    else:
+        words += "; test documents differ between seeds, so no interval over documents"
+    if test is None or test.n < 2:
+        return Comparison(role, other, points, None, None, words)
+    # The test is of the other method less the best one.
+    return Comparison(role, other, points, -100 * test.high, -100 * test.low, f"interval over seeds; {words}")
 
 
 def _predicted(rows: pd.DataFrame, seed: Any, predicted: Mapping[Key, Predicted]) -> Predicted | None:
@@ -138,20 +167,26 @@ def _predicted(rows: pd.DataFrame, seed: Any, predicted: Mapping[Key, Predicted]
     return predicted.get((str(row["run_id"]), str(row["stage"])))
 
 
-def _over_seeds(differences: np.ndarray[Any, Any]) -> str:
+def _seed_words(differences: np.ndarray[Any, Any], test: SeedComparison | None) -> str:
     """How the difference varies with the seed, and what so many seeds can tell."""
-    from kdh_ray.evaluation.statistics import compare_over_seeds
-
     n = len(differences)
     if n == 1:
         return "over the one seed that both have, so how it varies with the seed is not known"
-    spread = f"over {n} seeds from {differences.min():+.1f} to {differences.max():+.1f}"
-    try:
-        paired = {"winner": dict(enumerate(differences.tolist())), "other": dict.fromkeys(range(n), 0.0)}
-        test = compare_over_seeds(paired, "other")[0]
-    except UserError:  # statsmodels is not installed
+    spread = f"from {signed(differences.min())} to {signed(differences.max())} over {n} seeds"
+    if test is None:
         return spread
-    return f"{spread} (Wilcoxon p = {test.p:.2g}" + (f"; {test.note})" if test.note else ")")
+    return f"{spread} (Wilcoxon p = {test.p_holm:.2g} after Holm" + (f"; {test.note})" if test.note else ")")
+
+
+def signed(points: float) -> str:
+    """Percentage points with their sign; what rounds to zero has none."""
+    return f"{points:+.1f}" if abs(points) >= 0.05 else "0.0"
+
+
+def _are_of_one_split(pairs: list[tuple[Predicted, Predicted]]) -> bool:
+    """Whether all seeds were tested on the same documents: a study of a user's table may deal splits by the seed."""
+    truth = pairs[0][0].targets
+    return all(np.array_equal(each.targets, truth) for pair in pairs for each in pair)
 
 
 def _over_documents(pairs: list[tuple[Predicted, Predicted]]) -> tuple[float, float, str]:
@@ -164,7 +199,7 @@ def _over_documents(pairs: list[tuple[Predicted, Predicted]]) -> tuple[float, fl
     targets = np.hstack([first.targets for first, _ in pairs])
     first, second = (np.hstack([pair[side].labels for pair in pairs]) for side in range(2))
     found = compare_over_documents(targets, first, second, resamples=_RESAMPLES)
-    told = f"paired bootstrap over {len(targets)} documents, permutation p = {found.p:.2g}"
+    told = f"by paired bootstrap over {len(targets)} documents (permutation p = {found.p:.2g})"
     return 100 * found.low, 100 * found.high, told
 
 
@@ -175,6 +210,7 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
     found = {
         "Corpus": _corpora(rows),
         "Methods": str(method_names(rows).nunique()),
+        "Encoders": _values(rows, "pair"),
         "Seeds": _values(rows, "seed"),
         "Rows": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
         **_searches(frame),
@@ -193,9 +229,11 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
 def _corpora(rows: pd.DataFrame) -> str:
     if "protocol" not in rows:
         return ""
+    named = ((str(protocol), part) for protocol, part in rows.groupby("protocol"))
     parts = [
-        f"{protocol} ({', '.join(sizes(part))})" if "size" in part and sizes(part) else str(protocol)
-        for protocol, part in rows.groupby("protocol")
+        f"{protocol} ({', '.join(sizes(part))})" if "size" in part and sizes(part) else protocol
+        for protocol, part in named
+        if protocol
     ]
     return "; ".join(parts)
 
@@ -203,8 +241,9 @@ def _corpora(rows: pd.DataFrame) -> str:
 def _values(frame: pd.DataFrame, column: str, length: int = 60) -> str:
     if column not in frame:
         return ""
-    values = frame[column].dropna().unique().tolist()
-    shown = sorted({f"{value:g}" if isinstance(value, float) else str(value)[:length] for value in values})
+    values: list[Any] = sorted(frame[column].dropna().unique().tolist())
+    whole = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+    shown = list(dict.fromkeys(str(value)[:length] for value in whole))
     return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
 
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.evaluation.metrics import score
@@ -74,6 +75,28 @@ def test_one_seed_tells_nothing_and_says_so() -> None:
     comparison = compare_over_seeds({"plain": {0: 0.5}, "distilled": {0: 0.6}}, "plain")[0]
     assert comparison.p == comparison.smallest_p == 1.0
     assert comparison.note == "1 seed can't give p below 1; at least 10 are wanted"
+
+
+def test_only_methods_that_can_be_tested_are_corrected_for() -> None:
+    seeds = range(6)
+    scores = {
+        "plain": dict.fromkeys(seeds, 0.5),
+        "distilled": {seed: 0.6 + seed / 100 for seed in seeds},
+        "teacher": {0: 0.9},
+        "late": {9: 0.9},
+    }
+    found = {each.method: each for each in compare_over_seeds(scores, "plain")}
+    assert found["distilled"].p_holm == found["distilled"].p == pytest.approx(2 / 2**6)
+    assert (found["teacher"].n, found["teacher"].p_holm) == (1, 1.0)
+    assert (found["late"].n, found["late"].p_holm, found["late"].note) == (0, 1.0, "no seed in common")
+
+
+def test_interval_over_seeds_is_students() -> None:
+    differences = [0.01, 0.03, 0.02, 0.06]
+    scores = {"plain": dict.fromkeys(range(4), 0.5), "distilled": {n: 0.5 + d for n, d in enumerate(differences)}}
+    comparison = compare_over_seeds(scores, "plain")[0]
+    expected = ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    assert (comparison.low, comparison.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_five_seeds_can_not_be_significant_and_say_so() -> None:

@@ -97,6 +97,24 @@ def test_sizes_grow_along_the_line(study: pd.DataFrame) -> None:
     assert line["mean"].tolist() == pytest.approx([67.0, 72.0, 77.0])
 
 
+def test_sizes_that_a_method_has_not_reached_hide_nobody(study: pd.DataFrame) -> None:
+    """A study under way: the line that goes on is not called the highest where another is higher."""
+    begun = study[(study["size"] == "small") | ((study["size"] == "medium") & (study["stage"] == "plain"))]
+    figure = figures.by_size(begun)
+    assert set(figure.data.loc[figure.data["size"] == "small", "method"]) == {"teacher", "distilled", "plain", "tf-idf"}
+    assert "At small, teacher is highest with 71.0 %." in figure.text
+    assert "At medium there is only plain, 66.0 %." in figure.text
+
+
+def test_a_run_that_was_repeated_counts_once(study: pd.DataFrame) -> None:
+    again = study[study["stage"] == "plain"].assign(run_id="again", test_f1_micro=0.5)
+    rows = results(pd.concat([study, again]))
+    assert len(rows) == len(study)
+    assert rows.loc[rows["stage"] == "plain", "run_id"].unique().tolist() == ["again"]
+    unknown = study.assign(seed=None)
+    assert len(results(unknown)) == len(study)
+
+
 def test_heat_map_has_a_line_a_label(study: pd.DataFrame) -> None:
     data = figures.labels(study).data.set_index("label")
     assert data.index.tolist() == ["pain", "fever & <chills>", "a_cough $x$"]  # best first; dollars are no formula
@@ -106,6 +124,12 @@ def test_heat_map_has_a_line_a_label(study: pd.DataFrame) -> None:
 def test_cost_marks_what_nothing_beats(study: pd.DataFrame) -> None:
     data = figures.cost(study).data.set_index("method")
     assert data["best"].to_dict() == {"teacher": True, "distilled": True, "plain": False}
+
+
+def test_models_alike_but_for_a_thousandth_cost_the_same(study: pd.DataFrame) -> None:
+    study["parameters"] = study["stage"].map({"teacher": 22.7e6, "plain": 22.702e6, "distilled": 22.7e6})
+    with pytest.raises(DataError, match="fewer than two models of different size"):
+        figures.cost(study)
 
 
 def test_latency_is_shown_rather_than_size_where_it_was_measured(study: pd.DataFrame) -> None:
@@ -129,6 +153,15 @@ def test_ranks_over_independent_corpora_are_drawn(study: pd.DataFrame) -> None:
     assert figure.data["method"].tolist() == ["teacher", "distilled", "plain", "tf-idf"]
     assert figure.data["mean rank"].tolist() == [1, 2, 3, 4]
     check_whole(figure)
+
+
+def test_ranks_say_whom_they_leave_out(study: pd.DataFrame) -> None:
+    pytest.importorskip("scikit_posthocs", reason="extra 'report' is not installed")
+    corpora = pd.concat([study.assign(protocol=f"corpus-{number}") for number in range(3)])
+    corpora = corpora[(corpora["stage"] != "tf-idf") | (corpora["protocol"] == "corpus-0")]
+    figure = figures.ranks(corpora)
+    assert figure.data["method"].tolist() == ["teacher", "distilled", "plain"]
+    assert figure.text.endswith("Left out, since some corpora have no result of them: tf-idf.")
 
 
 def test_best_so_far_never_falls_and_counts_every_ended_trial(search: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +15,7 @@ from kdh_ray.results.figures.rows import results
 from kdh_ray.results.predictions import Predicted
 from kdh_ray.results.report import make_report, to_html
 from kdh_ray.results.report.appendix import configurations, published_results
-from kdh_ray.results.report.summary import winner
+from kdh_ray.results.report.summary import signed, winner
 
 VOID = {"meta", "link", "br", "hr", "img"}
 
@@ -82,6 +83,13 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
     }
 
 
+def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.DataFrame) -> None:
+    lucky = study[(study["stage"] == "teacher") & (study["seed"] == 0)].assign(stage="lucky", seed=9, run_id="lucky")
+    lucky["test_f1_micro"] += 0.1
+    found = winner(results(pd.concat([study, lucky])), {})
+    assert {each.role: each.method for each in found.comparisons}["the best teacher"] == "teacher"
+
+
 @pytest.mark.parametrize("start", ["distilled", "/runs/best/stages/distilled/checkpoint"])
 def test_what_goes_on_from_a_distilled_student_is_not_called_untaught(study: pd.DataFrame, start: str) -> None:
     tuned = study[study["stage"] == "plain"].assign(stage="finetuned", config_start=start)
@@ -102,9 +110,59 @@ def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) 
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     study.loc[(study["stage"] == "plain") & (study["seed"] == 1), "test_f1_micro"] -= 0.02
     first = winner(results(study), {}).comparisons[0]
-    assert first.low is None
-    assert first.words.startswith("over 3 seeds from +6.0 to +8.0 (Wilcoxon p = 0.25; 3 seeds can't give p below 0.25")
-    assert "predictions of 0 of 3 seeds are there" in first.words
+    assert first.low == pytest.approx(3.798, abs=1e-3)  # 6.667 -+ 4.303 * 1.155 / sqrt(3)
+    assert first.high == pytest.approx(9.535, abs=1e-3)
+    assert first.words.startswith("interval over seeds; from +6.0 to +8.0 over 3 seeds (Wilcoxon p = 0.75 after Holm; ")
+    assert "3 seeds can't give p below 0.25" in first.words
+    assert "no saved predictions" in first.words
+
+
+def test_first_screen_and_table_tell_the_same_p(study: pd.DataFrame) -> None:
+    pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
+    report = make_report(study)
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    lines = tables["Every method against distilled, paired by seed"].frame
+    lines = lines[lines["size"] == "large"].set_index("method")
+    assert set(lines.index) == {each.method for each in report.winners[0].comparisons} == {"plain", "teacher", "tf-idf"}
+    for each in report.winners[0].comparisons:
+        assert f"p = {lines.loc[each.method, 'p (Holm)']} after Holm" in each.words
+    assert lines.loc["plain", "difference"] == "-6.0"
+
+
+def test_methods_without_enough_common_seeds_are_named(study: pd.DataFrame) -> None:
+    pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
+    report = make_report(study[(study["stage"] != "teacher") | (study["seed"] == 0)])
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    table = tables["Every method against distilled, paired by seed"]
+    assert "teacher" not in table.frame["method"].tolist()
+    assert "Not tested, for want of two common seeds: teacher." in table.note
+
+
+def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) -> None:
+    again = study[(study["stage"] == "plain") & (study["size"] == "large")].assign(run_id="again", test_f1_micro=0.5)
+    report = make_report(pd.concat([study, again]))
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    methods = tables["All methods"].frame.set_index(["size", "stage"])
+    assert methods.loc[("large", "plain"), ["n", "official"]].tolist() == [3, 0.5]
+    said = [each.reason for section in report.sections for each in section.left_out]
+    assert "plain at size large was run again with seed 0, 1, 2: the last run counts, 3 before it not" in said
+    assert report.facts["Left aside"] == "1 note: see the end"
+
+
+def test_seeds_with_other_test_documents_are_not_stacked(
+    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+) -> None:
+    for stage in ("distilled", "plain"):
+        key = ("large-1", stage)
+        short = predictions[key]
+        predictions[key] = replace(short, targets=short.targets[:50], probabilities=short.probabilities[:50])
+    first = winner(results(study), predictions).comparisons[0]
+    assert "test documents differ between seeds" in first.words
+    assert "paired bootstrap" not in first.words
+
+
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert [signed(points) for points in (-0.04, 0.0, 0.06, -1.25)] == ["0.0", "0.0", "+0.1", "-1.2"]
 
 
 def test_predictions_give_an_interval_over_documents(
@@ -124,8 +182,8 @@ def test_predictions_of_some_seeds_give_no_interval(
 ) -> None:
     del predictions["large-1", "plain"]
     first = winner(results(study), predictions).comparisons[0]
-    assert first.low is None
     assert "predictions of 2 of 3 seeds" in first.words
+    assert "paired bootstrap" not in first.words
 
 
 def test_one_seed_is_said_to_be_one(study: pd.DataFrame) -> None:
@@ -141,7 +199,8 @@ def test_page_is_well_formed_and_needs_no_network(page: str) -> None:
     assert all(address.startswith(("#", "data:")) for address in tags.addresses)
     assert not re.search(r"url\((?!#)|@import", page)
     assert len(tags.ids) == len(set(tags.ids))
-    assert tags.tags.count("figure") == tags.tags.count("figcaption") == tags.tags.count("details") == 10
+    assert tags.tags.count("figure") == tags.tags.count("figcaption") == 10
+    assert tags.tags.count("details") == 11  # each figure's data, and the settings that all share
     assert "prefers-color-scheme: dark" in page
 
 
@@ -172,6 +231,8 @@ def test_a_search_alone_makes_a_page(search: pd.DataFrame) -> None:
     assert [figure.name for figure in report.figures][:2] == ["convergence", "importance"]
     page = to_html(report)
     assert "nothing has won" in page
+    tables = {table.title: table.frame for section in report.sections for table in section.tables}
+    assert tables["Trials that failed"].to_numpy().tolist() == [[1, "out of memory"]]
     assert "24 trials by pso: 15 to the end, 8 stopped early, 1 failed" in page
 
 
@@ -213,6 +274,19 @@ def test_ablation_and_efficiency_stand_apart_from_the_comparison(study: pd.DataF
     assert sections["Ablation"].tables[0].frame["method"].tolist() == ["full", "without-distillation", "alpha-1"]
     assert sections["Efficiency"].tables[0].frame["p50 ms"].tolist() == [9.0]
     assert "distilled" in to_html(report)
+
+
+def test_rows_without_a_corpus_are_told_apart_from_those_with_one(study: pd.DataFrame) -> None:
+    report = make_report(pd.concat([study, study.assign(protocol=None)]))
+    assert [each.protocol for each in report.winners] == ["hoc-blurb", ""]
+    assert report.facts["Corpus"] == "hoc-blurb (small, medium, large)"
+    assert "Scores: no corpus named" in [section.title for section in report.sections]
+
+
+def test_scores_of_a_part_of_the_training_split_say_so_beside_published_ones(study: pd.DataFrame) -> None:
+    for size, said in (("small", "these rows, size small only"), ("large", "these rows")):
+        tables = {table.title: table.frame for table in published_results(study[study["size"] == size]).tables}
+        assert set(tables["BLURB"]["by"]) == {said, "publication"}
 
 
 def test_published_numbers_stand_beside_ours_of_the_same_protocol_only(study: pd.DataFrame) -> None:

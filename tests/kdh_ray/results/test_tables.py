@@ -54,13 +54,20 @@ def test_best_is_a_student_never_a_teacher_or_baseline() -> None:
 
 
 def test_protocols_are_never_ranked_together() -> None:
-    other = pd.DataFrame([row("plain", 0.99, protocol="hoc-blue", metric="f1_blue")])
+    about = {"protocol": "hoc-blue", "metric": "f1_blue"}
+    other = pd.DataFrame([row("plain", 0.99, **about), row("teacher", 0.98, kind="teacher", **about)])
     table = stage_table(pd.concat([FRAME, other]))
     assert table[table["best"]][["protocol", "stage"]].to_numpy().tolist() == [
         ["hoc-blurb", "distilled"],
         ["hoc-blue", "plain"],
     ]
-    assert table["official"].iloc[-1] == pytest.approx(1.0)
+    assert table["official"].iloc[-2] == pytest.approx(1.0)
+
+
+def test_a_line_alone_in_its_size_is_not_called_the_best() -> None:
+    begun = pd.DataFrame([row("plain", 0.99, size="medium"), row("distilled", float("nan"), 1, size="medium")])
+    table = stage_table(pd.concat([FRAME, begun]))
+    assert table.loc[table["best"], "size"].tolist() == ["large"]
 
 
 def test_failed_rows_are_counted_and_not_averaged() -> None:
@@ -94,6 +101,7 @@ def test_plain_text_shows_percentages_and_marks_the_best() -> None:
     assert "82.0 ± 2.0 (3)" in text
     assert "distilled *" in text
     assert "84.0 ±" not in text  # one teacher has no spread
+    assert "one run where no n stands" in text
     assert "22.7 M" in text
 
 
@@ -149,6 +157,7 @@ def test_best_cell_of_each_size_is_bold() -> None:
     assert "| **72.0 ± 2.0 (3)** | **82.0 ± 2.0 (3)** |" in render.to_markdown(table)
     assert r"\textbf{72.0 $\pm$ 2.0 (3)}" in render.to_latex(table)
     assert "82.0 ± 2.0 (3) *" in render.to_plain(table)
+    assert render.to_plain(table).startswith("test micro F1 in %, mean ± standard deviation over seeds (n)")
 
 
 def test_two_experiments_are_not_mixed_in_one_cell() -> None:
@@ -166,7 +175,17 @@ def test_significance_is_paired_by_seed_within_a_size() -> None:
     assert line["difference"] == pytest.approx((0.80 - 0.78 + 0.82 - 0.80) / 2)
     assert line["p"] == 0.5
     assert "2 seeds can't give p below 0.5" in line["note"]
-    assert "difference" in render.to_plain(table)
+    assert [line["low"], line["high"]] == pytest.approx([line["difference"]] * 2)  # both seeds differ alike
+    assert render.to_plain(table).startswith("difference: mean of test micro F1 less the reference's, as a fraction")
+
+
+def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    students = FRAME[FRAME["kind"] == "student"]
+    lonely = pd.DataFrame([row("late", 0.9, 9)])
+    table = significance(pd.concat([students, lonely]), "plain").set_index("method")
+    assert table.loc["late", ["n", "note"]].tolist() == [0, "no seed in common"]
+    assert table.loc["distilled", "n"] == 2
 
 
 def test_variants_are_methods_of_their_own() -> None:
