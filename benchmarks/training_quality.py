@@ -28,6 +28,7 @@ from kdh_ray.config import StageConfig
 from kdh_ray.data import Corpus
 from kdh_ray.distillation.loop import Training
 from kdh_ray.distillation.predict import predict
+from kdh_ray.distillation.stages import label_rates
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import precision
@@ -75,6 +76,7 @@ def ours(args: argparse.Namespace, corpus: Corpus, seed: int) -> Probabilities:
     kind = precision()
     torch.manual_seed(seed)
     model = classifier(args.encoder, len(corpus.labels), kind)
+    model.start_from_priors(*label_rates(corpus))  # as every stage does
     splits = {name: labelled(args.encoder, split, args.tokens) for name, split in corpus.splits.items()}
     settings = StageConfig(epochs=args.epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
     Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
