@@ -63,7 +63,20 @@ def read_files(path: Path) -> list[Table]:
             f"{path}: a folder holds train, validation and test files ({', '.join(READERS)}) or a saved dataset; "
             "found neither"
         )
+    _check_formats(path, files)
     return [_read_file(file, _split_of(file)) for file in files]
+
+
+def _check_formats(folder: Path, files: list[Path]) -> None:
+    """Shards of a split are of one format: ``train.csv`` beside ``train.parquet`` is the same text twice."""
+    formats: dict[str | None, set[str]] = {}
+    for file in files:
+        formats.setdefault(_split_of(file), set()).add(file.suffix.lower())
+    for split, found in formats.items():
+        if len(found) > 1:
+            raise DataError(
+                f"{folder}: files of the {split} split must have one format; got {', '.join(sorted(found))}"
+            )
 
 
 def _split_of(file: Path) -> str | None:

@@ -293,6 +293,12 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, said: st
     assert name.split("/")[0] in message
 
 
+def test_a_split_in_two_formats_is_refused(tmp_path: Path) -> None:
+    for name in ("train.csv", "train.tsv", "test.csv"):
+        (tmp_path / name).write_text("text,pain,fever\nx,1,0\n")
+    assert "the train split must have one format; got .csv, .tsv" in fault(tmp_path)
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     assert "no such file or folder" in fault(tmp_path / "absent.csv")
 
