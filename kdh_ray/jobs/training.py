@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,18 @@ class JobError(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """What every worker is given. The corpus travels through Ray's object store, once a machine."""
+    """What every worker is given. The corpus travels through Ray's object store, once a machine.
+
+    Attributes:
+        working_folder: Where the driver is, which relative paths of encoders, teachers and the cache start from.
+    """
 
     tree: dict[str, Any]
     folder: str
     stages: list[str]
     threads: int
     corpus: Any
+    working_folder: str
 
 
 def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str]) -> None:
@@ -52,7 +58,7 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
     from ray.train.torch import TorchTrainer
 
     cpus, gpus = resources(config.job)
-    task = Task(config.model_dump(mode="json"), str(folder), stages, int(cpus), ray.put(corpus))
+    task = Task(config.model_dump(mode="json"), str(folder), stages, int(cpus), ray.put(corpus), os.getcwd())
     (folder / REFUSAL).unlink(missing_ok=True)
     trainer = TorchTrainer(
         _work,
@@ -105,6 +111,7 @@ def _work(config: dict[str, Any]) -> None:
     from kdh_ray.hardware import precision
 
     task: Task = config["task"]
+    go_to(task.working_folder)
     torch.set_num_threads(task.threads)
     rank = train.get_context().get_world_rank()
     folder = Path(task.folder)
@@ -127,6 +134,12 @@ def _work(config: dict[str, Any]) -> None:
         if rank == 0:
             content = {"kind": type(error).__name__, "message": str(error)}
             (folder / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
+
+
+def go_to(working_folder: str) -> None:
+    """Work from the driver's folder, where there is one: Ray Train puts its workers into one of its own."""
+    with suppress(OSError):
+        os.chdir(working_folder)
 
 
 def failure(error: BaseException, folder: Path, logs: str) -> Exception:

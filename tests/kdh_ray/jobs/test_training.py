@@ -84,6 +84,15 @@ def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encod
     assert load_runs(tmp_path / "run")["status"].tolist() == ["failed"]
 
 
+def test_relative_paths_start_from_the_drivers_folder(
+    dashboard: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(encoder, tmp_path / "encoders" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert run({**tree(Path("encoders/tiny")), "cache": "cache"}, "run")["status"].tolist() == ["ok", "ok"]
+    assert any((tmp_path / "cache").iterdir())
+
+
 def test_more_workers_than_the_cluster_has_are_refused(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"3 workers with 1 CPU each need 3; there are 2"):
         run(tree(encoder, workers=3), tmp_path)
