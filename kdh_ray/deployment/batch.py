@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from kdh_ray.config import JobConfig
-from kdh_ray.data.blocks import check_columns, list_files, plan
+from kdh_ray.data.blocks import Block, check_columns, list_files, plan
 from kdh_ray.data.predictions import FORMAT, PLAN, file_name
 from kdh_ray.deployment.predictor import Predictor, Task
 from kdh_ray.errors import DataError, UnavailableError
@@ -83,15 +83,10 @@ def predict(
         UserError: If the checkpoint, an input or the output can't be used, or the output belongs to another plan.
     """
     started = perf_counter()
-    if id_column == text_column:
-        raise DataError(f"ids are written beside predictions, so they can't be the texts; got {id_column!r} for both")
     with fetched(os.fspath(checkpoint)) as folder:
         card = verified(folder)
     files = list_files([inputs] if isinstance(inputs, str) else inputs)
-    blocks = plan([file for file, _ in files], block)
-    if not blocks:
-        raise DataError(f"{files[0][0]}: holds no documents")
-    check_columns(blocks, text_column, id_column)
+    blocks = _blocks(files, block, text_column, id_column)
     task = Task(
         os.fspath(checkpoint), os.fspath(output), tuple(blocks), text_column, id_column, logits, batch_size, precision
     )
@@ -107,6 +102,17 @@ def predict(
         documents += int(row["documents"])
         progress(found + done, len(blocks))
     return Done(documents, len(blocks), found, perf_counter() - started)
+
+
+def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[Block]:
+    """What there is to do, once the columns are known to be there."""
+    if id_column == text_column:
+        raise DataError(f"ids are written beside predictions, so they can't be the texts; got {id_column!r} for both")
+    blocks = plan([file for file, _ in files], block)
+    if not blocks:
+        raise DataError(f"{files[0][0]}: holds no documents")
+    check_columns(blocks, text_column, id_column)
+    return blocks
 
 
 def _take_up(task: Task, card: Card, files: list[tuple[str, int]], block: int) -> set[str]:

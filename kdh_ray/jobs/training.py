@@ -34,7 +34,8 @@ class Task:
     """What every worker is given. The corpus travels through Ray's object store, once a machine.
 
     Attributes:
-        working_folder: Where the driver is, which relative paths of encoders, teachers and the cache start from.
+        working_folder: The driver's, from which relative paths of encoders, teachers and the cache start: Ray Train
+            puts its workers into a folder of their own.
     """
 
     tree: dict[str, Any]
@@ -111,7 +112,8 @@ def _work(config: dict[str, Any]) -> None:
     from kdh_ray.hardware import precision
 
     task: Task = config["task"]
-    go_to(task.working_folder)
+    with suppress(OSError):  # a machine may not have it
+        os.chdir(task.working_folder)
     torch.set_num_threads(task.threads)
     rank = train.get_context().get_world_rank()
     folder = Path(task.folder)
@@ -134,12 +136,6 @@ def _work(config: dict[str, Any]) -> None:
         if rank == 0:
             content = {"kind": type(error).__name__, "message": str(error)}
             (folder / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
-
-
-def go_to(working_folder: str) -> None:
-    """Work from the driver's folder, where there is one: Ray Train puts its workers into one of its own."""
-    with suppress(OSError):
-        os.chdir(working_folder)
 
 
 def failure(error: BaseException, folder: Path, logs: str) -> Exception:

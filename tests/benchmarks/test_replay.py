@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.collect_trials import collect
+from benchmarks.real_searches import best_after
 from benchmarks.searchers import fidelity
 from benchmarks.searchers.problems import trials
 from benchmarks.searchers.simulate import PEERS, run
@@ -56,6 +57,15 @@ def test_searches_are_kept_with_what_was_stopped() -> None:
     kept = collect(pd.DataFrame(rows), searches=True)
     assert kept["status"].tolist() == ["ok"] * 6 + ["stopped"]
     assert kept["particle"].tolist()[:6] == [1] * 6
+
+
+def test_searches_compare_by_what_had_ended_after_as_many_epochs() -> None:
+    ends = [("12:00:00", 60, 3, 0.5), ("12:00:10", 5, 1, 0.4), ("12:00:20", 10, 2, 0.6), ("12:00:30", 90, 3, 0.9)]
+    frame = pd.DataFrame(
+        {"kind": "trial", "started": f"2026-01-01T{at}+00:00", "seconds": took, "epochs_run": epochs, "score": score}
+        for at, took, epochs, score in ends
+    )
+    assert [best_after(frame, epochs) for epochs in (1, 3, 5, 6, 9)] == [0.4, 0.6, 0.6, 0.6, 0.9]
 
 
 def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:

@@ -5,12 +5,10 @@ It costs the start of a job for each trial, and a trial that is interrupted star
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from kdh_ray.jobs.training import go_to
 from kdh_ray.jobs.tuning.trial import StageTask, TrialTraining, over_budget
 
 
@@ -29,7 +27,7 @@ def trial_of_workers(config: dict[str, Any], task: StageTask) -> None:
     gpus = (settings.gpus_per_trial or 1.0) if task.device == "cuda" else 0.0
     TorchTrainer(
         _work,
-        train_loop_config={"values": config, "task": ray.put(task), "working_folder": os.getcwd()},
+        train_loop_config={"values": config, "task": ray.put(task)},
         scaling_config=ScalingConfig(
             num_workers=settings.workers_per_trial,
             use_gpu=gpus > 0,
@@ -49,7 +47,6 @@ def _work(config: dict[str, Any]) -> None:
 
     from kdh_ray.hardware import precision
 
-    go_to(config["working_folder"])
     task: StageTask = ray.get(config["task"])
     torch.set_num_threads(task.tune.cpus_per_trial)
     trial, done = TrialTraining(task, config["values"], precision(task.precision)), False

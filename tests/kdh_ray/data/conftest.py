@@ -1,4 +1,4 @@
-"""Lets the tests here import ``hoc_files``: under pytest's importlib mode no test folder is on the path."""
+"""Lets the tests here import their helpers: under pytest's importlib mode no test folder is on the path."""
 
 import sys
 from pathlib import Path
