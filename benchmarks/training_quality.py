@@ -4,8 +4,8 @@
         [--rates 3e-4 5e-5] [--seeds 0 1 2]
 
 Both fine-tune the encoder on the labels of whole documents. Trainer runs with this project's learning rate, and again
-with its own, 5e-5; both in the precision that the machine multiplies fast. Each side's threshold is the best one for
-its validation documents. Needs ``accelerate``.
+with its own, 5e-5; both in the precision that the machine multiplies fast, on the GPU where there is one. Each side's
+threshold is the best one for its validation documents. Needs ``accelerate``.
 """
 
 from __future__ import annotations

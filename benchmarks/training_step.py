@@ -4,8 +4,9 @@
 
 Both sides train the same encoder with a multi-label head on the same documents, batch size and epochs, in turn, so that
 a machine that others use slows both. Trainer runs with its defaults (and again with ``bf16=True`` where this machine
-multiplies bfloat16 fast). The first round warms up and is not counted; medians are printed, by wall and by CPU time:
-with ``OMP_NUM_THREADS=1`` the latter holds on a busy machine too. Needs ``accelerate``.
+multiplies bfloat16 fast), and both on the GPU where there is one. The first round warms up and is not counted; medians
+are printed, by wall and by CPU time: on CPUs, with ``OMP_NUM_THREADS=1``, the latter holds on a busy machine too. Needs
+``accelerate``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
 
 BATCH, TOKENS = 16, 256
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Seconds = tuple[float, float]
 """Of wall time and of this process's CPU time."""
@@ -93,8 +95,8 @@ def ours(encoder: str, split: Split, kind: str) -> Seconds:
 def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
     """The encoder with a head for whole documents."""
     model = build_classifier(encoder, n_labels, segments=False, dropout=0.1)
-    fit_attention(model.encoder, "cpu", kind)
-    return model
+    fit_attention(model.encoder, DEVICE, kind)
+    return model.to(DEVICE)
 
 
 def labelled(encoder: str, split: Split, tokens: int = TOKENS) -> Documents:
@@ -119,7 +121,7 @@ def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = 
         )
     chosen = TrainingArguments(
         folder, per_device_train_batch_size=BATCH, report_to=[], save_strategy="no", logging_strategy="no",
-        disable_tqdm=True, use_cpu=True, **arguments,
+        disable_tqdm=True, use_cpu=DEVICE == "cpu", **arguments,
     )  # fmt: skip
     collator = DataCollatorWithPadding(load_tokenizer(encoder))
     return Trainer(model, chosen, train_dataset=trainer_rows(encoder, split, tokens), data_collator=collator)

@@ -198,18 +198,18 @@ class Training:
         before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
         phase = self.config.finetune_epochs if before else self.config.epochs
         self._objective.labels_only = bool(before)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
         done = (epoch - 1) * len(self.train)
         batches = grouped_batches(self.train.tokens.lengths, self.config.batch_size, generator)
         for number, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             step, steps = number - before * self.steps_per_epoch, phase * self.steps_per_epoch
             set_rate(self.optimiser, step, steps, self.config.warmup)
             for name, value in self._step([int(i) for i in batch]).items():
-                sums[name] = sums.get(name, 0.0) + value * len(batch)
+                sums[name] = value * len(batch) + sums.get(name, 0.0)
             self._keep_small()
             done += len(batch)
             self.hooks.on_step(done, self.config.total_epochs * len(self.train))
-        losses = {name: value / len(self.train) for name, value in sums.items()}
+        losses = {name: float(value) / len(self.train) for name, value in sums.items()}
         return losses, len(self.train) / (perf_counter() - started)
 
     def _keep_small(self) -> None:
@@ -217,8 +217,8 @@ class Training:
             release_freed_memory()
             self._resident = resident_memory()
 
-    def _step(self, indices: Sequence[int]) -> dict[str, float]:
-        """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms."""
+    def _step(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms, float64."""
         mine = world.share(indices)
         size = -(-len(mine) // self.config.accumulate)
         sums: dict[str, Tensor] = {}
@@ -229,13 +229,13 @@ class Training:
                 terms = self.objective(batch)
             (terms["total"] * (len(part) / len(mine))).backward()
             for name, value in terms.items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() * (len(part) / len(mine))
+                sums[name] = value.detach().double() * (len(part) / len(mine)) + sums.get(name, 0.0)
         nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.max_grad_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.classifier)
-        return {name: float(value) for name, value in sums.items()}
+        return sums
 
     def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
