@@ -294,6 +294,7 @@ def test_published_numbers_stand_beside_ours_of_the_same_protocol_only(study: pd
     tables = {table.title: table for section in report.sections for table in section.tables}
     assert "distilled" in tables["BLURB"].frame["model"].tolist()
     assert set(tables["BLUE"].frame["by"]) == set(tables["KDH-MLTC (the paper)"].frame["by"]) == {"publication"}
+    assert tables["KDH-MLTC (the paper)"].frame["score in %"].tolist() == ["82.70 ± 0.89"]
     assert all("Source: " in tables[title].note for title in ("BLURB", "BLUE", "KDH-MLTC (the paper)"))
     assert published_results(study.assign(protocol="notes")).tables == []
 
