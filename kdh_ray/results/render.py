@@ -28,10 +28,10 @@ _TITLES = {
     "test_f1_macro": "macro F1",
     "test_precision_micro": "precision",
     "test_recall_micro": "recall",
-    "seconds": "seconds",
+    "seconds": "stage seconds",  # without the stages that it starts or learns from, and without a search
     "documents_per_second": "documents/s",
 }
-_NARROW_TITLES = {"parameters": "params", "seconds": "s", "documents_per_second": "docs/s", "unfinished": "failed"}
+_NARROW_TITLES = {"parameters": "params", "seconds": "stage s", "documents_per_second": "docs/s", "unfinished": "failed"}
 _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")

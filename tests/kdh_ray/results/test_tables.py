@@ -79,6 +79,12 @@ def test_failed_rows_are_counted_and_not_averaged() -> None:
     assert "unfinished" in render.to_plain(table.reset_index())
 
 
+def test_seconds_are_named_after_the_stage_alone() -> None:
+    """A student fine-tuned on labels took its distillation as well, which is a line of its own."""
+    assert "stage seconds" in render.to_plain(stage_table(FRAME)).splitlines()[1]
+    assert "stage s" in render.to_text_table(stage_table(FRAME), narrow=True).header
+
+
 def test_rows_without_kinds_compare_encoders() -> None:
     table = stage_table(FRAME.assign(kind=None))
     assert table.loc[table["best"], "stage"].tolist() == ["teacher"]
