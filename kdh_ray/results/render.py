@@ -31,7 +31,12 @@ _TITLES = {
     "seconds": "stage seconds",  # without the stages that it starts or learns from, and without a search
     "documents_per_second": "documents/s",
 }
-_NARROW_TITLES = {"parameters": "params", "seconds": "stage s", "documents_per_second": "docs/s", "unfinished": "failed"}
+_NARROW_TITLES = {
+    "parameters": "params",
+    "seconds": "stage s",
+    "documents_per_second": "docs/s",
+    "unfinished": "failed",
+}
 _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
@@ -103,16 +108,20 @@ def _caption(table: pd.DataFrame, shared: list[str], narrow: bool) -> str:
     if "n" in table and (table["n"] > 1).any():
         words.append("mean ± standard deviation" + ("" if narrow else " (n)"))
         words += [] if narrow or (table["n"] > 1).all() else ["one run where no n stands"]
-    return ", ".join(words)
+    return _and_note(table, ", ".join(words))
+
+
+def _and_note(table: pd.DataFrame, caption: str) -> str:
+    return "; ".join(filter(None, (caption, table.attrs.get("note"))))
 
 
 def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` in bold, the ``caption``."""
+    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``."""
     lines = table.to_dict("records")
     rows = [[_shown(line[name]) for name in table.columns] for line in lines]
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(table.shape[1])]
     bold = table.attrs.get("best") or [[False] * table.shape[1] for _ in lines]
-    caption = table.attrs.get("caption", "")
+    caption = _and_note(table, table.attrs.get("caption", ""))
     return TextTable(caption, [str(name) for name in table.columns], rows, numeric, bold, "best")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
 COSTS = ("parameters", "seconds", "documents_per_second")
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
-"""What makes two rows repetitions of one thing, if they differ in nothing but seed and run."""
+"""What makes two rows one thing with different seeds, or, with one seed, the same run twice."""
 ON_THE_WAY = ("trial", "step")
 """Kinds of rows that are no result of a method: a search's trials, and a method's stages before its last."""
 SIZES = ("small", "medium", "large")
@@ -38,7 +38,8 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
         The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (failed or stopped
         rows, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and ``best``: whether
         this student has the highest official score of its protocol and size, where there is another line to compare
-        it with. Lines stand in the order of the rows.
+        it with. Lines stand by protocol, pair and size, else in the order of the rows. ``attrs["note"]`` says which
+        runs were repeated: the last one counts.
 
     Raises:
         DataError: If the frame is empty.
@@ -62,7 +63,9 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
             line |= {name: values.mean(), f"{name}_sd": values.std(ddof=1)}
         lines.append(line)
     table = pd.DataFrame(lines)
-    return table.assign(best=_best(table))
+    table["best"] = _best(table)
+    table.attrs["note"] = "; ".join(repetitions(frame))
+    return table
 
 
 def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFrame:
@@ -74,7 +77,8 @@ def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFra
 
 
 def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of methods themselves, not of trials and steps on the way; a study's method stands as the stage."""
+    """Rows of methods themselves, each seed's last; a study's method stands as the stage. Sizes go from small on."""
+    frame = _in_order(frame[~is_repeated(frame)])
     if "kind" in frame:
         frame = frame[~frame["kind"].isin(ON_THE_WAY)]
     if "method" not in frame:
@@ -84,6 +88,43 @@ def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
         stage=named["stage"].where(named["method"].isna(), method_names(named)),
         variant=named["variant"].where(named["method"].isna()),
     )
+
+
+def is_repeated(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which finished rows a later one stands for: the same method on the same data, run again with the same seed."""
+    same = [*GROUP, "method", "pair", "seed"]
+    rows = _with_columns(frame, [*same, "status"])
+    counted = (rows["status"] == "ok") & ~rows["kind"].isin(ON_THE_WAY) & rows["seed"].notna()
+    return counted & rows[same].assign(counted=counted).duplicated(keep="last")
+
+
+def repetitions(frame: pd.DataFrame) -> list[str]:
+    """What :func:`is_repeated` finds, in words, since neither a mean nor its n counts it."""
+    rows = _with_columns(frame, ["size", "seed", "variant"])
+    rows = rows.assign(method=method_names(rows), size=rows["size"].fillna(""))[is_repeated(frame)]
+    notes = []
+    for (size, method), group in rows.groupby(["size", "method"], sort=False):
+        seeds = ", ".join(str(int(seed)) for seed in sorted(group["seed"].unique()))
+        where = f" at size {size}" if size else ""
+        notes.append(
+            f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
+        )
+    return notes
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """By protocol and pair as they come and by size, small first; a study runs them seed by seed."""
+    import pandas as pd
+
+    rows = _with_columns(frame, ["protocol", "pair", "size"])
+    places = {name: pd.factorize(rows[name])[0] for name in ("protocol", "pair")}
+    order = pd.DataFrame({**places, "size": [size_order(size) for size in rows["size"]]})
+    return frame.iloc[order.sort_values(list(order), kind="stable").index]
+
+
+def size_order(size: Any) -> int:
+    """Place of a size among :data:`SIZES`; others follow."""
+    return SIZES.index(size) if size in SIZES else len(SIZES)
 
 
 def _with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -150,7 +191,8 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
         )
         best.append([False, False, *(size in cells and bool(cells[size]["best"]) for size in sizes)])
     result = pd.DataFrame(lines, columns=["protocol", "method", *sizes])
-    result.attrs |= {"best": best, "caption": f"{_scored(table, score)} in %, mean ± standard deviation over seeds (n)"}
+    caption = f"{_scored(table, score)} in %, mean ± standard deviation over seeds (n)"
+    result.attrs |= {"best": best, "caption": caption, "note": table.attrs["note"]}
     return result
 
 
@@ -209,7 +251,8 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
         seeds.
 
     Raises:
-        DataError: If the reference is nowhere, a method has two rows of one seed, or no method shares a seed with it.
+        DataError: If the reference is nowhere, two experiments have a method of one name, or no method shares a seed
+            with it.
     """
     import pandas as pd
 
@@ -235,6 +278,7 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
         " have; low, high: Student's 95 % interval; p: Wilcoxon signed-rank; p_holm: corrected after Holm for the"
         " methods tested in a protocol and size; effect: rank-biserial correlation"
     )
+    table.attrs["note"] = "; ".join(repetitions(frame))
     return table
 
 
@@ -346,7 +390,7 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "latency_p50_ms" not in frame:
         raise DataError("no row has measured latencies: run experiments.efficiency")
-    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok")]
+    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok") & ~is_repeated(frame)]
     rows = _with_columns(rows, [*GROUP, "metric", "model", "number_format", *EFFICIENCY])
     rows = rows.assign(official=official_scores(rows), method=method_names(rows.assign(method=rows["model"])))
     rows = rows.rename(columns={"number_format": "format"})
@@ -360,7 +404,8 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         winners = means[name] == groups.transform("max" if more else "min")
         best = [[*line, bool(wins)] for line, wins in zip(best, winners, strict=True)]
         means = means.assign(**{name: means[name] * factor}).rename(columns={name: f"{title} {unit}".strip()})
-    means.attrs |= {"best": best, "caption": "means over rows; p50, p95: latency of one document"}
+    caption = "means over seeds; p50, p95: latency of one document"
+    means.attrs |= {"best": best, "caption": caption, "note": "; ".join(repetitions(frame))}
     return means
 
 
@@ -387,10 +432,10 @@ def method_names(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[int, float]]:
-    repeated = rows[rows.duplicated(["method", "seed"])]
-    if len(repeated):
-        method, seed = repeated.iloc[0][["method", "seed"]]
-        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first")
+    several = rows[rows.duplicated(["method", "seed"])]
+    if len(several):
+        method, seed = several.iloc[0][["method", "seed"]]
+        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first (--experiment)")
     return {
         str(method): {int(seed): float(value) for seed, value in zip(group["seed"], group[score], strict=True)}
         for method, group in rows.groupby("method", sort=False)

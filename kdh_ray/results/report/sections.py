@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.results import tables
 from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, ablation, attempt, calibration, cost
-from kdh_ray.results.figures.rows import largest, means, objective_name, repeated, results, settings, short, trials
+from kdh_ray.results.figures.rows import largest, means, objective_name, results, settings, short, trials
 from kdh_ray.results.figures.scores import REFERENCE
 from kdh_ray.results.report.appendix import configurations, corpora, published_results, unfinished
 from kdh_ray.results.report.parts import Report, Section, Table
 from kdh_ray.results.report.summary import Key, best_line, facts, signed, winner
-from kdh_ray.results.tables import ON_THE_WAY, significance, stage_table
+from kdh_ray.results.tables import ON_THE_WAY, is_repeated, repetitions, significance, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,8 @@ def make_report(
     frame = frame.reset_index(drop=True)
     if "protocol" in frame:
         frame = frame.assign(protocol=frame["protocol"].fillna(""))
-    again = repeated(frame)
-    frame, notes = frame.drop(index=again.index), [*notes, *_repetitions(again)]
+    notes = [*notes, *repetitions(frame)]
+    frame = frame[~is_repeated(frame)]
     predicted = predicted or {}
     winners, sections = [], []
     protocols = _protocols(frame)
@@ -71,16 +71,6 @@ def make_report(
 
 def _count(notes: Sequence[str]) -> str:
     return "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-
-
-def _repetitions(again: pd.DataFrame) -> list[str]:
-    """Runs that a later one with the same seed stands for: said, since neither mean nor n counts them."""
-    notes = []
-    for (size, method), rows in again.assign(size=again["size"].fillna("")).groupby(["size", "method"], sort=False):
-        seeds = ", ".join(str(int(seed)) for seed in sorted(rows["seed"].unique()))
-        where = f" at size {size}" if size else ""
-        notes.append(f"{method}{where} was run again with seed {seeds}: the last run counts, {len(rows)} before it not")
-    return notes
 
 
 def _title(frame: pd.DataFrame) -> str:

@@ -108,7 +108,7 @@ def test_sizes_that_a_method_has_not_reached_hide_nobody(study: pd.DataFrame) ->
 
 def test_a_run_that_was_repeated_counts_once(study: pd.DataFrame) -> None:
     again = study[study["stage"] == "plain"].assign(run_id="again", test_f1_micro=0.5)
-    rows = results(pd.concat([study, again]))
+    rows = results(pd.concat([study, again], ignore_index=True))
     assert len(rows) == len(study)
     assert rows.loc[rows["stage"] == "plain", "run_id"].unique().tolist() == ["again"]
     unknown = study.assign(seed=None)

@@ -145,7 +145,7 @@ def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) ->
     methods = tables["All methods"].frame.set_index(["size", "stage"])
     assert methods.loc[("large", "plain"), ["n", "official"]].tolist() == [3, 0.5]
     said = [each.reason for section in report.sections for each in section.left_out]
-    assert "plain at size large was run again with seed 0, 1, 2: the last run counts, 3 before it not" in said
+    assert "plain at size large was run again with seed 0, 1, 2: the last run counts, not the 3 before" in said
     assert report.facts["Left aside"] == "1 note: see the end"
 
 

@@ -175,8 +175,8 @@ def test_two_experiments_are_not_mixed_in_one_cell() -> None:
 def test_significance_is_paired_by_seed_within_a_size() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     table = significance(SIZES[SIZES["kind"] == "student"], "plain")
-    assert table["size"].tolist() == ["large", "small"]
-    line = table.iloc[0]
+    assert table["size"].tolist() == ["small", "large"]
+    line = table.iloc[1]
     assert (line["method"], line["n"]) == ("distilled", 2)
     assert line["difference"] == pytest.approx((0.80 - 0.78 + 0.82 - 0.80) / 2)
     assert line["p"] == 0.5
@@ -201,13 +201,42 @@ def test_variants_are_methods_of_their_own() -> None:
     assert significance(students, "distilled")["method"].tolist() == ["distilled (no-soft)", "plain"]
 
 
-def test_significance_refuses_unknown_references_and_repeated_seeds() -> None:
+def test_significance_refuses_unknown_references_and_two_experiments() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     students = FRAME[FRAME["kind"] == "student"]
     with pytest.raises(DataError, match="has 'nobody'"):
         significance(students, "nobody")
     with pytest.raises(DataError, match="'plain' has more than one row of seed 0"):
-        significance(pd.concat([students, students]), "plain")
+        significance(pd.concat([students, students.assign(experiment="again")]), "plain")
+
+
+def test_a_run_that_was_repeated_counts_once_in_every_table() -> None:
+    """The last one of a seed; that it failed or ran as a trial changes nothing."""
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    later = [row("plain", 0.60, 1), row("plain", 0.1, 0, status="failed"), row("plain", 0.9, 0, "trial")]
+    frame = pd.concat([FRAME, pd.DataFrame(later)])
+    said = "plain at size large was run again with seed 1: the last run counts, not the 1 before"
+    line = stage_table(frame).set_index("stage").loc["plain"]
+    assert line[["n", "unfinished"]].tolist() == [2, 1]
+    assert line["official"] == pytest.approx((0.78 + 0.60) / 2)
+    assert by_size(frame).set_index("method").loc["plain", "large"] == "69.0 ± 12.7 (2)"
+    compared = significance(frame, "distilled").set_index("method").loc["plain"]
+    assert (compared["n"], compared["difference"]) == (2, pytest.approx((0.78 - 0.80 + 0.60 - 0.82) / 2))
+    for table in (stage_table(frame), by_size(frame), significance(frame, "distilled")):
+        assert said in render.to_plain(table)
+    assert "run again" not in render.to_plain(stage_table(FRAME))
+
+
+def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
+    rows = [
+        row("student", 0.8, seed, method="distilled", pair=pair, size=size)
+        for seed in (0, 1)
+        for size in ("large", "small", "medium")
+        for pair in ("a-b", "b-c")
+    ]
+    table = stage_table(pd.DataFrame(rows))
+    assert table["size"].tolist() == ["small", "medium", "large"] * 2
+    assert table["stage"].tolist() == ["distilled, a-b"] * 3 + ["distilled, b-c"] * 3
 
 
 def study_row(method: str, f1: float, seed: int, variant: str | None = None, **more: Any) -> dict[str, Any]:
