@@ -83,7 +83,7 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
     from kdh_ray.results import tables
 
     if name == "ablation":
-        return tables.ablation(frame, reference or "full")
+        return tables.ablation(frame, reference or tables.REFERENCE)
     if name in ("significance", "documents"):
         if reference is None:
             raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")

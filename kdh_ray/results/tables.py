@@ -22,6 +22,8 @@ ON_THE_WAY = ("trial", "step")
 """Kinds of rows that are no result of a method: a search's trials, and a method's stages before its last."""
 SIZES = ("small", "medium", "large")
 KINDS = ("student", "teacher", "baseline")
+REFERENCE = "full"
+"""What an ablation's full method is called."""
 MISSING = "–"
 METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 _SETTINGS = ("protocol", "size")
@@ -285,49 +287,91 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
 _TESTED = ("n", "difference", "low", "high", "p", "p_holm", "effect", "note")
 
 
-def ablation(frame: pd.DataFrame, reference: str = "full", score: str = "official") -> pd.DataFrame:
-    """One change a line: a study's methods against the full one, and the full one at other thresholds.
+def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "official") -> pd.DataFrame:
+    """One change a line: :func:`changes` in words.
+
+    Returns:
+        Text columns ``protocol``, ``size`` and ``pair`` (those that differ), ``changed``, ``method``, ``score`` as
+        ``mean ± sd (n)`` in %, and ``difference`` with its 95 % interval, in points. ``attrs["best"]`` marks the
+        highest score of each protocol, size and pair.
+
+    Raises:
+        DataError: See :func:`changes`.
+    """
+    import pandas as pd
+
+    table = changes(frame, reference, score)
+    places = [name for name in (*_SETTINGS, "pair") if table[name].nunique(dropna=False) > 1]
+    words = table[[*places, "changed", "method"]].assign(
+        score=[spread_cell(line, "score") for line in table.to_dict("records")],
+        difference=table["difference"].map(lambda points: MISSING if pd.isna(points) else f"{points:+.1f}"),
+        interval=[
+            f"{low:+.1f} to {high:+.1f}" if low == low else MISSING
+            for low, high in zip(table["low"], table["high"], strict=True)
+        ],
+    )
+    highest = table["score"] == table.groupby([*_SETTINGS, "pair"], dropna=False)["score"].transform("max")
+    shared = [name for name in (*_SETTINGS, "pair") if name not in places and table[name].notna().any()]
+    caption = [*(str(table[name].iloc[0]) for name in shared), f"{table.attrs['scored']} in %"]
+    caption.append("mean ± standard deviation over seeds (n)")
+    words.attrs = {
+        "best": [[False] * (len(places) + 2) + [each, False, False] for each in highest],
+        "caption": ", ".join(caption)
+        + "; difference: to the first line, in points, over the seeds that both have, with Student's 95 % interval",
+        "note": "; ".join(repetitions(frame)),
+    }
+    return words.rename(columns={"interval": "95 %"})
+
+
+def changes(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "official") -> pd.DataFrame:
+    """A study's ablation as numbers: its students against the full method, and that at other thresholds.
 
     Args:
-        frame: From ``load_runs``; rows with ``method``, and in ``variant`` what was changed.
+        frame: From ``load_runs``; rows with ``method``, and in ``variant`` what was changed. Experiments without the
+            reference are left aside.
         reference: The full method.
         score: A column, or ``official``.
 
     Returns:
-        Text columns ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` as ``mean ± sd (n)`` in %, and
-        ``difference``: mean ± sd, in percentage points, over the seeds that both have. The reference stands first.
-        ``attrs["best"]`` marks the highest score of each protocol, size and pair.
+        ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` (mean, a fraction) with ``score_sd`` and
+        ``n``, and ``difference`` in points over the ``shared`` seeds, with ``low`` and ``high`` (Student's 95 %
+        interval). The reference stands first, without a difference.
 
     Raises:
-        DataError: If the reference is nowhere, or a method has two rows of one seed.
+        DataError: If the reference is nowhere, or two experiments have a method of one name.
     """
     import pandas as pd
 
+    from kdh_ray.evaluation.statistics import student_interval
+
     if "method" not in frame:
         raise DataError("an ablation's rows have a method; these are no study's rows")
-    rows = _with_columns(frame, [*GROUP, "pair", "metric", score])
+    rows = _with_columns(_in_order(frame[~is_repeated(frame)]), [*GROUP, "pair", "metric", score])
     rows["official"] = official_scores(rows)
     rows = rows[(rows["kind"] == "student") & (rows["status"] == "ok") & rows["method"].notna()]
+    rows = rows[rows["experiment"].isin(rows.loc[rows["method"] == reference, "experiment"])]
     rows = pd.concat([rows, *_at_other_thresholds(rows[rows["method"] == reference], score)])
     rows = rows[rows[score].notna()]
-    lines, best = [], []
+    lines = []
     for place, group in rows.groupby([*_SETTINGS, "pair"], sort=False, dropna=False):
         scores = _scores_by_seed(group, score)
         if reference not in scores:
             continue
         full = scores[reference]
-        means = {name: sum(values.values()) / len(values) for name, values in scores.items()}
         for name in sorted(scores, key=lambda name: name != reference):
-            changed = group.loc[group["method"] == name, "variant"].iloc[0]
-            line = {**dict(zip((*_SETTINGS, "pair"), place, strict=True)), "changed": changed, "method": name}
-            lines.append(line | {"score": _spread(scores[name]), "difference": _paired(scores[name], full)})
-            best.append([False] * 5 + [means[name] == max(means.values()), False])
+            own = pd.Series(scores[name])
+            paired = 100 * (own - pd.Series(full)).dropna() if name != reference else own.iloc[:0]
+            low, high = student_interval(paired.to_numpy())
+            lines.append(
+                {**dict(zip((*_SETTINGS, "pair"), place, strict=True)),
+                 "changed": group.loc[group["method"] == name, "variant"].iloc[0], "method": name,
+                 "score": own.mean(), "score_sd": own.std(ddof=1), "n": len(own),
+                 "shared": len(paired), "difference": paired.mean(), "low": low, "high": high}
+            )  # fmt: skip
     if not lines:
         raise DataError(f"no protocol and size has the reference {reference!r}")
     table = pd.DataFrame(lines)
-    caption = f"{_scored(rows, score)} in %, mean ± standard deviation over seeds (n)"
-    caption += "; difference: in points, mean ± standard deviation over the seeds shared with the reference"
-    table.attrs |= {"best": best, "caption": caption}
+    table.attrs["scored"] = _scored(rows, score)
     return table
 
 
@@ -340,25 +384,6 @@ def _at_other_thresholds(rows: pd.DataFrame, score: str) -> list[pd.DataFrame]:
         for name, suffix in (("threshold-0.5", "_at_half"), ("label-thresholds", "_per_label"))
         if f"{column}{suffix}" in rows
     ]
-
-
-def _spread(scores: Mapping[int, float]) -> str:
-    import pandas as pd
-
-    values = pd.Series(list(scores.values()))
-    return spread_cell({"s": values.mean(), "s_sd": values.std(ddof=1), "n": len(values)}, "s")
-
-
-def _paired(scores: Mapping[int, float], reference: Mapping[int, float]) -> str:
-    """``-1.2 ± 0.4``: the mean difference over shared seeds and its standard deviation, in percentage points."""
-    import pandas as pd
-
-    if scores is reference:
-        return MISSING
-    differences = 100 * pd.Series([scores[seed] - reference[seed] for seed in scores.keys() & reference.keys()])
-    if differences.empty:
-        return MISSING
-    return f"{differences.mean():+.1f}" + (f" ± {differences.std(ddof=1):.1f}" if len(differences) > 1 else "")
 
 
 EFFICIENCY = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kdh_ray.errors import DataError
 from kdh_ray.results.figures.drawing import INK, MARKERS, MUTED, SERIES, Plot, canvas, figure, legend, look
 from kdh_ray.results.figures.rows import largest, means, metric_name, results, sizes
-from kdh_ray.results.tables import KINDS
+from kdh_ray.results.tables import KINDS, REFERENCE, changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,60 +132,33 @@ def _heat(axes: Axes, table: pd.DataFrame) -> None:
 
 @figure("ablation", "What each change does (ablation)")
 def ablation(frame: pd.DataFrame) -> Plot:
-    """Paired differences to the full method, one change a line, at the largest size."""
-    import pandas as pd
-
-    rows = ablation_rows(frame)
-    full = rows[rows["method"].map(_is_reference)].set_index("seed")["score"]
-    lines = []
-    for method, group in rows[~rows["method"].map(_is_reference)].groupby("method", sort=False):
-        paired = 100 * (group.set_index("seed")["score"] - full).dropna()
-        changed = next(iter(group["variant"].dropna()), "")
-        if len(paired):
-            lines.append({"changed": changed, "method": method, "n": len(paired), "difference": paired.mean(),
-                          "sd": paired.std(ddof=1)})  # fmt: skip
-    if not lines:
+    """Paired differences to the full method, one change a line, at the largest size; of the first pair of encoders."""
+    lines = largest(changes(frame))
+    if lines["pair"].nunique() > 1:
+        lines = lines[lines["pair"] == lines["pair"].iloc[0]]
+    full, table = lines.iloc[0], lines[lines["shared"] > 0]
+    if table.empty:
         raise DataError(f"no change shares a seed with the method {REFERENCE!r}")
-    table = pd.DataFrame(lines).sort_values("difference", kind="stable").reset_index(drop=True)
-    drawing, (axes,) = canvas(0.7 + 0.27 * len(table))
+    table = table.sort_values("difference", kind="stable").reset_index(drop=True)
+    drawing, (axes,) = canvas(0.7 + 0.22 * len(table))
     axes.axvline(0, color=MUTED, linewidth=1)
+    reach = (table["high"] - table["difference"]).fillna(0)
     axes.errorbar(
-        table["difference"], range(len(table)), xerr=table["sd"].fillna(0), color=SERIES[0], marker="o", linestyle="",
-        capsize=2,
-    )  # fmt: skip
+        table["difference"], range(len(table)), xerr=reach, color=SERIES[0], marker="o", linestyle="", capsize=2
+    )
     axes.set_yticks(range(len(table)), [_wrapped(method) for method in table["method"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlabel(f"difference to the full method, in points of {metric_name(rows)}")
+    axes.set_xlabel("points more or less than the full method")
     worst, best = table.iloc[0], table.iloc[-1]
+    told = table[(table["low"] > 0) | (table["high"] < 0)]["method"].tolist()
     text = (
-        f"Against the full method ({100 * full.mean():.1f} % over {_seeds(len(full))}), {worst['method']} loses most"
+        f"Against the full method ({100 * full['score']:.1f} % over {_seeds(full['n'])}), {worst['method']} loses most"
         f" ({worst['difference']:+.1f} points) and {best['method']} does best ({best['difference']:+.1f})."
-        " Differences are paired by seed; bars are one standard deviation."
+        " Differences are paired by seed; bars are Student's 95 % intervals, not corrected for the number of changes:"
+        f" {', '.join(told) or 'none'} {'leaves' if len(told) < 2 else 'leave'} out zero."
     )
-    return Plot(text, table, drawing)
-
-
-REFERENCE = "full"  # the method that an ablation compares with, as experiments.ablations calls it
-
-
-def ablation_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Students of the experiment that holds the full method, at its largest size; of the first pair of encoders.
-
-    Raises:
-        DataError: If there is none.
-    """
-    rows = results(frame)
-    full = rows["method"].map(_is_reference)
-    if not full.any():
-        raise DataError(f"no method is called {REFERENCE!r}, which an ablation compares with")
-    rows = rows[rows["experiment"].isin(rows.loc[full, "experiment"]) & (rows["kind"] == "student")]
-    if "pair" in rows and rows["pair"].nunique() > 1:
-        rows = rows[rows["pair"] == rows.loc[full, "pair"].iloc[0]]
-    return largest(rows)
-
-
-def _is_reference(method: str) -> bool:
-    return method.split(",")[0] == REFERENCE
+    columns = ["changed", "method", "shared", "difference", "low", "high"]
+    return Plot(text, table[columns].rename(columns={"shared": "n"}), drawing)
 
 
 @figure("ranks", "Mean ranks over corpora (critical difference)")

@@ -10,11 +10,10 @@ from kdh_ray.errors import DataError, UserError
 from kdh_ray.results import tables
 from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, ablation, attempt, calibration, cost
 from kdh_ray.results.figures.rows import largest, means, objective_name, results, settings, short, trials
-from kdh_ray.results.figures.scores import REFERENCE
 from kdh_ray.results.report.appendix import configurations, corpora, published_results, unfinished
 from kdh_ray.results.report.parts import Report, Section, Table
 from kdh_ray.results.report.summary import Key, best_line, facts, signed, winner
-from kdh_ray.results.tables import ON_THE_WAY, is_repeated, repetitions, significance, stage_table
+from kdh_ray.results.tables import ON_THE_WAY, REFERENCE, is_repeated, repetitions, significance, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,13 +112,8 @@ def _ablation(part: pd.DataFrame, label: str) -> Section:
     made, section.left_out = attempt([ablation], part)
     section.figures = _named(made, label)
     if made:
-        experiments = part.loc[part["method"] == REFERENCE, "experiment"]
-        note = "Thresholds are the full method's own, chosen otherwise."
-        try:
-            table = tables.ablation(part[part["experiment"].isin(experiments)], REFERENCE)
-            section.tables.append(Table("All changes", table, note))
-        except DataError as error:
-            section.left_out.append(LeftOut("All changes", str(error)))
+        note = "Thresholds: those of the full method's own model, chosen otherwise."
+        section.tables.append(Table("All changes", tables.ablation(part), note))
     return section
 
 

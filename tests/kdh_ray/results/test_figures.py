@@ -201,12 +201,22 @@ def test_ablation_is_paired_by_seed_with_the_full_method(ablations: pd.DataFrame
     assert table["difference"].tolist() == pytest.approx([-5.0, 1.0])
     assert table["n"].tolist() == [3, 2]
     assert table["changed"].tolist() == ["distillation", "alpha"]
+    assert "without-distillation, alpha-1 leave out zero" in figure.text
     check_whole(figure)
 
 
+def test_ablation_marks_what_its_interval_tells(ablations: pd.DataFrame) -> None:
+    ablations.loc[ablations["method"] == "alpha-1", "test_f1_micro"] += [0.0, 0.05]
+    figure = figures.ablation(pd.concat([ablations, ablations.assign(experiment="other", method="distilled")]))
+    assert figure.data["method"].tolist() == ["without-distillation", "alpha-1"]  # other experiments are no ablation
+    line = figure.data.set_index("method").loc["alpha-1"]
+    assert (line["low"], line["high"]) == (pytest.approx(-28.27, abs=0.01), pytest.approx(35.27, abs=0.01))
+    assert "without-distillation leaves out zero" in figure.text
+
+
 def test_ablation_needs_the_full_method(study: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="no method is called 'full'"):
-        figures.ablation(study)
+    with pytest.raises(DataError, match="the reference 'full'"):
+        figures.ablation(study.assign(method=study["stage"]))
 
 
 def test_front_of_a_search_rises_with_cost(search: pd.DataFrame) -> None:

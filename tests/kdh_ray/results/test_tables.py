@@ -255,8 +255,12 @@ def test_an_ablation_compares_with_the_full_method_seed_by_seed() -> None:
     assert table["method"].tolist() == ["full", "softmax-loss", "threshold-0.5"]
     assert table["changed"].tolist() == ["reference", "soft loss", "thresholds"]
     assert table["score"].tolist() == ["81.0 ± 1.0 (3)", "80.0 ± 2.0 (3)", "76.0 ± 1.0 (3)"]
-    assert table["difference"].tolist() == ["–", "-1.0 ± 1.0", "-5.0 ± 0.0"]
+    assert table["difference"].tolist() == ["–", "-1.0", "-5.0"]
+    assert table["95 %"].tolist() == ["–", "-3.5 to +1.5", "-5.0 to -5.0"]  # 4.303 * 1.0 / sqrt(3)
     assert "**81.0 ± 1.0 (3)**" in render.to_markdown(table)
+    assert render.to_plain(table).startswith("hoc-blurb, large, test micro F1 in %")  # once, not in every line
+    sizes = ablation(pd.concat([ABLATION, ABLATION.assign(size="small")]))
+    assert sizes["size"].tolist() == ["small"] * 3 + ["large"] * 3
 
 
 def test_an_ablation_without_its_reference_is_refused() -> None:
