@@ -110,7 +110,7 @@ def _signed_rank(differences: NDArray[np.float64]) -> float:
     return float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
 
 
-def student_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+def student_interval(values: NDArray[Any]) -> tuple[float, float]:
     """Student's 95 % interval of the mean; NaN below two values."""
     from scipy.stats import sem, t
 

@@ -121,7 +121,7 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     rows = _with_columns(frame, ["protocol", "pair", "size"])
     places = {name: pd.factorize(rows[name])[0] for name in ("protocol", "pair")}
     order = pd.DataFrame({**places, "size": [size_order(size) for size in rows["size"]]})
-    return frame.iloc[order.sort_values(list(order), kind="stable").index]
+    return frame.iloc[order.sort_values(["protocol", "pair", "size"], kind="stable").index]
 
 
 def size_order(size: Any) -> int:
@@ -291,7 +291,7 @@ def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offi
     """One change a line: :func:`changes` in words.
 
     Returns:
-        Text columns ``protocol``, ``size`` and ``pair`` (those that differ), ``changed``, ``method``, ``score`` as
+        Text columns ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` as
         ``mean ± sd (n)`` in %, and ``difference`` with its 95 % interval, in points. ``attrs["best"]`` marks the
         highest score of each protocol, size and pair.
 
@@ -301,8 +301,7 @@ def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offi
     import pandas as pd
 
     table = changes(frame, reference, score)
-    places = [name for name in (*_SETTINGS, "pair") if table[name].nunique(dropna=False) > 1]
-    words = table[[*places, "changed", "method"]].assign(
+    words = table[[*_SETTINGS, "pair", "changed", "method"]].assign(
         score=[spread_cell(line, "score") for line in table.to_dict("records")],
         difference=table["difference"].map(lambda points: MISSING if pd.isna(points) else f"{points:+.1f}"),
         interval=[
@@ -311,13 +310,10 @@ def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offi
         ],
     )
     highest = table["score"] == table.groupby([*_SETTINGS, "pair"], dropna=False)["score"].transform("max")
-    shared = [name for name in (*_SETTINGS, "pair") if name not in places and table[name].notna().any()]
-    caption = [*(str(table[name].iloc[0]) for name in shared), f"{table.attrs['scored']} in %"]
-    caption.append("mean ± standard deviation over seeds (n)")
     words.attrs = {
-        "best": [[False] * (len(places) + 2) + [each, False, False] for each in highest],
-        "caption": ", ".join(caption)
-        + "; difference: to the first line, in points, over the seeds that both have, with Student's 95 % interval",
+        "best": [[False] * 5 + [each, False, False] for each in highest],
+        "caption": f"{table.attrs['scored']} in %, mean ± standard deviation over seeds (n); difference: to the first"
+        " line, in points, over the seeds that both have, with Student's 95 % interval",
         "note": "; ".join(repetitions(frame)),
     }
     return words.rename(columns={"interval": "95 %"})

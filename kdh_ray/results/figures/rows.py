@@ -140,10 +140,10 @@ def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
-    """Columns of the settings that differ between trials, those of the run aside."""
+    """Columns of the settings that differ between trials of a search, those of the run aside."""
     fixed = ("config_data.", "config_job.", "config_cache", "config_baselines.", "config_seed")
     names = [name for name in map(str, rows) if name.startswith("config_") and not name.startswith(fixed)]
-    return [name for name in names if rows[name].nunique() > 1]
+    return [name for name in names if rows.groupby("search")[name].nunique().max() > 1]
 
 
 def short(setting: str) -> str:

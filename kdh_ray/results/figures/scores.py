@@ -28,7 +28,7 @@ def by_method(frame: pd.DataFrame) -> Plot:
     rows = largest(results(frame))
     table = means(rows).head(MOST_METHODS)
     names = [_wrapped(method) for method in table["method"]]
-    drawing, (axes,) = canvas(0.9 + sum(0.12 + 0.15 * (1 + name.count("\n")) for name in names))
+    drawing, (axes,) = canvas(0.9 + _height(names))
     for place, line in enumerate(table.to_dict("records")):
         scores = 100 * rows.loc[rows["method"] == line["method"], "score"]
         colour, marker = _by_kind(line["kind"])
@@ -64,7 +64,7 @@ def by_size(frame: pd.DataFrame) -> Plot:
         raise DataError("no method has results at two sizes")
     order = reached.sort_values(["sizes", "best"], ascending=False).index[:MOST_LINES].tolist()
     left = len(reached) - len(order)
-    drawing, (axes,) = canvas(2.9 + 0.12 * len(order))
+    drawing, (axes,) = canvas(2.6 + 0.15 * len(order))
     for index, method in enumerate(order):
         line = table[table["method"] == method]
         places = [known.index(size) + 0.03 * (index - len(order) / 2) for size in line["size"]]
@@ -101,11 +101,12 @@ def labels(frame: pd.DataFrame) -> Plot:
     table.index = [name.removeprefix(_LABEL) for name in table.index]
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     letters = "ABCDEFGH"[: len(order)]  # names side by side would not fit
-    drawing, (axes,) = canvas(0.6 + 0.27 * len(table) + 0.16 * len(order))
+    names = [_wrapped(name, 24) for name in table.index]
+    drawing, (axes,) = canvas(0.5 + _height(names) + 0.15 * len(order))
     _heat(axes, table)
     axes.set_xticks([i + 0.5 for i in range(len(order))], list(letters))
     axes.set_xlabel("\n".join(map("{}: {}".format, letters, order)), loc="left")
-    axes.set_yticks([i + 0.5 for i in range(len(table))], [_wrapped(name, 34) for name in table.index])
+    axes.set_yticks([i + 0.5 for i in range(len(table))], names)
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -140,13 +141,14 @@ def ablation(frame: pd.DataFrame) -> Plot:
     if table.empty:
         raise DataError(f"no change shares a seed with the method {REFERENCE!r}")
     table = table.sort_values("difference", kind="stable").reset_index(drop=True)
-    drawing, (axes,) = canvas(0.7 + 0.22 * len(table))
+    names = [_wrapped(method) for method in table["method"]]
+    drawing, (axes,) = canvas(0.6 + _height(names))
     axes.axvline(0, color=MUTED, linewidth=1)
     reach = (table["high"] - table["difference"]).fillna(0)
     axes.errorbar(
         table["difference"], range(len(table)), xerr=reach, color=SERIES[0], marker="o", linestyle="", capsize=2
     )
-    axes.set_yticks(range(len(table)), [_wrapped(method) for method in table["method"]])
+    axes.set_yticks(range(len(table)), names)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlabel("points more or less than the full method")
     worst, best = table.iloc[0], table.iloc[-1]
@@ -205,8 +207,13 @@ def _legend_of_kinds(axes: Axes, kinds: pd.Series[str]) -> None:
     axes.figure.legend(loc="outside upper left", ncols=3, handletextpad=0.2)
 
 
-def _wrapped(name: str, width: int = 30) -> str:
-    return textwrap.fill(name, width, break_on_hyphens=False)
+def _wrapped(name: str, width: int = 20) -> str:
+    return textwrap.fill(name, width)
+
+
+def _height(names: list[str]) -> float:
+    """Of lines with these names, in inches: as high as the highest needs, since all are alike."""
+    return len(names) * (0.1 + 0.13 * max(1 + name.count("\n") for name in names))
 
 
 def _seeds(n: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -44,14 +45,23 @@ def check_whole(figure: figures.Figure) -> None:
     assert len(ids) == len(set(ids))
     assert all(name.startswith(figure.name) for name in ids)
     assert len(figure.data)
+    assert smallest_text(themed) * PHONE >= 11 * float(root.get("viewBox", "").split()[2])
     assert figure.title
     assert len(figure.text) > 40
+
+
+PHONE = 390 - 2 * 16  # pixels that a page has within its margins
+
+
+def smallest_text(svg: str) -> float:
+    """In units of the drawing."""
+    return min(float(size) for size in re.findall(r"font-size: ([0-9.]+)px", svg))
 
 
 def test_files_for_a_paper_keep_their_colours(study: pd.DataFrame) -> None:
     figure = figures.by_method(study)
     root = ElementTree.fromstring(figure.svg())
-    assert root.get("width") == "345.6pt"
+    assert root.get("width") == "259.2pt"
     assert "var(" not in figure.svg()
     assert figures.by_method(study).svg() == figures.by_method(study).svg()  # no date, no random ids
     assert figure.png().startswith(b"\x89PNG")
@@ -179,6 +189,17 @@ def test_two_searchers_have_lines_of_their_own(search: pd.DataFrame) -> None:
         "pso": ["look-0-ab12"],
         "random": ["other-0-ab12"],
     }
+
+
+def test_searches_at_several_sizes_are_not_averaged_together(search: pd.DataFrame) -> None:
+    """Their scores don't compare; those of one size have a mean, and the seeds' range in words."""
+    other = search.assign(run_id=search["run_id"].str.replace("look", "other"))
+    small = search.assign(run_id=search["run_id"].str.replace("look", "small"), size="small")
+    other["validation_f1_micro"] -= 0.1
+    figure = figures.convergence(pd.concat([search, other, small]))
+    assert figure.data.groupby("name")["search"].nunique().to_dict() == {"pso, large": 2, "pso, small": 1}
+    top = 100 * search["validation_f1_micro"].max()
+    assert f"pso, large {top - 5:.1f} % (mean of 2 searches, {top - 10:.1f} to {top:.1f})" in figure.text
 
 
 def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:

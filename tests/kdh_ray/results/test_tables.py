@@ -163,7 +163,7 @@ def test_best_cell_of_each_size_is_bold() -> None:
     assert "| **72.0 ± 2.0 (3)** | **82.0 ± 2.0 (3)** |" in render.to_markdown(table)
     assert r"\textbf{72.0 $\pm$ 2.0 (3)}" in render.to_latex(table)
     assert "82.0 ± 2.0 (3) *" in render.to_plain(table)
-    assert render.to_plain(table).startswith("test micro F1 in %, mean ± standard deviation over seeds (n)")
+    assert render.to_plain(table).startswith("hoc-blurb, test micro F1 in %, mean ± standard deviation over seeds (n)")
 
 
 def test_two_experiments_are_not_mixed_in_one_cell() -> None:
@@ -182,7 +182,7 @@ def test_significance_is_paired_by_seed_within_a_size() -> None:
     assert line["p"] == 0.5
     assert "2 seeds can't give p below 0.5" in line["note"]
     assert [line["low"], line["high"]] == pytest.approx([line["difference"]] * 2)  # both seeds differ alike
-    assert render.to_plain(table).startswith("difference: mean of test micro F1 less the reference's, as a fraction")
+    assert render.to_plain(table).startswith("hoc-blurb, difference: mean of test micro F1 less the reference's")
 
 
 def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
