@@ -13,7 +13,7 @@ from kdh_ray.errors import ConfigError, DataError, UnavailableError
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("methods", "by-size", "ablation", "efficiency", "significance", "documents")
+TABLES = ("methods", "by-size", "ablation", "efficiency", "searchers", "significance", "documents")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         choices=TABLES,
         default="methods",
-        help="means over seeds (methods, by-size, efficiency), or against a reference: ablation, significance (paired"
-        " by seed), documents (paired by document, from saved predictions)",
+        help="means over seeds (methods, by-size, efficiency, searchers), or against a reference: ablation,"
+        " significance (paired by seed), documents (paired by document, from saved predictions)",
     )
     parser.add_argument("--experiment", metavar="NAME", help="rows of this experiment alone")
     parser.add_argument("--reference", metavar="METHOD", help="what these compare with (ablation's default: full)")
@@ -92,7 +92,13 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
         from kdh_ray.results.documents import by_document
 
         return by_document(frame, reference, *folders)
-    return {"methods": tables.stage_table, "by-size": tables.by_size, "efficiency": tables.efficiency}[name](frame)
+    makers = {
+        "methods": tables.stage_table,
+        "by-size": tables.by_size,
+        "efficiency": tables.efficiency,
+        "searchers": tables.searchers,
+    }
+    return makers[name](frame)
 
 
 def load_rows(folders: list[str], skip_corrupt: bool) -> tuple[pd.DataFrame, list[str]]:

@@ -18,8 +18,9 @@ SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall
 COSTS = ("parameters", "seconds", "documents_per_second")
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """What makes two rows one thing with different seeds, or, with one seed, the same run twice."""
-ON_THE_WAY = ("trial", "step")
-"""Kinds of rows that are no result of a method: a search's trials, and a method's stages before its last."""
+NO_METHOD = ("trial", "step", "searcher")
+"""Kinds of rows that are no result of a method: trials of a search, a method's stages before its last, and searchers
+on replayed trials."""
 SIZES = ("small", "medium", "large")
 KINDS = ("student", "teacher", "baseline")
 REFERENCE = "full"
@@ -82,7 +83,7 @@ def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of methods themselves, each seed's last; a study's method stands as the stage. Sizes go from small on."""
     frame = _in_order(frame[~is_repeated(frame)])
     if "kind" in frame:
-        frame = frame[~frame["kind"].isin(ON_THE_WAY)]
+        frame = frame[~frame["kind"].isin(NO_METHOD)]
     if "method" not in frame:
         return frame
     named = _with_columns(frame, ["variant"])
@@ -96,7 +97,7 @@ def is_repeated(frame: pd.DataFrame) -> pd.Series[bool]:
     """Which finished rows a later one stands for: the same method on the same data, run again with the same seed."""
     same = [*GROUP, "method", "pair", "seed"]
     rows = _with_columns(frame, [*same, "status"])
-    counted = (rows["status"] == "ok") & ~rows["kind"].isin(ON_THE_WAY) & rows["seed"].notna()
+    counted = (rows["status"] == "ok") & ~rows["kind"].isin(NO_METHOD) & rows["seed"].notna()
     return counted & rows[same].assign(counted=counted).duplicated(keep="last")
 
 
@@ -428,6 +429,73 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     caption = "means over seeds; p50, p95: latency of one document"
     means.attrs |= {"best": best, "caption": caption, "note": "; ".join(repetitions(frame))}
     return means
+
+
+_REGRET = "regret_at_"
+
+
+def searchers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Searchers on replayed trials: :func:`regrets` in words, the best searcher of each table first.
+
+    Returns:
+        ``table``, ``searcher``, ``n`` and, as ``mean ± sd``, the regret at each number of trials. ``attrs["best"]``
+        marks the lowest of each table.
+
+    Raises:
+        DataError: See :func:`regrets`.
+    """
+    import pandas as pd
+
+    lines, best = [], []
+    for table, group in regrets(frame).groupby("table", sort=False):
+        lowest = group["regret"] == group.groupby("trials")["regret"].transform("min")
+        for searcher, own in group.assign(lowest=lowest).groupby("searcher", sort=False):
+            cells = {
+                f"regret at {line['trials']}": f"{line['regret']:.3f}"
+                + (f" ± {line['sd']:.3f}" if line["n"] > 1 else "")
+                for line in own.to_dict("records")
+            }
+            lines.append({"table": table, "searcher": searcher, "n": own["n"].max(), **cells})
+            best.append([False, False, False, *own["lowest"].tolist()])
+    found = pd.DataFrame(lines)
+    caption = "mean regret ± standard deviation over n seeds; 0: the best of the table's trials, 1: their median"
+    found.attrs |= {"best": best, "caption": caption}
+    return found
+
+
+def regrets(frame: pd.DataFrame) -> pd.DataFrame:
+    """What searchers had found after so many replayed trials.
+
+    Args:
+        frame: From ``load_runs``; rows of ``experiments.searchers``.
+
+    Returns:
+        ``table``, ``searcher``, ``trials``, ``n`` seeds, mean ``regret`` (0: the best trial, 1: the median), ``sd``,
+        and ``low`` and ``high`` (Student's 95 % interval, not below 0); searchers by their last regret.
+
+    Raises:
+        DataError: If there is no such row.
+    """
+    import pandas as pd
+
+    from kdh_ray.evaluation.statistics import student_interval
+
+    known = [name for name in map(str, frame) if name.startswith(_REGRET) and frame[name].notna().any()]
+    budgets = sorted(int(name.removeprefix(_REGRET)) for name in known)
+    if not budgets:
+        raise DataError("no row has a searcher's regret: run experiments.searchers")
+    lines = []
+    for table, rows in frame[frame[known].notna().any(axis=1)].groupby("pair", sort=False):
+        groups = rows.groupby("method")
+        for searcher in groups[f"{_REGRET}{budgets[-1]}"].mean().sort_values(kind="stable").index:
+            for budget in budgets:
+                values = groups.get_group(searcher)[f"{_REGRET}{budget}"].dropna()
+                low, high = student_interval(values.to_numpy())
+                lines.append(
+                    {"table": table, "searcher": searcher, "trials": budget, "n": len(values), "regret": values.mean(),
+                     "sd": values.std(ddof=1), "low": max(0.0, low) if low == low else low, "high": high}
+                )  # fmt: skip
+    return pd.DataFrame(lines)
 
 
 def spread_cell(line: Mapping[Any, Any], score: str, with_n: bool = True) -> str:

@@ -9,7 +9,7 @@ from kdh_ray.errors import DataError
 from kdh_ray.results.tables import (
     GROUP,
     METRIC_NAMES,
-    ON_THE_WAY,
+    NO_METHOD,
     is_repeated,
     method_names,
     official_scores,
@@ -34,7 +34,7 @@ def results(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame[~is_repeated(frame)]
     rows = frame.assign(**{name: None for name in (*GROUP, "metric", "seed", "status") if name not in frame})
     rows = rows.assign(score=official_scores(rows), method=method_names(rows))
-    rows = rows[(rows["status"] == "ok") & ~rows["kind"].isin(ON_THE_WAY) & rows["score"].notna()]
+    rows = rows[(rows["status"] == "ok") & ~rows["kind"].isin(NO_METHOD) & rows["score"].notna()]
     if rows.empty:
         raise DataError("no finished row has a test score")
     shared = rows.groupby(["protocol", "size", "method"], dropna=False)["experiment"].transform("nunique") > 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, legend, look
 from kdh_ray.results.figures.rows import best_search, is_log, objective_name, settings, short, trials
+from kdh_ray.results.tables import regrets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +95,40 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     if ordered.empty:
         raise DataError("no trial has a score")
     return ordered.reset_index(drop=True)
+
+
+@figure("regret", "What searchers have found after so many trials")
+def regret(frame: pd.DataFrame) -> Plot:
+    """Mean regret of each searcher on replayed trials, with its interval; a panel a table of trials."""
+    table = regrets(frame)
+    names = table["table"].unique().tolist()
+    searchers = table["searcher"].unique().tolist()
+    drawing, axes = canvas(0.4 + 0.08 * len(searchers) + 2.4 * len(names), rows=len(names), sharex=True)
+    for panel, name in zip(axes, names, strict=True):
+        for index, searcher in enumerate(searchers):
+            own = table[(table["table"] == name) & (table["searcher"] == searcher)]
+            reach = [(own["regret"] - own["low"]).fillna(0), (own["high"] - own["regret"]).fillna(0)]
+            places = own["trials"] + 0.3 * (index - len(searchers) / 2)  # beside one another
+            panel.errorbar(places, own["regret"], yerr=reach, label=searcher, capsize=1.5, markersize=3.5,
+                           elinewidth=0.9, **look(index))  # fmt: skip
+        panel.set_title(name)
+        panel.set_ylim(bottom=0)
+    axes[-1].set_xlabel("trials")
+    drawing.supylabel("mean regret", fontsize=8.5)
+    legend(drawing, axes[0])
+    last = table[table["trials"] == table["trials"].max()]
+    shown = "; ".join(
+        f"on {name} "
+        + ", ".join(
+            f"{line['searcher']} {line['regret']:.3f}" for line in last[last["table"] == name].to_dict("records")
+        )
+        for name in names
+    )
+    text = (
+        f"Regret after {table['trials'].max()} trials, {shown}. 0 is the best of the table's trials, 1 their median;"
+        f" bars are Student's 95 % intervals over {table['n'].max()} seeds, cut at 0."
+    )
+    return Plot(text, table, drawing)
 
 
 @figure("importance", "Which settings mattered")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.results import tables
-from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, Maker, ablation, attempt, calibration, cost
+from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, Maker, ablation, attempt, calibration, cost, regret
 from kdh_ray.results.figures.rows import largest, means, objective_name, results, settings, short, trials
 from kdh_ray.results.report.appendix import configurations, corpora, published_results, unfinished
 from kdh_ray.results.report.parts import Report, Section, Table
 from kdh_ray.results.report.summary import Key, Winner, best_line, facts, lede, signed, winner
-from kdh_ray.results.tables import ON_THE_WAY, REFERENCE, is_repeated, repetitions, significance, stage_table
+from kdh_ray.results.tables import NO_METHOD, REFERENCE, is_repeated, repetitions, significance, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,8 @@ def make_report(
     sections: list[Section] = []
     settings: list[Section] = []
     everything: list[pd.DataFrame] = []
-    for corpus, pairs in _places(frame):
+    is_replay = frame["kind"] == "searcher" if "kind" in frame else pd.Series(False, index=frame.index)
+    for corpus, pairs in _places(frame[~is_replay]):
         compared = {pair: _compared(part) for pair, part in pairs.items()}
         everything += compared.values()
         if len(pairs) > 1:
@@ -69,8 +70,8 @@ def make_report(
                 section.left_out.append(LeftOut("The winner", str(error)))
             sections += [section, _ablation(part, label), _efficiency(part, label), _search(part, label)]
             settings.append(configurations(rows, label))
-    own = pd.concat(everything)
-    sections += [corpora(own), *settings, published_results(own), unfinished(frame, notes)]
+    own = pd.concat([frame.head(0), *everything])
+    sections += [_replays(frame), corpora(own), *settings, published_results(own), unfinished(frame, notes)]
     shown = [section for section in sections if section.tables or section.figures]
     missing = Section(
         "Not shown", left_out=[each for section in sections if section not in shown for each in section.left_out]
@@ -168,7 +169,7 @@ def _efficiency(part: pd.DataFrame, label: str) -> Section:
 
 def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str, makers: Sequence[Maker]) -> Section:
     section = Section(f"Scores{label}")
-    runs = part if "kind" not in part else part[~part["kind"].isin(ON_THE_WAY)]
+    runs = part if "kind" not in part else part[~part["kind"].isin(NO_METHOD)]
     if len(runs):
         section.tables.append(Table("All methods", stage_table(runs)))
     made, section.left_out = attempt(makers, part)
@@ -229,6 +230,17 @@ def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, lis
     )
     cautions = [note for note in table.sort_values("n")["note"].unique() if note]
     return pd.concat([*places, words], axis=1), cautions, sorted(set(found.loc[found["n"] < 2, "method"]))
+
+
+def _replays(frame: pd.DataFrame) -> Section:
+    section = Section("Searchers on replayed trials")
+    made, section.left_out = attempt([regret], frame)
+    if made:
+        section.intro = (
+            "Tables of real trials, each trained once, replayed for every searcher and seed on simulated workers."
+        )
+        section.tables, section.figures = [Table("Regret by trials", tables.searchers(frame))], made
+    return section
 
 
 def _search(part: pd.DataFrame, label: str) -> Section:

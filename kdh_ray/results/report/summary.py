@@ -11,7 +11,7 @@ import numpy as np
 from kdh_ray.errors import UserError
 from kdh_ray.evaluation.statistics import ENOUGH_SEEDS
 from kdh_ray.results.figures.rows import largest, means, metric_name, sizes, trials
-from kdh_ray.results.tables import ON_THE_WAY, method_names
+from kdh_ray.results.tables import NO_METHOD, method_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +245,7 @@ def _over_documents(pairs: list[tuple[Predicted, Predicted]]) -> tuple[float, fl
 
 def facts(frame: pd.DataFrame) -> dict[str, str]:
     """What was run, when, on what, with which versions; only what the rows tell."""
-    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(ON_THE_WAY)]
+    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(NO_METHOD)]
     rows = rows.assign(variant=None) if "variant" not in rows else rows
     found = {
         "Corpus": _corpora(rows),
@@ -254,6 +254,7 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
         "Seeds": _values(rows, "seed"),
         "Results": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
         **_searches(frame),
+        "Searchers replayed": _values(frame[frame["kind"] == "searcher"], "stage") if "kind" in frame else "",
         "When": _when(frame),
         "Where": ", ".join(filter(None, (_values(frame, "device"), _values(frame, "precision")))),
         "Versions": ", ".join(
@@ -269,7 +270,8 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
 def lede(frame: pd.DataFrame) -> str:
     """What was run, in a line."""
     told = facts(frame)
-    methods = " on ".join(filter(None, (told["Methods"], _values(frame, "pair"))))
+    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(NO_METHOD)]
+    methods = " on ".join(filter(None, (told.get("Methods"), _values(rows, "pair"))))
     seeds = f"seeds {told['Seeds']}" if "Seeds" in told else ""
     return "; ".join(filter(None, (told.get("Corpus"), methods, seeds, told.get("Search", "").split(":")[0])))
 
@@ -277,7 +279,7 @@ def lede(frame: pd.DataFrame) -> str:
 def _methods(rows: pd.DataFrame) -> str:
     """Their number, whichever encoders they ran on."""
     n = method_names(rows.drop(columns="pair", errors="ignore")).nunique()
-    return "1 method" if n == 1 else f"{n} methods"
+    return {0: "", 1: "1 method"}.get(n, f"{n} methods")
 
 
 def _pairs(rows: pd.DataFrame) -> str:

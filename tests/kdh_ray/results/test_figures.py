@@ -202,6 +202,17 @@ def test_searches_at_several_sizes_are_not_averaged_together(search: pd.DataFram
     assert f"pso, large {top - 5:.1f} % (mean of 2 searches, {top - 10:.1f} to {top:.1f})" in figure.text
 
 
+def test_regret_has_a_panel_a_table() -> None:
+    rows = [
+        {"pair": table, "method": name, "seed": seed, "regret_at_5": 0.4, "regret_at_10": 0.1 * seed}
+        for table in ("a", "b") for name in ("pso", "random") for seed in (0, 1, 2)
+    ]  # fmt: skip
+    figure = figures.regret(pd.DataFrame(rows))
+    assert len(figure.drawing.axes) == 2
+    assert figure.data.groupby(["table", "searcher"])["trials"].apply(list).tolist() == [[5, 10]] * 4
+    check_whole(figure)
+
+
 def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
     shares = importances(trials(search))
     assert shares.index[0] == "config_learning_rate"

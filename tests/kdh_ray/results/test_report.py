@@ -318,6 +318,26 @@ def test_searches_of_two_pairs_show_what_was_searched(pairs: pd.DataFrame, searc
     assert sections["Search: large-pair"].figures[0].data["search"].unique().tolist() == ["look0-large-pair-0-ab12"]
 
 
+def test_replayed_searchers_have_a_section_of_their_own(study: pd.DataFrame) -> None:
+    replays = pd.DataFrame(
+        [
+            {"run_id": f"{table}-{seed}", "stage": name, "method": name, "kind": "searcher", "status": "ok",
+             "seed": seed, "pair": table, "protocol": table, "experiment": "searchers",
+             "regret_at_10": 0.2 + place, "regret_at_20": 0.1 + place}
+            for table in ("trials-a", "trials-b") for place, name in enumerate(("pso", "random")) for seed in (0, 1)
+        ]
+    )  # fmt: skip
+    report = make_report(pd.concat([study, replays]))
+    assert [each.method for each in report.winners] == ["distilled"]
+    section = next(section for section in report.sections if section.title == "Searchers on replayed trials")
+    assert section.tables[0].frame["searcher"].tolist() == ["pso", "random"] * 2
+    assert "on trials-a pso 0.100, random 1.100; on trials-b" in section.figures[0].text
+    assert report.facts["Searchers replayed"] == "pso, random"
+    alone = make_report(replays)
+    assert [section.title for section in alone.sections] == ["Searchers on replayed trials", "Not shown"]
+    assert "regret at 20" in to_html(alone)
+
+
 def test_many_notes_are_folded_and_keep_folders_to_themselves(study: pd.DataFrame) -> None:
     report = make_report(study, notes=[f"/home/somebody/runs/{n}/base/config.yaml: gone" for n in range(41)])
     table = next(table for section in report.sections for table in section.tables if table.title == "Notes (41)")
@@ -373,7 +393,7 @@ def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) ->
     assert [table.frame["setting"].tolist() for table in section.tables] == [["teachers", "dropout"], ["epochs"]]
     teachers = section.tables[0].frame.set_index("setting").loc["teachers"]
     assert teachers["distilled"] == "stages/teacher/checkpoint"  # no list in brackets
-    assert not teachers["plain"]
+    assert pd.isna(teachers["plain"])
 
 
 def test_the_best_trials_are_told_with_all_their_settings(search: pd.DataFrame) -> None:

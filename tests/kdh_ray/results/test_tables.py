@@ -8,7 +8,17 @@ import pytest
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
-from kdh_ray.results.tables import ablation, by_size, efficiency, pareto, run_table, significance, stage_table
+from kdh_ray.results.tables import (
+    ablation,
+    by_size,
+    efficiency,
+    pareto,
+    regrets,
+    run_table,
+    searchers,
+    significance,
+    stage_table,
+)
 
 
 def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
@@ -327,3 +337,34 @@ def test_front_holds_what_nothing_beats() -> None:
     assert pareto(frame, cost="parameters")["trial"].tolist() == [1]
     with pytest.raises(DataError, match="no finished trial"):
         pareto(FRAME)
+
+
+def replays(*names: str) -> list[dict[str, Any]]:
+    """Of random search (regret 0.5 and 0.6 at both budgets) and the swarm (0.1 and 0.2) on the tables ``names``."""
+    return [
+        {**row(name, float("nan"), seed, "searcher", test_f1_blue=None), "pair": table, "method": name,
+         "regret_at_10": base + seed / 10, "regret_at_40": base + seed / 10}
+        for table in names for name, base in (("random", 0.5), ("pso", 0.1)) for seed in (0, 1)
+    ]  # fmt: skip
+
+
+def test_searchers_are_ranked_by_regret() -> None:
+    table = searchers(pd.DataFrame(replays("t")))
+    assert table["searcher"].tolist() == ["pso", "random"]
+    assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
+    assert table.attrs["best"] == [[False, False, False, True, True], [False] * 5]
+    assert "nan" not in searchers(pd.DataFrame(replays("t")[:1])).to_csv()  # one seed has no spread
+    assert searchers(pd.DataFrame(replays("t", "u")))["table"].tolist() == ["t", "t", "u", "u"]
+    with pytest.raises(DataError, match=r"experiments\.searchers"):
+        searchers(FRAME)
+
+
+def test_regret_has_an_interval_that_is_never_below_nothing() -> None:
+    table = regrets(pd.DataFrame(replays("t"))).set_index(["searcher", "trials"])
+    line = table.loc[("random", 40)]
+    assert (line["low"], line["high"]) == (0.0, pytest.approx(0.55 + 12.706 * 0.05, abs=1e-3))
+
+
+def test_replayed_searchers_are_no_methods() -> None:
+    table = stage_table(pd.concat([FRAME, pd.DataFrame(replays("t"))]))
+    assert not {"pso", "random"} & set(table["stage"])
