@@ -113,7 +113,7 @@ def unfinished(frame: pd.DataFrame, notes: Sequence[str]) -> Section:
     """Rows without a result, and files that could not be used: nothing is dropped in silence."""
     import pandas as pd
 
-    section = Section("What failed or was stopped")
+    section = Section("Failures and notes")
     is_trial = frame["kind"] == TRIAL if "kind" in frame else pd.Series(False, index=frame.index)
     failed = frame[is_trial & (frame["status"] == "failed")]
     if len(failed):

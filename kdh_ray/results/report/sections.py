@@ -73,11 +73,16 @@ def make_report(
     own = pd.concat([frame.head(0), *everything])
     sections += [_replays(frame), corpora(own), *settings, published_results(own), unfinished(frame, notes)]
     shown = [section for section in sections if section.tables or section.figures]
-    missing = Section(
-        "Not shown", left_out=[each for section in sections if section not in shown for each in section.left_out]
-    )
+    absent = [section for section in sections if section not in shown]
+    missing = Section("Not shown", left_out=[each for section in absent for each in _of_section(section)])
     told = facts(frame) | ({"Left aside": f"{_count(notes)}: see the end"} if notes else {})
     return Report(title or _title(frame), lede(frame), told, winners, shown + ([missing] if missing.left_out else []))
+
+
+def _of_section(section: Section) -> list[LeftOut]:
+    """What it leaves out, with the corpus and pair that its title names."""
+    _, colon, label = section.title.partition(": ")
+    return [replace(each, title=each.title + colon + label) for each in section.left_out]
 
 
 def _count(notes: Sequence[str]) -> str:

@@ -246,7 +246,7 @@ def test_rows_that_all_failed_make_a_page(study: pd.DataFrame) -> None:
 def test_minimal_rows_make_a_page() -> None:
     page = to_html(make_report(pd.DataFrame([{"run_id": "a", "stage": "s", "status": "ok", "test_f1_micro": 0.5}])))
     assert "50.0" in page
-    assert re.search(r"Left out, and why:.*Efficiency: no row has measured latencies", page, re.DOTALL)
+    assert re.search(r"Left out, and why:.*Efficiency &ndash; no row has measured latencies", page, re.DOTALL)
 
 
 def test_no_row_is_an_error() -> None:
@@ -296,6 +296,8 @@ def test_each_pair_of_encoders_has_a_winner_and_tests_of_its_own(pairs: pd.DataF
     names = [figure.name for figure in report.figures]
     assert len(names) == len(set(names))
     assert {"by-method-small-pair", "by-method-large-pair"} <= set(names)
+    missing = next(section for section in report.sections if section.title == "Not shown")
+    assert "Search: small-pair" in missing.reasons["there are no trials of a search among the rows"]
     first = to_html(report)
     first = first[: first.index("</header>")]
     assert "4 methods on large-pair, small-pair" in first
