@@ -15,7 +15,7 @@ from experiments.grid import Block, Experiment, Method, Place, main
 from experiments.methods import changed, searched, searched_finetuned, stage
 from kdh_ray.results import tables
 
-FULL = "full"
+FULL = tables.REFERENCE
 
 
 def other_start(place: Place) -> dict[str, Any]:
@@ -65,7 +65,7 @@ GRID = {
     "gpu": (Block("study-gpu.yaml", ("large",), 10),),
 }
 
-EXPERIMENT = Experiment("ablations", METHODS, GRID, lambda frame: tables.ablation(frame, FULL))
+EXPERIMENT = Experiment("ablations", METHODS, GRID, tables.ablation)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, __doc__))

@@ -11,19 +11,16 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments.grid import Block, Columns, Experiment, Method, Place, main
 from experiments.methods import Perform
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kdh_ray.results import tables
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEARCHERS = ("pso", "pso-plain", "pso-generational", "pyswarms", "nevergrad-pso", "optuna-tpe", "random")
-BUDGETS = (10, 20, 40)
+BUDGETS = (5, 10, 15, 20, 30, 40)
 WORKERS = 8
 
 
@@ -52,35 +49,13 @@ def replayed(searcher: str) -> Perform:
     return perform
 
 
-def by_regret(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean regret ± standard deviation over seeds at each budget, table by table; the best searcher first."""
-    import pandas as pd
-
-    names = [f"regret_at_{n}" for n in BUDGETS]
-    lines, best = [], []
-    for table, rows in frame.groupby("pair"):
-        groups = rows.groupby("method")[names]
-        mean, spread, count = groups.mean(), groups.std(ddof=1), groups.size()
-        for method in mean.sort_values(names[-1]).index:
-            cells = {
-                f"regret at {budget}": f"{mean.loc[method, name]:.3f}"
-                + (f" ± {spread.loc[method, name]:.3f}" if count[method] > 1 else "")
-                for budget, name in zip(BUDGETS, names, strict=True)
-            }
-            lines.append({"table": table, "searcher": method, "n": int(count[method])} | cells)
-            best.append([False, False, False, *(mean.loc[method] == mean.min()).tolist()])
-    found = pd.DataFrame(lines)
-    found.attrs["best"] = best
-    return found
-
-
 METHODS = tuple(Method(name, replayed(name)) for name in SEARCHERS)
 
-TABLES = [str(BENCHMARKS / "configs" / f"trials-{name}.yaml") for name in ("synthetic", "hoc")]
-FULL = tuple(Block(table, ("small",), 20) for table in TABLES)
-GRID = {"smoke": (Block(TABLES[0], ("small",), 1),), "cpu": FULL, "gpu": FULL}
+REPLAYED = [str(BENCHMARKS / "configs" / f"trials-{name}.yaml") for name in ("synthetic", "hoc")]
+FULL = tuple(Block(table, ("small",), 20) for table in REPLAYED)
+GRID = {"smoke": (Block(REPLAYED[0], ("small",), 1),), "cpu": FULL, "gpu": FULL}
 
-EXPERIMENT = Experiment("searchers", METHODS, GRID, by_regret)
+EXPERIMENT = Experiment("searchers", METHODS, GRID, tables.searchers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, __doc__))

@@ -14,7 +14,7 @@ from kdh_ray.errors import ConfigError, DataError, UnavailableError
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("methods", "by-size", "ablation", "efficiency", "significance", "documents")
+TABLES = ("methods", "by-size", "ablation", "efficiency", "searchers", "significance", "documents")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         choices=TABLES,
         default="methods",
-        help="means over seeds (methods, by-size, efficiency), or against a reference: ablation, significance (paired"
-        " by seed), documents (paired by document, from saved predictions)",
+        help="means over seeds (methods, by-size, efficiency, searchers), or against a reference: ablation,"
+        " significance (paired by seed), documents (paired by document, from saved predictions)",
     )
     parser.add_argument("--experiment", metavar="NAME", help="rows of this experiment alone")
     parser.add_argument("--reference", metavar="METHOD", help="what these compare with (ablation's default: full)")
@@ -107,7 +107,7 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
     from kdh_ray.results import tables
 
     if name == "ablation":
-        return tables.ablation(frame, reference or "full")
+        return tables.ablation(frame, reference or tables.REFERENCE)
     if name in ("significance", "documents"):
         if reference is None:
             raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")
@@ -116,7 +116,13 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
         if name == "significance":
             return within_pairs(lambda rows: tables.significance(rows, reference), frame, reference)
         return within_pairs(lambda rows: by_document(rows, reference, *folders), frame, reference)
-    return {"methods": tables.stage_table, "by-size": tables.by_size, "efficiency": tables.efficiency}[name](frame)
+    makers = {
+        "methods": tables.stage_table,
+        "by-size": tables.by_size,
+        "efficiency": tables.efficiency,
+        "searchers": tables.searchers,
+    }
+    return makers[name](frame)
 
 
 def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, reference: str) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def compare_over_seeds(scores: Mapping[str, Mapping[int, float]], reference: str
     corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))  # only what is tested is corrected for
     comparisons = [
         SeedComparison(
-            method, n := len(differences), float(differences.mean()) if n else math.nan, *_interval(differences),
+            method, n := len(differences), float(differences.mean()) if n else math.nan, *student_interval(differences),
             p_values.get(method, 1.0), corrected.get(method, 1.0), rank_biserial(differences), min(1.0, 2.0 / 2**n),
         )
         for method, differences in found.items()
@@ -110,13 +110,13 @@ def _signed_rank(differences: NDArray[np.float64]) -> float:
     return float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
 
 
-def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Student's 95 % interval of the mean."""
+def student_interval(values: NDArray[Any]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean; NaN below two values."""
     from scipy.stats import sem, t
 
-    if len(differences) < 2:
+    if len(values) < 2:
         return math.nan, math.nan
-    middle, reach = differences.mean(), t.ppf(0.975, len(differences) - 1) * sem(differences)
+    middle, reach = values.mean(), t.ppf(0.975, len(values) - 1) * sem(values)
     return float(middle - reach), float(middle + reach)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.predictions import Predicted, load_predictions
+from kdh_ray.results.tables import is_repeated, repetitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,8 @@ def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike
 
     from kdh_ray.evaluation.statistics import holm
 
+    again = repetitions(frame)
+    frame = frame[~is_repeated(frame)]
     predicted, reasons = load_predictions(frame, *folders)
     rows = pd.DataFrame(
         [
@@ -66,6 +69,7 @@ def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike
         " p: paired permutation; p_holm: corrected after Holm for the methods of one protocol, size and seed;"
         " labels: told apart by McNemar's test at the 5 % level, Holm over labels"
     )
+    table.attrs["note"] = "; ".join(again)
     return table
 
 

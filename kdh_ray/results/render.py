@@ -28,11 +28,17 @@ _TITLES = {
     "test_f1_macro": "macro F1",
     "test_precision_micro": "precision",
     "test_recall_micro": "recall",
-    "seconds": "seconds",
+    "seconds": "stage seconds",  # without the stages that it starts or learns from, and without a search
     "documents_per_second": "documents/s",
 }
-_NARROW_TITLES = {"parameters": "params", "seconds": "s", "documents_per_second": "docs/s", "unfinished": "failed"}
+_NARROW_TITLES = {
+    "parameters": "params",
+    "seconds": "stage s",
+    "documents_per_second": "docs/s",
+    "unfinished": "failed",
+}
 _CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
+_PLACE = ("protocol", "size", "pair")  # likewise, in tables that hold no runs
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
 _COSTS = ("seconds", "documents_per_second")
@@ -103,17 +109,24 @@ def _caption(table: pd.DataFrame, shared: list[str], narrow: bool) -> str:
     if "n" in table and (table["n"] > 1).any():
         words.append("mean ± standard deviation" + ("" if narrow else " (n)"))
         words += [] if narrow or (table["n"] > 1).all() else ["one run where no n stands"]
-    return ", ".join(words)
+    return _and_note(table, ", ".join(words))
+
+
+def _and_note(table: pd.DataFrame, caption: str) -> str:
+    return "; ".join(filter(None, (caption, table.attrs.get("note"))))
 
 
 def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` in bold, the ``caption``."""
-    lines = table.to_dict("records")
-    rows = [[_shown(line[name]) for name in table.columns] for line in lines]
-    numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(table.shape[1])]
-    bold = table.attrs.get("best") or [[False] * table.shape[1] for _ in lines]
-    caption = table.attrs.get("caption", "")
-    return TextTable(caption, [str(name) for name in table.columns], rows, numeric, bold, "best")
+    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``."""
+    once = [name for name in _PLACE if name in table and len(table) > 1 and table[name].nunique(dropna=False) == 1]
+    kept = [name for name in table.columns if name not in once]
+    rows = [[_shown(line[name]) for name in kept] for line in table.to_dict("records")]
+    numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(kept))]
+    best = table.attrs.get("best") or [[False] * table.shape[1] for _ in rows]
+    bold = [[cell for cell, name in zip(line, table.columns, strict=True) if name in kept] for line in best]
+    told = [str(table[name].iloc[0]) for name in once if table[name].notna().all()]
+    caption = _and_note(table, ", ".join(filter(None, [*told, table.attrs.get("caption", "")])))
+    return TextTable(caption, list(map(str, kept)), rows, numeric, bold, "best")
 
 
 def _shown(value: Any) -> str:

@@ -25,7 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.errors import DataError, UnavailableError
@@ -89,7 +90,8 @@ def load_runs(
     """Every row at or below the given files, folders and buckets, in the order in which they were started.
 
     Columns that some files lack are NaN (or None) in their rows. Where a run wrote a stage more than once (it failed,
-    and was run again), the last one counts. Files that a writer left unfinished are named in a warning.
+    and was run again), the last one counts. Files that a writer left unfinished are named in a warning. Two tables of
+    one name are two protocols: see :func:`tell_tables_apart`.
 
     Args:
         path: A folder of runs, one run, or a row file.
@@ -100,8 +102,7 @@ def load_runs(
         DataError: If a path doesn't exist, there is no row at all, or (unless ``warn``) a file is corrupt or foreign.
     """
     table = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)]))
-    frame: pd.DataFrame = table.select(order_columns(table.column_names)).to_pandas()
-    return frame
+    return tell_tables_apart(table.select(order_columns(table.column_names)).to_pandas())
 
 
 def recorded(folder: str | os.PathLike[str]) -> set[tuple[str, str]]:
@@ -312,3 +313,33 @@ def _plain(name: str, value: Any) -> Any:
 
 def _slug(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", str(value))[:60]
+
+
+def tell_tables_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Users' tables of one name in several folders, as protocols of their own: ``notes (ward-a/notes.csv)``.
+
+    A relative path stands for the only longer one that ends like it. Where all rows are of one file, nothing changes.
+    """
+    if not {"protocol", "config_data.corpus", "config_data.path"} <= set(frame):
+        return frame
+    is_table = (frame["config_data.corpus"] == "table") & frame["config_data.path"].notna()
+    parts = frame.loc[is_table, "config_data.path"].map(_named_parts)
+    protocols = frame["protocol"].copy()
+    for protocol, own in parts.groupby(frame.loc[is_table, "protocol"]):
+        known = set(own)
+        whole = {path for path in known if not _longer(path, known)}
+        same = {path: longer[0] if len(longer := _longer(path, whole)) == 1 else path for path in known}
+        files = set(same.values())
+        if len(files) > 1:
+            length = next(n for n in count(1) if len({path[-n:] for path in files}) == len(files))
+            protocols[own.index] = [f"{protocol} ({'/'.join(same[path][-length:])})" for path in own]
+    return frame.assign(protocol=protocols)
+
+
+def _named_parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in PurePath(path).parts if part not in ("/", "..", "~"))
+
+
+def _longer(path: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Those that end like ``path``."""
+    return [other for other in others if other != path and other[-len(path) :] == path]

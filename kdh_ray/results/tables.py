@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
 COSTS = ("parameters", "seconds", "documents_per_second")
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
-"""What makes two rows repetitions of one thing, if they differ in nothing but seed and run."""
-ON_THE_WAY = ("trial", "step")
-"""Kinds of rows that are no result of a method: a search's trials, and a method's stages before its last."""
+"""What makes two rows one thing with different seeds, or, with one seed, the same run twice."""
+NO_METHOD = ("trial", "step", "searcher")
+"""Kinds of rows that are no result of a method: trials of a search, a method's stages before its last, and searchers
+on replayed trials."""
 SIZES = ("small", "medium", "large")
 KINDS = ("student", "teacher", "baseline")
+REFERENCE = "full"
+"""What an ablation's full method is called."""
 MISSING = "–"
 METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 _SETTINGS = ("protocol", "size")
@@ -38,7 +41,8 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
         The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (failed or stopped
         rows, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and ``best``: whether
         this student has the highest official score of its protocol and size, where there is another line to compare
-        it with. Lines stand in the order of the rows.
+        it with. Lines stand by protocol, pair and size, else in the order of the rows. ``attrs["note"]`` says which
+        runs were repeated: the last one counts.
 
     Raises:
         DataError: If the frame is empty.
@@ -62,7 +66,9 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
             line |= {name: values.mean(), f"{name}_sd": values.std(ddof=1)}
         lines.append(line)
     table = pd.DataFrame(lines)
-    return table.assign(best=_best(table))
+    table["best"] = _best(table)
+    table.attrs["note"] = "; ".join(repetitions(frame))
+    return table
 
 
 def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFrame:
@@ -74,9 +80,10 @@ def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFra
 
 
 def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of methods themselves, not of trials and steps on the way; a study's method stands as the stage."""
+    """Rows of methods themselves, each seed's last; a study's method stands as the stage. Sizes go from small on."""
+    frame = _in_order(frame[~is_repeated(frame)])
     if "kind" in frame:
-        frame = frame[~frame["kind"].isin(ON_THE_WAY)]
+        frame = frame[~frame["kind"].isin(NO_METHOD)]
     if "method" not in frame:
         return frame
     named = _with_columns(frame, ["variant"])
@@ -84,6 +91,43 @@ def _own_rows(frame: pd.DataFrame) -> pd.DataFrame:
         stage=named["stage"].where(named["method"].isna(), method_names(named)),
         variant=named["variant"].where(named["method"].isna()),
     )
+
+
+def is_repeated(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which finished rows a later one stands for: the same method on the same data, run again with the same seed."""
+    same = [*GROUP, "method", "pair", "seed"]
+    rows = _with_columns(frame, [*same, "status"])
+    counted = (rows["status"] == "ok") & ~rows["kind"].isin(NO_METHOD) & rows["seed"].notna()
+    return counted & rows[same].assign(counted=counted).duplicated(keep="last")
+
+
+def repetitions(frame: pd.DataFrame) -> list[str]:
+    """What :func:`is_repeated` finds, in words, since neither a mean nor its n counts it."""
+    rows = _with_columns(frame, ["size", "seed", "variant"])
+    rows = rows.assign(method=method_names(rows), size=rows["size"].fillna(""))[is_repeated(frame)]
+    notes = []
+    for (size, method), group in rows.groupby(["size", "method"], sort=False):
+        seeds = ", ".join(str(int(seed)) for seed in sorted(group["seed"].unique()))
+        where = f" at size {size}" if size else ""
+        notes.append(
+            f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
+        )
+    return notes
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """By protocol and pair as they come and by size, small first; a study runs them seed by seed."""
+    import pandas as pd
+
+    rows = _with_columns(frame, ["protocol", "pair", "size"])
+    places = {name: pd.factorize(rows[name])[0] for name in ("protocol", "pair")}
+    order = pd.DataFrame({**places, "size": [size_order(size) for size in rows["size"]]})
+    return frame.iloc[order.sort_values(["protocol", "pair", "size"], kind="stable").index]
+
+
+def size_order(size: Any) -> int:
+    """Place of a size among :data:`SIZES`; others follow."""
+    return SIZES.index(size) if size in SIZES else len(SIZES)
 
 
 def _with_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -150,7 +194,8 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
         )
         best.append([False, False, *(size in cells and bool(cells[size]["best"]) for size in sizes)])
     result = pd.DataFrame(lines, columns=["protocol", "method", *sizes])
-    result.attrs |= {"best": best, "caption": f"{_scored(table, score)} in %, mean ± standard deviation over seeds (n)"}
+    caption = f"{_scored(table, score)} in %, mean ± standard deviation over seeds (n)"
+    result.attrs |= {"best": best, "caption": caption, "note": table.attrs["note"]}
     return result
 
 
@@ -209,7 +254,8 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
         seeds.
 
     Raises:
-        DataError: If the reference is nowhere, a method has two rows of one seed, or no method shares a seed with it.
+        DataError: If the reference is nowhere, two experiments have a method of one name, or no method shares a seed
+            with it.
     """
     import pandas as pd
 
@@ -235,55 +281,94 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
         " have; low, high: Student's 95 % interval; p: Wilcoxon signed-rank; p_holm: corrected after Holm for the"
         " methods tested in a protocol and size; effect: rank-biserial correlation"
     )
+    table.attrs["note"] = "; ".join(repetitions(frame))
     return table
 
 
 _TESTED = ("n", "difference", "low", "high", "p", "p_holm", "effect", "note")
 
 
-def ablation(frame: pd.DataFrame, reference: str = "full", score: str = "official") -> pd.DataFrame:
-    """One change a line: a study's methods against the full one, and the full one at other thresholds.
+def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "official") -> pd.DataFrame:
+    """One change a line: :func:`changes` in words.
+
+    Returns:
+        Text columns ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` as
+        ``mean ± sd (n)`` in %, and ``difference`` with its 95 % interval, in points. ``attrs["best"]`` marks the
+        highest score of each protocol, size and pair.
+
+    Raises:
+        DataError: See :func:`changes`.
+    """
+    import pandas as pd
+
+    table = changes(frame, reference, score)
+    words = table[[*_SETTINGS, "pair", "changed", "method"]].assign(
+        score=[spread_cell(line, "score") for line in table.to_dict("records")],
+        difference=table["difference"].map(lambda points: MISSING if pd.isna(points) else f"{points:+.1f}"),
+        interval=[
+            f"{low:+.1f} to {high:+.1f}" if low == low else MISSING
+            for low, high in zip(table["low"], table["high"], strict=True)
+        ],
+    )
+    highest = table["score"] == table.groupby([*_SETTINGS, "pair"], dropna=False)["score"].transform("max")
+    words.attrs = {
+        "best": [[False] * 5 + [each, False, False] for each in highest],
+        "caption": f"{table.attrs['scored']} in %, mean ± standard deviation over seeds (n); difference: to the first"
+        " line, in points, over the seeds that both have, with Student's 95 % interval",
+        "note": "; ".join(repetitions(frame)),
+    }
+    return words.rename(columns={"interval": "95 %"})
+
+
+def changes(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "official") -> pd.DataFrame:
+    """A study's ablation as numbers: its students against the full method, and that at other thresholds.
 
     Args:
-        frame: From ``load_runs``; rows with ``method``, and in ``variant`` what was changed.
+        frame: From ``load_runs``; rows with ``method``, and in ``variant`` what was changed. Experiments without the
+            reference are left aside.
         reference: The full method.
         score: A column, or ``official``.
 
     Returns:
-        Text columns ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` as ``mean ± sd (n)`` in %, and
-        ``difference``: mean ± sd, in percentage points, over the seeds that both have. The reference stands first.
-        ``attrs["best"]`` marks the highest score of each protocol, size and pair.
+        ``protocol``, ``size``, ``pair``, ``changed``, ``method``, ``score`` (mean, a fraction) with ``score_sd`` and
+        ``n``, and ``difference`` in points over the ``shared`` seeds, with ``low`` and ``high`` (Student's 95 %
+        interval). The reference stands first, without a difference.
 
     Raises:
-        DataError: If the reference is nowhere, or a method has two rows of one seed.
+        DataError: If the reference is nowhere, or two experiments have a method of one name.
     """
     import pandas as pd
 
+    from kdh_ray.evaluation.statistics import student_interval
+
     if "method" not in frame:
         raise DataError("an ablation's rows have a method; these are no study's rows")
-    rows = _with_columns(frame, [*GROUP, "pair", "metric", score])
+    rows = _with_columns(_in_order(frame[~is_repeated(frame)]), [*GROUP, "pair", "metric", score])
     rows["official"] = official_scores(rows)
     rows = rows[(rows["kind"] == "student") & (rows["status"] == "ok") & rows["method"].notna()]
+    rows = rows[rows["experiment"].isin(rows.loc[rows["method"] == reference, "experiment"])]
     rows = pd.concat([rows, *_at_other_thresholds(rows[rows["method"] == reference], score)])
     rows = rows[rows[score].notna()]
-    lines, best = [], []
+    lines = []
     for place, group in rows.groupby([*_SETTINGS, "pair"], sort=False, dropna=False):
         scores = _scores_by_seed(group, score)
         if reference not in scores:
             continue
         full = scores[reference]
-        means = {name: sum(values.values()) / len(values) for name, values in scores.items()}
         for name in sorted(scores, key=lambda name: name != reference):
-            changed = group.loc[group["method"] == name, "variant"].iloc[0]
-            line = {**dict(zip((*_SETTINGS, "pair"), place, strict=True)), "changed": changed, "method": name}
-            lines.append(line | {"score": _spread(scores[name]), "difference": _paired(scores[name], full)})
-            best.append([False] * 5 + [means[name] == max(means.values()), False])
+            own = pd.Series(scores[name])
+            paired = 100 * (own - pd.Series(full)).dropna() if name != reference else own.iloc[:0]
+            low, high = student_interval(paired.to_numpy())
+            lines.append(
+                {**dict(zip((*_SETTINGS, "pair"), place, strict=True)),
+                 "changed": group.loc[group["method"] == name, "variant"].iloc[0], "method": name,
+                 "score": own.mean(), "score_sd": own.std(ddof=1), "n": len(own),
+                 "shared": len(paired), "difference": paired.mean(), "low": low, "high": high}
+            )  # fmt: skip
     if not lines:
         raise DataError(f"no protocol and size has the reference {reference!r}")
     table = pd.DataFrame(lines)
-    caption = f"{_scored(rows, score)} in %, mean ± standard deviation over seeds (n)"
-    caption += "; difference: in points, mean ± standard deviation over the seeds shared with the reference"
-    table.attrs |= {"best": best, "caption": caption}
+    table.attrs["scored"] = _scored(rows, score)
     return table
 
 
@@ -296,25 +381,6 @@ def _at_other_thresholds(rows: pd.DataFrame, score: str) -> list[pd.DataFrame]:
         for name, suffix in (("threshold-0.5", "_at_half"), ("label-thresholds", "_per_label"))
         if f"{column}{suffix}" in rows
     ]
-
-
-def _spread(scores: Mapping[int, float]) -> str:
-    import pandas as pd
-
-    values = pd.Series(list(scores.values()))
-    return spread_cell({"s": values.mean(), "s_sd": values.std(ddof=1), "n": len(values)}, "s")
-
-
-def _paired(scores: Mapping[int, float], reference: Mapping[int, float]) -> str:
-    """``-1.2 ± 0.4``: the mean difference over shared seeds and its standard deviation, in percentage points."""
-    import pandas as pd
-
-    if scores is reference:
-        return MISSING
-    differences = 100 * pd.Series([scores[seed] - reference[seed] for seed in scores.keys() & reference.keys()])
-    if differences.empty:
-        return MISSING
-    return f"{differences.mean():+.1f}" + (f" ± {differences.std(ddof=1):.1f}" if len(differences) > 1 else "")
 
 
 EFFICIENCY = {
@@ -346,7 +412,7 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "latency_p50_ms" not in frame:
         raise DataError("no row has measured latencies: run experiments.efficiency")
-    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok")]
+    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok") & ~is_repeated(frame)]
     rows = _with_columns(rows, [*GROUP, "metric", "model", "number_format", *EFFICIENCY])
     rows = rows.assign(official=official_scores(rows), method=method_names(rows.assign(method=rows["model"])))
     rows = rows.rename(columns={"number_format": "format"})
@@ -360,8 +426,76 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         winners = means[name] == groups.transform("max" if more else "min")
         best = [[*line, bool(wins)] for line, wins in zip(best, winners, strict=True)]
         means = means.assign(**{name: means[name] * factor}).rename(columns={name: f"{title} {unit}".strip()})
-    means.attrs |= {"best": best, "caption": "means over rows; p50, p95: latency of one document"}
+    caption = "means over seeds; p50, p95: latency of one document"
+    means.attrs |= {"best": best, "caption": caption, "note": "; ".join(repetitions(frame))}
     return means
+
+
+_REGRET = "regret_at_"
+
+
+def searchers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Searchers on replayed trials: :func:`regrets` in words, the best searcher of each table first.
+
+    Returns:
+        ``table``, ``searcher``, ``n`` and, as ``mean ± sd``, the regret at each number of trials. ``attrs["best"]``
+        marks the lowest of each table.
+
+    Raises:
+        DataError: See :func:`regrets`.
+    """
+    import pandas as pd
+
+    lines, best = [], []
+    for table, group in regrets(frame).groupby("table", sort=False):
+        lowest = group["regret"] == group.groupby("trials")["regret"].transform("min")
+        for searcher, own in group.assign(lowest=lowest).groupby("searcher", sort=False):
+            cells = {
+                f"regret at {line['trials']}": f"{line['regret']:.3f}"
+                + (f" ± {line['sd']:.3f}" if line["n"] > 1 else "")
+                for line in own.to_dict("records")
+            }
+            lines.append({"table": table, "searcher": searcher, "n": own["n"].max(), **cells})
+            best.append([False, False, False, *own["lowest"].tolist()])
+    found = pd.DataFrame(lines)
+    caption = "mean regret ± standard deviation over n seeds; 0: the best of the table's trials, 1: their median"
+    found.attrs |= {"best": best, "caption": caption}
+    return found
+
+
+def regrets(frame: pd.DataFrame) -> pd.DataFrame:
+    """What searchers had found after so many replayed trials.
+
+    Args:
+        frame: From ``load_runs``; rows of ``experiments.searchers``.
+
+    Returns:
+        ``table``, ``searcher``, ``trials``, ``n`` seeds, mean ``regret`` (0: the best trial, 1: the median), ``sd``,
+        and ``low`` and ``high`` (Student's 95 % interval, not below 0); searchers by their last regret.
+
+    Raises:
+        DataError: If there is no such row.
+    """
+    import pandas as pd
+
+    from kdh_ray.evaluation.statistics import student_interval
+
+    known = [name for name in map(str, frame) if name.startswith(_REGRET) and frame[name].notna().any()]
+    budgets = sorted(int(name.removeprefix(_REGRET)) for name in known)
+    if not budgets:
+        raise DataError("no row has a searcher's regret: run experiments.searchers")
+    lines = []
+    for table, rows in frame[frame[known].notna().any(axis=1)].groupby("pair", sort=False):
+        groups = rows.groupby("method")
+        for searcher in groups[f"{_REGRET}{budgets[-1]}"].mean().sort_values(kind="stable").index:
+            for budget in budgets:
+                values = groups.get_group(searcher)[f"{_REGRET}{budget}"].dropna()
+                low, high = student_interval(values.to_numpy())
+                lines.append(
+                    {"table": table, "searcher": searcher, "trials": budget, "n": len(values), "regret": values.mean(),
+                     "sd": values.std(ddof=1), "low": max(0.0, low) if low == low else low, "high": high}
+                )  # fmt: skip
+    return pd.DataFrame(lines)
 
 
 def spread_cell(line: Mapping[Any, Any], score: str, with_n: bool = True) -> str:
@@ -387,10 +521,10 @@ def method_names(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[int, float]]:
-    repeated = rows[rows.duplicated(["method", "seed"])]
-    if len(repeated):
-        method, seed = repeated.iloc[0][["method", "seed"]]
-        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first")
+    several = rows[rows.duplicated(["method", "seed"])]
+    if len(several):
+        method, seed = several.iloc[0][["method", "seed"]]
+        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first (--experiment)")
     return {
         str(method): {int(seed): float(value) for seed, value in zip(group["seed"], group[score], strict=True)}
         for method, group in rows.groupby("method", sort=False)

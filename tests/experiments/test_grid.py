@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 
 from experiments import ablations, baselines, dataset_sizes, efficiency, searchers
@@ -150,18 +148,3 @@ def test_a_corrupt_row_is_named_and_nothing_is_run(tmp_path: Path, capsys: pytes
     assert fake.run(tmp_path) == 2
     assert broken.name in capsys.readouterr().err
     assert len(fake.calls) == before
-
-
-def test_searchers_are_ranked_by_regret() -> None:
-    rows: list[dict[str, Any]] = [
-        {"pair": "t", "method": name, "seed": seed, **{f"regret_at_{n}": base + seed / 10 for n in searchers.BUDGETS}}
-        for name, base in (("random", 0.5), ("pso", 0.1))
-        for seed in (0, 1)
-    ]
-    table = searchers.by_regret(pd.DataFrame(rows))
-    assert table["searcher"].tolist() == ["pso", "random"]
-    assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
-    assert table.attrs["best"] == [[False, False, False, True, True, True], [False] * 6]
-    assert "nan" not in searchers.by_regret(pd.DataFrame(rows[:1])).to_csv()  # one seed has no spread
-    both = searchers.by_regret(pd.DataFrame([*rows, *({**row, "pair": "u", "method": "pso"} for row in rows)]))
-    assert both["table"].tolist() == ["t", "t", "u"]

@@ -16,11 +16,11 @@ from kdh_ray.results.figures.drawing import Figure, Maker
 from kdh_ray.results.figures.particles import swarm, workers
 from kdh_ray.results.figures.reliability import calibration
 from kdh_ray.results.figures.scores import ablation, by_method, by_size, labels, ranks
-from kdh_ray.results.figures.search import convergence, importance, parallel_coordinates
+from kdh_ray.results.figures.search import convergence, importance, parallel_coordinates, regret
 
 __all__ = [
     "Figure", "LeftOut", "Maker", "ablation", "attempt", "by_method", "by_size", "calibration", "convergence", "cost",
-    "importance", "labels", "parallel_coordinates", "pareto", "ranks", "swarm", "workers",
+    "importance", "labels", "parallel_coordinates", "pareto", "ranks", "regret", "swarm", "workers",
 ]  # fmt: skip
 
 SCORES = (by_method, by_size, labels, cost)

@@ -32,7 +32,7 @@ def cost(frame: pd.DataFrame) -> Plot:
     table = means(rows[rows[name].notna()]).head(MOST_METHODS)
     table = table.assign(cost=table["method"].map(costs[name]))
     table = table.assign(best=not_dominated(table["cost"], -table["mean"]))
-    drawing, (axes,) = canvas(2.9 + 0.09 * len(table))
+    drawing, (axes,) = canvas(2.6 + 0.15 * len(table))
     front = table[table["best"]].sort_values("cost")
     axes.plot(front["cost"], front["mean"], color=MUTED, linewidth=1, linestyle="--", drawstyle="steps-post")
     for index, line in enumerate(table.to_dict("records")):
@@ -95,7 +95,7 @@ def pareto(frame: pd.DataFrame) -> Plot:
     title, factor = TRIAL_COSTS[name]
     table = rows.assign(cost=factor * rows[name].astype(float), percent=100 * rows["score"])
     table = table.assign(best=not_dominated(table["cost"], -table["percent"])).sort_values("cost")
-    drawing, (axes,) = canvas(3.3)
+    drawing, (axes,) = canvas(3.0)
     front = table[table["best"]]
     axes.scatter(table["cost"], table["percent"], s=16, color=MUTED, alpha=0.6, linewidths=0, label="trial")
     axes.plot(

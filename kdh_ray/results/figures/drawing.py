@@ -35,8 +35,8 @@ COLOURS = {  # name: (light theme, dark theme); each has a contrast of at least 
 INK, MUTED, RULE = (COLOURS[name][0] for name in ("ink", "muted", "rule"))
 SERIES = [light for name, (light, _) in COLOURS.items() if name.startswith("series")]
 MARKERS = "osD^vP*X"
-WIDTH = 4.8  # inches; 346 points, so that text stays readable on a phone
-_CHARACTERS = 78  # that fit into the width
+WIDTH = 3.6  # inches, a column of a paper; 259 points, so that text of 8 has 11 pixels on a phone of 390
+_CHARACTERS = 56  # that fit into the width
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
@@ -161,7 +161,10 @@ def canvas(height: float, rows: int = 1, **arguments: Any) -> tuple[Drawing, lis
 
 def legend(drawing: Drawing, axes: Axes, columns: int = 2) -> None:
     """The series' names above everything, in as many columns as they leave room for."""
+    from matplotlib.container import ErrorbarContainer
+
     handles, labels = axes.get_legend_handles_labels()
+    handles = [each[0] if isinstance(each, ErrorbarContainer) else each for each in handles]  # marks without bars
     room = max(1, _CHARACTERS // (max(map(len, labels), default=0) + 6))
     drawing.legend(
         handles, labels, loc="outside upper left", ncols=min(columns, room), handlelength=1.8, columnspacing=1.2

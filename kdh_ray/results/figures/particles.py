@@ -30,7 +30,7 @@ def swarm(frame: pd.DataFrame) -> Plot:
     if len(names) < 2:
         raise DataError("fewer than two settings that are numbers were searched")
     across, up = _most_important(rows, names)
-    drawing, (axes,) = canvas(3.6)
+    drawing, (axes,) = canvas(3.4)
     paths = rows.groupby("particle")
     for number, (_, path) in enumerate(paths):
         colour = SERIES[number % len(SERIES)] if len(paths) <= _MOST_PATHS else MUTED

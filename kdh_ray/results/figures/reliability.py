@@ -31,7 +31,7 @@ def calibration(predicted: Sequence[Predicted]) -> Plot:
     names = list(dict.fromkeys(each.name for each in predicted))[:MOST]
     if not names:
         raise DataError("no predictions lie beside the rows (stages/NAME/predictions)")
-    drawing, (axes,) = canvas(3.3 + 0.09 * len(names))
+    drawing, (axes,) = canvas(3.0 + 0.15 * len(names))
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
     parts, errors = [], {}
     for index, name in enumerate(names):

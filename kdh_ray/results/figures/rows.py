@@ -6,7 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
-from kdh_ray.results.tables import GROUP, METRIC_NAMES, ON_THE_WAY, SIZES, method_names, official_scores
+from kdh_ray.results.tables import (
+    GROUP,
+    METRIC_NAMES,
+    NO_METHOD,
+    is_repeated,
+    method_names,
+    official_scores,
+    size_order,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,33 +26,17 @@ def results(frame: pd.DataFrame) -> pd.DataFrame:
     """Finished rows that are no trials, with ``score`` (the protocol's official test score) and ``method``.
 
     A method's name is its stage and variant, and its experiment where two experiments of a size share the rest. Where a
-    method was run more than once with a seed at a size, the last one counts: see :func:`repeated`.
+    method was run more than once with a seed at a size, the last one counts.
 
     Raises:
         DataError: If there is none.
     """
-    rows = _named(frame)
-    if rows.empty:
-        raise DataError("no finished row has a test score")
-    return rows[~_is_repeated(rows)]
-
-
-def repeated(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows that :func:`results` leaves aside, since the same was run again with the same seed, later in the frame."""
-    rows = _named(frame)
-    return rows[_is_repeated(rows)]
-
-
-def _is_repeated(rows: pd.DataFrame) -> pd.Series[bool]:
-    return rows["seed"].notna() & rows.duplicated(["protocol", "size", "method", "seed"], keep="last")
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame[~is_repeated(frame)]
     rows = frame.assign(**{name: None for name in (*GROUP, "metric", "seed", "status") if name not in frame})
     rows = rows.assign(score=official_scores(rows), method=method_names(rows))
-    rows = rows[(rows["status"] == "ok") & ~rows["kind"].isin(ON_THE_WAY) & rows["score"].notna()]
+    rows = rows[(rows["status"] == "ok") & ~rows["kind"].isin(NO_METHOD) & rows["score"].notna()]
     if rows.empty:
-        return rows
+        raise DataError("no finished row has a test score")
     shared = rows.groupby(["protocol", "size", "method"], dropna=False)["experiment"].transform("nunique") > 1
     clashing = rows["method"].isin(rows.loc[shared, "method"])
     return rows.assign(method=rows["method"].where(~clashing, rows["method"] + ", " + rows["experiment"].astype(str)))
@@ -64,8 +56,7 @@ def largest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def sizes(rows: pd.DataFrame) -> list[str]:
     """Sizes of the training split that the rows have, small first."""
-    found = rows["size"].dropna().unique().tolist()
-    return sorted(found, key=lambda size: SIZES.index(size) if size in SIZES else len(SIZES))
+    return sorted(rows["size"].dropna().unique().tolist(), key=size_order)
 
 
 def metric_name(rows: pd.DataFrame) -> str:
@@ -149,10 +140,10 @@ def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
-    """Columns of the settings that differ between trials, those of the run aside."""
+    """Columns of the settings that differ between trials of a search, those of the run aside."""
     fixed = ("config_data.", "config_job.", "config_cache", "config_baselines.", "config_seed")
     names = [name for name in map(str, rows) if name.startswith("config_") and not name.startswith(fixed)]
-    return [name for name in names if rows[name].nunique() > 1]
+    return [name for name in names if rows.groupby("search")[name].nunique().max() > 1]
 
 
 def short(setting: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kdh_ray.errors import DataError
 from kdh_ray.results.figures.drawing import INK, MARKERS, MUTED, SERIES, Plot, canvas, figure, legend, look
 from kdh_ray.results.figures.rows import largest, means, metric_name, results, sizes
-from kdh_ray.results.tables import KINDS
+from kdh_ray.results.tables import KINDS, REFERENCE, changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def by_method(frame: pd.DataFrame) -> Plot:
     rows = largest(results(frame))
     table = means(rows).head(MOST_METHODS)
     names = [_wrapped(method) for method in table["method"]]
-    drawing, (axes,) = canvas(0.9 + sum(0.12 + 0.15 * (1 + name.count("\n")) for name in names))
+    drawing, (axes,) = canvas(0.9 + _height(names))
     for place, line in enumerate(table.to_dict("records")):
         scores = 100 * rows.loc[rows["method"] == line["method"], "score"]
         colour, marker = _by_kind(line["kind"])
@@ -64,7 +64,7 @@ def by_size(frame: pd.DataFrame) -> Plot:
         raise DataError("no method has results at two sizes")
     order = reached.sort_values(["sizes", "best"], ascending=False).index[:MOST_LINES].tolist()
     left = len(reached) - len(order)
-    drawing, (axes,) = canvas(2.9 + 0.12 * len(order))
+    drawing, (axes,) = canvas(2.6 + 0.15 * len(order))
     for index, method in enumerate(order):
         line = table[table["method"] == method]
         places = [known.index(size) + 0.03 * (index - len(order) / 2) for size in line["size"]]
@@ -101,11 +101,12 @@ def labels(frame: pd.DataFrame) -> Plot:
     table.index = [name.removeprefix(_LABEL) for name in table.index]
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     letters = "ABCDEFGH"[: len(order)]  # names side by side would not fit
-    drawing, (axes,) = canvas(0.6 + 0.27 * len(table) + 0.16 * len(order))
+    names = [_wrapped(name, 24) for name in table.index]
+    drawing, (axes,) = canvas(0.5 + _height(names) + 0.15 * len(order))
     _heat(axes, table)
     axes.set_xticks([i + 0.5 for i in range(len(order))], list(letters))
     axes.set_xlabel("\n".join(map("{}: {}".format, letters, order)), loc="left")
-    axes.set_yticks([i + 0.5 for i in range(len(table))], [_wrapped(name, 34) for name in table.index])
+    axes.set_yticks([i + 0.5 for i in range(len(table))], names)
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -132,60 +133,34 @@ def _heat(axes: Axes, table: pd.DataFrame) -> None:
 
 @figure("ablation", "What each change does (ablation)")
 def ablation(frame: pd.DataFrame) -> Plot:
-    """Paired differences to the full method, one change a line, at the largest size."""
-    import pandas as pd
-
-    rows = ablation_rows(frame)
-    full = rows[rows["method"].map(_is_reference)].set_index("seed")["score"]
-    lines = []
-    for method, group in rows[~rows["method"].map(_is_reference)].groupby("method", sort=False):
-        paired = 100 * (group.set_index("seed")["score"] - full).dropna()
-        changed = next(iter(group["variant"].dropna()), "")
-        if len(paired):
-            lines.append({"changed": changed, "method": method, "n": len(paired), "difference": paired.mean(),
-                          "sd": paired.std(ddof=1)})  # fmt: skip
-    if not lines:
+    """Paired differences to the full method, one change a line, at the largest size; of the first pair of encoders."""
+    lines = largest(changes(frame))
+    if lines["pair"].nunique() > 1:
+        lines = lines[lines["pair"] == lines["pair"].iloc[0]]
+    full, table = lines.iloc[0], lines[lines["shared"] > 0]
+    if table.empty:
         raise DataError(f"no change shares a seed with the method {REFERENCE!r}")
-    table = pd.DataFrame(lines).sort_values("difference", kind="stable").reset_index(drop=True)
-    drawing, (axes,) = canvas(0.7 + 0.27 * len(table))
+    table = table.sort_values("difference", kind="stable").reset_index(drop=True)
+    names = [_wrapped(method) for method in table["method"]]
+    drawing, (axes,) = canvas(0.6 + _height(names))
     axes.axvline(0, color=MUTED, linewidth=1)
+    reach = (table["high"] - table["difference"]).fillna(0)
     axes.errorbar(
-        table["difference"], range(len(table)), xerr=table["sd"].fillna(0), color=SERIES[0], marker="o", linestyle="",
-        capsize=2,
-    )  # fmt: skip
-    axes.set_yticks(range(len(table)), [_wrapped(method) for method in table["method"]])
-    axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlabel(f"difference to the full method, in points of {metric_name(rows)}")
-    worst, best = table.iloc[0], table.iloc[-1]
-    text = (
-        f"Against the full method ({100 * full.mean():.1f} % over {_seeds(len(full))}), {worst['method']} loses most"
-        f" ({worst['difference']:+.1f} points) and {best['method']} does best ({best['difference']:+.1f})."
-        " Differences are paired by seed; bars are one standard deviation."
+        table["difference"], range(len(table)), xerr=reach, color=SERIES[0], marker="o", linestyle="", capsize=2
     )
-    return Plot(text, table, drawing)
-
-
-REFERENCE = "full"  # the method that an ablation compares with, as experiments.ablations calls it
-
-
-def ablation_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Students of the experiment that holds the full method, at its largest size; of the first pair of encoders.
-
-    Raises:
-        DataError: If there is none.
-    """
-    rows = results(frame)
-    full = rows["method"].map(_is_reference)
-    if not full.any():
-        raise DataError(f"no method is called {REFERENCE!r}, which an ablation compares with")
-    rows = rows[rows["experiment"].isin(rows.loc[full, "experiment"]) & (rows["kind"] == "student")]
-    if "pair" in rows and rows["pair"].nunique() > 1:
-        rows = rows[rows["pair"] == rows.loc[full, "pair"].iloc[0]]
-    return largest(rows)
-
-
-def _is_reference(method: str) -> bool:
-    return method.split(",")[0] == REFERENCE
+    axes.set_yticks(range(len(table)), names)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlabel("points more or less than the full method")
+    worst, best = table.iloc[0], table.iloc[-1]
+    told = table[(table["low"] > 0) | (table["high"] < 0)]["method"].tolist()
+    text = (
+        f"Against the full method ({100 * full['score']:.1f} % over {_seeds(full['n'])}), {worst['method']} loses most"
+        f" ({worst['difference']:+.1f} points) and {best['method']} does best ({best['difference']:+.1f})."
+        " Differences are paired by seed; bars are Student's 95 % intervals, not corrected for the number of changes:"
+        f" {', '.join(told) or 'none'} {'leaves' if len(told) < 2 else 'leave'} out zero."
+    )
+    columns = ["changed", "method", "shared", "difference", "low", "high"]
+    return Plot(text, table[columns].rename(columns={"shared": "n"}), drawing)
 
 
 @figure("ranks", "Mean ranks over corpora (critical difference)")
@@ -232,8 +207,13 @@ def _legend_of_kinds(axes: Axes, kinds: pd.Series[str]) -> None:
     axes.figure.legend(loc="outside upper left", ncols=3, handletextpad=0.2)
 
 
-def _wrapped(name: str, width: int = 30) -> str:
-    return textwrap.fill(name, width, break_on_hyphens=False)
+def _wrapped(name: str, width: int = 20) -> str:
+    return textwrap.fill(name, width)
+
+
+def _height(names: list[str]) -> float:
+    """Of lines with these names, in inches: as high as the highest needs, since all are alike."""
+    return len(names) * (0.1 + 0.13 * max(1 + name.count("\n") for name in names))
 
 
 def _seeds(n: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, legend, look
 from kdh_ray.results.figures.rows import best_search, is_log, objective_name, settings, short, trials
+from kdh_ray.results.tables import regrets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,35 +25,54 @@ _BEST_SHARE = 0.1
 
 @figure("convergence", "How fast searches find good settings")
 def convergence(frame: pd.DataFrame) -> Plot:
-    """Best validation score so far, by ended trials and by compute; one line a search, one colour a searcher."""
+    """Best validation score so far, by ended trials and by compute: each search, and the mean of a searcher's."""
     rows = progress(trials(frame))
-    drawing, axes = canvas(4.6, rows=2, sharey=True)
-    searchers = list(dict.fromkeys(rows["searcher"]))
-    single = rows["search"].nunique() == len(searchers)
-    for index, searcher in enumerate(searchers):
-        own = rows[rows["searcher"] == searcher]
-        appearance = {**look(index), "drawstyle": "steps-post", "markersize": 3.5, "markevery": 0.1}
-        for number, (_, search) in enumerate(own.groupby("search", sort=False)):
-            named: dict[str, Any] = {"label": searcher} if number == 0 else {}
-            faint: dict[str, Any] = {} if single else {"alpha": 0.6, "linewidth": 1.1}
-            axes[0].plot(search["trials"], search["best"], **appearance, **faint, **named)
-            axes[1].plot(search["minutes"], search["best"], **appearance, **faint)
+    drawing, axes = canvas(4.8, rows=2, sharey=True)
+    shown = []
+    for index, (name, own) in enumerate(rows.groupby("name", sort=False)):
+        searches = own.groupby("search", sort=False)
+        line = {**look(index), "drawstyle": "steps-post"}
+        for panel, across in zip(axes, ("trials", "minutes"), strict=True):
+            mean = _mean(own, across)
+            panel.plot(mean.index, mean, **line, markersize=3.5, markevery=0.2, label=name)
+            if len(searches) > 1:
+                for _, search in searches:
+                    panel.plot(search[across], search["best"], **{**line, "marker": ""}, linewidth=0.7, alpha=0.35)
+        ends = searches["best"].last()
+        several = f" (mean of {len(ends)} searches, {ends.min():.1f} to {ends.max():.1f})" if len(ends) > 1 else ""
+        shown.append(f"{name} {ends.mean():.1f} %{several}")
     axes[0].locator_params(axis="x", integer=True)
     axes[0].set_xlabel("trials ended")
-    axes[1].set_xlabel("training time of all trials together, in minutes")
+    axes[1].set_xlabel("minutes of training, all trials together")
+    axes[0].set_ylim(*_where_it_is_decided(rows))
     drawing.supylabel(f"best validation {objective_name(rows)} so far, in %", fontsize=8.5)
-    legend(drawing, axes[0], columns=3)
-    last = rows.groupby(["searcher", "search"], sort=False).last().reset_index()
-    shown = "; ".join(
-        f"{searcher} {group['best'].mean():.1f} %" + (f" (mean of {len(group)} searches)" if len(group) > 1 else "")
-        for searcher, group in last.groupby("searcher", sort=False)
+    legend(drawing, axes[0])
+    text = (
+        f"Best validation score at the end: {'; '.join(shown)}. Trials stopped early count with the score that they"
+        " reached. Thin lines are single searches; the first trials' lower scores may lie below the picture."
     )
-    text = f"Best validation score at the end: {shown}. Trials stopped early count with the score that they reached."
-    return Plot(text, rows[["searcher", "search", "trials", "minutes", "best"]], drawing)
+    return Plot(text, rows[["name", "searcher", "search", "trials", "minutes", "best"]], drawing)
+
+
+def _mean(rows: pd.DataFrame, across: str) -> pd.Series[float]:
+    """Mean of the best so far over searches, from where all have begun to where the first one ends."""
+    lines = rows.pivot_table(index=across, columns="search", values="best", aggfunc="max").ffill()
+    shared = lines.loc[: rows.groupby("search")[across].max().min()].dropna()
+    return shared.mean(axis=1)
+
+
+def _where_it_is_decided(rows: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the upper part: from the lowest that any search has after a third of its trials."""
+    late = rows[rows["trials"] > rows.groupby("search")["trials"].transform("max") / 3]
+    low, high = late["best"].min(), rows["best"].max()
+    edge = 0.05 * (high - low) or 1.0
+    return low - edge, high + edge
 
 
 def progress(rows: pd.DataFrame) -> pd.DataFrame:
     """A line an ended trial, in the order of their ends: number ended, minutes of training, ``best`` so far in %.
+
+    ``name`` is the searcher's, with the size of the training split where there are several: their scores don't compare.
 
     Args:
         rows: From ``rows.trials``.
@@ -69,10 +89,46 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
         best=100 * groups["score"].cummax(),
     )
     ordered["best"] = ordered.groupby("search", sort=False)["best"].ffill()
+    several = "size" in ordered and ordered["size"].nunique() > 1
+    ordered["name"] = ordered["searcher"] + (", " + ordered["size"].astype(str) if several else "")
     ordered = ordered[ordered["best"].notna()]
     if ordered.empty:
         raise DataError("no trial has a score")
     return ordered.reset_index(drop=True)
+
+
+@figure("regret", "What searchers have found after so many trials")
+def regret(frame: pd.DataFrame) -> Plot:
+    """Mean regret of each searcher on replayed trials, with its interval; a panel a table of trials."""
+    table = regrets(frame)
+    names = table["table"].unique().tolist()
+    searchers = table["searcher"].unique().tolist()
+    drawing, axes = canvas(0.4 + 0.08 * len(searchers) + 2.4 * len(names), rows=len(names), sharex=True)
+    for panel, name in zip(axes, names, strict=True):
+        for index, searcher in enumerate(searchers):
+            own = table[(table["table"] == name) & (table["searcher"] == searcher)]
+            reach = [(own["regret"] - own["low"]).fillna(0), (own["high"] - own["regret"]).fillna(0)]
+            places = own["trials"] + 0.3 * (index - len(searchers) / 2)  # beside one another
+            panel.errorbar(places, own["regret"], yerr=reach, label=searcher, capsize=1.5, markersize=3.5,
+                           elinewidth=0.9, **look(index))  # fmt: skip
+        panel.set_title(name)
+        panel.set_ylim(bottom=0)
+    axes[-1].set_xlabel("trials")
+    drawing.supylabel("mean regret", fontsize=8.5)
+    legend(drawing, axes[0])
+    last = table[table["trials"] == table["trials"].max()]
+    shown = "; ".join(
+        f"on {name} "
+        + ", ".join(
+            f"{line['searcher']} {line['regret']:.3f}" for line in last[last["table"] == name].to_dict("records")
+        )
+        for name in names
+    )
+    text = (
+        f"Regret after {table['trials'].max()} trials, {shown}. 0 is the best of the table's trials, 1 their median;"
+        f" bars are Student's 95 % intervals over {table['n'].max()} seeds, cut at 0."
+    )
+    return Plot(text, table, drawing)
 
 
 @figure("importance", "Which settings mattered")
@@ -170,14 +226,14 @@ def parallel_coordinates(frame: pd.DataFrame) -> Plot:
         **{name: found for name, (found, _, _) in places.items()},
         "score": (score - score.min()) / _width(score),
     }
-    drawing, (axes,) = canvas(3.6)
+    drawing, (axes,) = canvas(0.4 + 0.36 * len(heights))
     best = scored["score"].rank(ascending=False, method="first") <= max(1, round(_BEST_SHARE * len(scored)))
     for index in scored.index[~best].append(scored.index[best]):
         line = [found[index] for found in heights.values()]
         if best[index]:
-            axes.plot(range(len(line)), line, color=SERIES[1], linewidth=1.4)
+            axes.plot(line, range(len(line)), color=SERIES[1], linewidth=1.4)
         else:
-            axes.plot(range(len(line)), line, color=MUTED, linewidth=0.7, alpha=0.35)
+            axes.plot(line, range(len(line)), color=MUTED, linewidth=0.7, alpha=0.35)
     ends = {name: (low, high) for name, (_, low, high) in places.items()}
     ends["score"] = (f"{100 * score.min():.1f} %", f"{100 * score.max():.1f} %")
     _label_axes(axes, ends)
@@ -192,7 +248,7 @@ def parallel_coordinates(frame: pd.DataFrame) -> Plot:
 
 
 def place(values: pd.Series[Any]) -> tuple[pd.Series[float], str, str]:
-    """Heights of values on an axis from 0 to 1, and what stands at its lower and upper end."""
+    """Places of values on an axis from 0 to 1, and what stands at its lower and upper end."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     if not is_numeric_dtype(values) or is_bool_dtype(values):
@@ -220,17 +276,15 @@ def _most_varied(scored: pd.DataFrame, names: list[str]) -> list[str]:
 
 
 def _label_axes(axes: Axes, ends: dict[str, tuple[str, str]]) -> None:
-    for index, (low, high) in enumerate(ends.values()):
-        away = 0.03 + 0.06 * (index % 2)  # neighbours on two lines, so that they never touch
-        axes.axvline(index, color=RULE, linewidth=0.8, zorder=0)
-        axes.text(index, -away, low, ha="center", va="top", fontsize=6.5)
-        axes.text(index, 1 + away, high, ha="center", va="bottom", fontsize=6.5)
-    axes.set_xticks(range(len(ends)), [short(name) for name in ends], rotation=40, ha="right")
-    axes.tick_params(axis="x", length=0, pad=22)
-    axes.set_yticks([])
+    """A level line a setting, its name and its ends' values to the left."""
+    for level in range(len(ends)):
+        axes.axhline(level, color=RULE, linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(ends)), [f"{short(name)}\n{low} … {high}" for name, (low, high) in ends.items()])
+    axes.set_xticks([0, 1], ["lowest", "highest"])
+    axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    axes.set(ylim=(-0.02, 1.02), xlim=(-0.3, len(ends) - 0.7))
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(ends) - 0.6, -0.4))
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_UNFINISHED = 50
+_MOST_NOTES = 5  # that are not folded
 _WHOLE = "large"  # the whole training split, as publications have it
 _LONG_PATH = re.compile(r"""/(?:[^/"',]+/)+([^/"',]+/[^/"',]+/[^/"',]+)""")
 _NO_SETTINGS = ("config_cache", "config_job.address")
@@ -28,11 +30,11 @@ def corpora(frame: pd.DataFrame) -> Section:
     return section
 
 
-def configurations(frame: pd.DataFrame) -> Section:
+def configurations(frame: pd.DataFrame, label: str = "") -> Section:
     """Settings in which methods differ; those that all share stand in a table of their own."""
     import pandas as pd
 
-    section = Section("Configurations")
+    section = Section(f"Configurations{label}")
     try:
         rows = largest(results(frame))
     except DataError as error:
@@ -43,7 +45,7 @@ def configurations(frame: pd.DataFrame) -> Section:
         for name in map(str, rows)
         if name.startswith("config_") and name not in _NO_SETTINGS and rows[name].notna().any()
     ]
-    rows = rows.assign(**{name: rows[name].map(_without_folders) for name in names})
+    rows = rows.assign(**{name: rows[name].map(_plain) for name in names})
     first = rows[rows["kind"] != "baseline"].groupby("method", sort=False)[names].first().astype(object)
     if first.empty:
         section.left_out.append(LeftOut("Configurations", "only baselines were run, which have no settings"))
@@ -63,6 +65,12 @@ def configurations(frame: pd.DataFrame) -> Section:
 def _without_folders(value: Any) -> Any:
     """Where somebody keeps their files is nobody else's business: the last three parts of a path say enough."""
     return _LONG_PATH.sub(r"\1", value) if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """A setting as one reads it: a list, which rows keep as JSON, as words."""
+    value = _without_folders(value)
+    return ", ".join(map(str, json.loads(value))) or None if isinstance(value, str) and value[:1] == "[" else value
 
 
 def published_results(frame: pd.DataFrame) -> Section:
@@ -105,7 +113,7 @@ def unfinished(frame: pd.DataFrame, notes: Sequence[str]) -> Section:
     """Rows without a result, and files that could not be used: nothing is dropped in silence."""
     import pandas as pd
 
-    section = Section("What failed or was stopped")
+    section = Section("Failures and notes")
     is_trial = frame["kind"] == TRIAL if "kind" in frame else pd.Series(False, index=frame.index)
     failed = frame[is_trial & (frame["status"] == "failed")]
     if len(failed):
@@ -120,5 +128,7 @@ def unfinished(frame: pd.DataFrame, notes: Sequence[str]) -> Section:
         note = f"The first {_MOST_UNFINISHED} of {len(rows)}." if len(rows) > _MOST_UNFINISHED else ""
         table = run_table(rows)[columns].head(_MOST_UNFINISHED).dropna(axis="columns", how="all")
         section.tables.append(Table("Rows without a result", table, note))
-    section.left_out = [LeftOut("Note", note) for note in notes]
+    if notes:
+        table = pd.DataFrame({"note": [_without_folders(note) for note in notes]})
+        section.tables.append(Table(f"Notes ({len(notes)})", table, folded=len(notes) > _MOST_NOTES))
     return section

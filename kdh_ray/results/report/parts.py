@@ -47,12 +47,14 @@ class Report:
 
     Attributes:
         title: Of the page.
-        facts: What was run, by heading.
-        winners: One a protocol.
+        lede: What was run, in a sentence.
+        facts: The same and more, by heading.
+        winners: One a protocol and pair of encoders.
         sections: In order.
     """
 
     title: str
+    lede: str
     facts: dict[str, str]
     winners: list[Winner]
     sections: list[Section]

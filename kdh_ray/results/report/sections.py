@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.results import tables
-from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, ablation, attempt, calibration, cost
-from kdh_ray.results.figures.rows import largest, means, objective_name, repeated, results, settings, short, trials
-from kdh_ray.results.figures.scores import REFERENCE
+from kdh_ray.results.figures import SCORES, SEARCH, Figure, LeftOut, Maker, ablation, attempt, calibration, cost, regret
+from kdh_ray.results.figures.rows import largest, means, objective_name, results, settings, short, trials
 from kdh_ray.results.report.appendix import configurations, corpora, published_results, unfinished
 from kdh_ray.results.report.parts import Report, Section, Table
-from kdh_ray.results.report.summary import Key, best_line, facts, signed, winner
-from kdh_ray.results.tables import ON_THE_WAY, significance, stage_table
+from kdh_ray.results.report.summary import Key, Winner, best_line, facts, lede, signed, winner
+from kdh_ray.results.tables import NO_METHOD, REFERENCE, is_repeated, repetitions, significance, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kdh_ray.results.predictions import Predicted
 
 _BEST_TRIALS = 10
+_OF_A_PAIR = tuple(each for each in SCORES if each is not cost)  # costs compare pairs: they are drawn for all at once
 
 
 def make_report(
@@ -41,46 +42,51 @@ def make_report(
     Raises:
         DataError: If the frame is empty.
     """
+    import pandas as pd
+
     if frame.empty:
         raise DataError("there are no result rows to report")
     frame = frame.reset_index(drop=True)
-    if "protocol" in frame:
-        frame = frame.assign(protocol=frame["protocol"].fillna(""))
-    again = repeated(frame)
-    frame, notes = frame.drop(index=again.index), [*notes, *_repetitions(again)]
+    frame = frame.assign(protocol=frame["protocol"].fillna("") if "protocol" in frame else "")
+    notes = [*notes, *repetitions(frame)]
+    frame = frame[~is_repeated(frame)]
     predicted = predicted or {}
-    winners, sections = [], []
-    protocols = _protocols(frame)
-    for name, part in protocols:
-        label = f": {name or 'no corpus named'}" if len(protocols) > 1 else ""
-        compared = _compared(part)
-        section = _scores(compared, predicted, label)
-        try:
-            winners.append(winner(results(compared), predicted))
-        except UserError as error:
-            section.left_out.append(LeftOut("The winner", str(error)))
-        sections += [section, _ablation(part, label), _efficiency(part, label), _search(part, label)]
-    sections += [corpora(frame), configurations(frame), published_results(frame), unfinished(frame, notes)]
+    winners: list[Winner] = []
+    sections: list[Section] = []
+    settings: list[Section] = []
+    everything: list[pd.DataFrame] = []
+    is_replay = frame["kind"] == "searcher" if "kind" in frame else pd.Series(False, index=frame.index)
+    for corpus, pairs in _places(frame[~is_replay]):
+        compared = {pair: _compared(part) for pair, part in pairs.items()}
+        everything += compared.values()
+        if len(pairs) > 1:
+            sections.append(_overview(pd.concat(compared.values()), _label(corpus)))
+        for pair, part in pairs.items():
+            label, rows = _label(corpus, pair), compared[pair]
+            section = _scores(rows, predicted, label, SCORES if len(pairs) == 1 else _OF_A_PAIR)
+            try:
+                winners.append(winner(results(rows), predicted))
+            except UserError as error:
+                section.left_out.append(LeftOut("The winner", str(error)))
+            sections += [section, _ablation(part, label), _efficiency(part, label), _search(part, label)]
+            settings.append(configurations(rows, label))
+    own = pd.concat([frame.head(0), *everything])
+    sections += [_replays(frame), corpora(own), *settings, published_results(own), unfinished(frame, notes)]
     shown = [section for section in sections if section.tables or section.figures]
-    missing = Section(
-        "Not shown", left_out=[each for section in sections if section not in shown for each in section.left_out]
-    )
+    absent = [section for section in sections if section not in shown]
+    missing = Section("Not shown", left_out=[each for section in absent for each in _of_section(section)])
     told = facts(frame) | ({"Left aside": f"{_count(notes)}: see the end"} if notes else {})
-    return Report(title or _title(frame), told, winners, shown + ([missing] if missing.left_out else []))
+    return Report(title or _title(frame), lede(frame), told, winners, shown + ([missing] if missing.left_out else []))
+
+
+def _of_section(section: Section) -> list[LeftOut]:
+    """What it leaves out, with the corpus and pair that its title names."""
+    _, colon, label = section.title.partition(": ")
+    return [replace(each, title=each.title + colon + label) for each in section.left_out]
 
 
 def _count(notes: Sequence[str]) -> str:
     return "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-
-
-def _repetitions(again: pd.DataFrame) -> list[str]:
-    """Runs that a later one with the same seed stands for: said, since neither mean nor n counts them."""
-    notes = []
-    for (size, method), rows in again.assign(size=again["size"].fillna("")).groupby(["size", "method"], sort=False):
-        seeds = ", ".join(str(int(seed)) for seed in sorted(rows["seed"].unique()))
-        where = f" at size {size}" if size else ""
-        notes.append(f"{method}{where} was run again with seed {seeds}: the last run counts, {len(rows)} before it not")
-    return notes
 
 
 def _title(frame: pd.DataFrame) -> str:
@@ -88,18 +94,43 @@ def _title(frame: pd.DataFrame) -> str:
     return "Results of " + (", ".join(names[:3]) + (" and others" if len(names) > 3 else "") if names else "runs")
 
 
-def _protocols(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    if "protocol" not in frame:
-        return [("", frame.assign(protocol=""))]
-    return [(str(name), part) for name, part in frame.groupby("protocol", sort=False)]
+def _places(frame: pd.DataFrame) -> list[tuple[str, dict[str, pd.DataFrame]]]:
+    """What compares: rows by corpus and by pair of encoders, which have a name where there are several."""
+    corpora = [(str(name), part) for name, part in frame.groupby("protocol", sort=False)]
+    found = []
+    for name, part in corpora:
+        pairs = {"": part}
+        if "pair" in part and part["pair"].nunique() > 1:
+            named = part["pair"].fillna("no pair named")
+            pairs = {str(pair): rows for pair, rows in part.groupby(named, sort=False)}
+        found.append(((name or "no corpus named") if len(corpora) > 1 else "", pairs))
+    return found
+
+
+def _label(*names: str) -> str:
+    """``: hoc-blurb, mpnet-minilm``, to follow a title."""
+    shown = ", ".join(filter(None, names))
+    return f": {shown}" if shown else ""
+
+
+def _overview(part: pd.DataFrame, label: str) -> Section:
+    """All pairs of encoders side by side."""
+    section = Section(f"All pairs of encoders{label}")
+    try:
+        section.tables.append(Table("Methods by size of the training split", tables.by_size(part)))
+    except DataError as error:
+        section.left_out.append(LeftOut("Methods by size of the training split", str(error)))
+    made, left = attempt([cost], part)
+    section.figures, section.left_out = _named(made, label), section.left_out + left
+    return section
 
 
 def _named(figures: list[Figure], label: str) -> list[Figure]:
-    """With the protocol in names and titles, where there are several."""
+    """With their section's label in their names, as of files."""
     if not label:
         return figures
-    suffix = "-" + "".join(letter if letter.isalnum() else "-" for letter in label.removeprefix(": "))
-    return [replace(each, name=each.name + suffix, title=each.title + label) for each in figures]
+    suffix = "-" + re.sub(r"[^0-9A-Za-z]+", "-", label.removeprefix(": "))
+    return [replace(each, name=each.name + suffix) for each in figures]
 
 
 def _compared(part: pd.DataFrame) -> pd.DataFrame:
@@ -123,13 +154,8 @@ def _ablation(part: pd.DataFrame, label: str) -> Section:
     made, section.left_out = attempt([ablation], part)
     section.figures = _named(made, label)
     if made:
-        experiments = part.loc[part["method"] == REFERENCE, "experiment"]
-        note = "Thresholds are the full method's own, chosen otherwise."
-        try:
-            table = tables.ablation(part[part["experiment"].isin(experiments)], REFERENCE)
-            section.tables.append(Table("All changes", table, note))
-        except DataError as error:
-            section.left_out.append(LeftOut("All changes", str(error)))
+        note = "Thresholds: those of the full method's own model, chosen otherwise."
+        section.tables.append(Table("All changes", tables.ablation(part), note))
     return section
 
 
@@ -146,23 +172,24 @@ def _efficiency(part: pd.DataFrame, label: str) -> Section:
     return section
 
 
-def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str) -> Section:
+def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str, makers: Sequence[Maker]) -> Section:
     section = Section(f"Scores{label}")
-    runs = part if "kind" not in part else part[~part["kind"].isin(ON_THE_WAY)]
+    runs = part if "kind" not in part else part[~part["kind"].isin(NO_METHOD)]
     if len(runs):
         section.tables.append(Table("All methods", stage_table(runs)))
-    made, section.left_out = attempt(SCORES, part)
+    made, section.left_out = attempt(makers, part)
     more, left = attempt([calibration], _ordered(part, predicted))
     section.figures, section.left_out = _named(made + more, label), section.left_out + left
     try:
         rows = results(part)
         best = str(best_line(means(largest(rows)))["method"])
-        table, untested = _significance(rows, best)
+        table, cautions, untested = _significance(rows, best)
         note = (
             f"Difference: the method's mean score less that of {best}, over the n seeds that both have, in points, with"
             " Student's 95 % interval; p: Wilcoxon's signed-rank test, corrected after Holm for the methods tested at a"
             " size; effect: rank-biserial correlation, -1 where the method loses on every seed, 1 where it wins."
         )
+        note += "".join(f" {each[0].upper()}{each[1:]}." for each in cautions)
         note += f" Not tested, for want of two common seeds: {', '.join(untested)}." if untested else ""
         section.tables.append(Table(f"Every method against {best}, paired by seed", table, note))
     except UserError as error:
@@ -171,7 +198,7 @@ def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str) 
 
 
 def _ordered(part: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> list[Predicted]:
-    """Predictions at the largest size, those of the best method first."""
+    """Predictions at the largest size, those of the best method first, by the names that it goes by here."""
     try:
         rows = largest(results(part))
     except DataError:
@@ -179,11 +206,12 @@ def _ordered(part: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> list[Pre
     order = means(rows)["method"].tolist()
     rows = rows.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
     keys = zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True)
-    return [predicted[key] for key in keys if key in predicted]
+    named = zip(keys, rows["method"], strict=True)
+    return [replace(predicted[key], name=method) for key, method in named if key in predicted]
 
 
-def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str]]:
-    """The tests, in words and points, and which methods share too few seeds for one."""
+def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The tests, in words and points; what so few seeds can tell; and which methods share too few for a test."""
     import pandas as pd
 
     rows = rows[rows["seed"].notna()]
@@ -203,12 +231,21 @@ def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, lis
             "p": table["p"].map("{:.2g}".format),
             "p (Holm)": table["p_holm"].map("{:.2g}".format),
             "effect": table["effect"].map("{:+.2f}".format),
-            "note": table["note"],
         }
     )
-    if not table["note"].any():
-        words = words.drop(columns="note")
-    return pd.concat([*places, words], axis=1), sorted(set(found.loc[found["n"] < 2, "method"]))
+    cautions = [note for note in table.sort_values("n")["note"].unique() if note]
+    return pd.concat([*places, words], axis=1), cautions, sorted(set(found.loc[found["n"] < 2, "method"]))
+
+
+def _replays(frame: pd.DataFrame) -> Section:
+    section = Section("Searchers on replayed trials")
+    made, section.left_out = attempt([regret], frame)
+    if made:
+        section.intro = (
+            "Tables of real trials, each trained once, replayed for every searcher and seed on simulated workers."
+        )
+        section.tables, section.figures = [Table("Regret by trials", tables.searchers(frame))], made
+    return section
 
 
 def _search(part: pd.DataFrame, label: str) -> Section:
@@ -223,7 +260,8 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     )
     made, section.left_out = attempt(SEARCH, part)
     section.figures = _named(made, label)
-    names = ["searcher", "trial", "particle", "status", "epochs_run", "score", *settings(rows)]
+    places = [name for name in ("size", "seed") if name in rows and rows[name].nunique() > 1]
+    names = ["searcher", *places, "trial", "particle", "status", "epochs_run", "score", *settings(rows)]
     best = rows.nlargest(_BEST_TRIALS, "score")[names].dropna(axis="columns", how="all")
     best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
     best = best.rename(columns={str(name): short(str(name)) for name in best} | {"epochs_run": "epochs run"})

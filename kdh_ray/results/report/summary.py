@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdh_ray.errors import UserError
+from kdh_ray.evaluation.statistics import ENOUGH_SEEDS
 from kdh_ray.results.figures.rows import largest, means, metric_name, sizes, trials
-from kdh_ray.results.tables import ON_THE_WAY, method_names
+from kdh_ray.results.tables import NO_METHOD, method_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,9 @@ class Comparison:
         role: Why this one: ``the best teacher``.
         method: Its name.
         points: Mean of the winner minus its own, in percentage points, over the seeds that both have.
-        low, high: 95 % interval of the difference: over test documents where there are predictions of every seed, else
-            over seeds; None where there is only one.
+        low, high: 95 % interval of the difference; None where there is only one seed and no predictions.
+        over: What the interval is over: ``documents`` where there are predictions of every seed, else ``seeds``.
+        parameters: In words; empty if not told.
         words: What the difference and its interval rest on, and what they can't tell.
     """
 
@@ -41,14 +43,17 @@ class Comparison:
     points: float
     low: float | None
     high: float | None
+    over: str
+    parameters: str
     words: str
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best student (or, without students, the best method) of a protocol at its largest size."""
+    """The best student (or, without students, the best method) of a protocol and pair at its largest size."""
 
     protocol: str
+    pair: str | None
     size: str | None
     method: str
     metric: str
@@ -56,14 +61,29 @@ class Winner:
     sd: float
     n: int
     is_student: bool
+    parameters: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def caution(self) -> str:
+        """What so few seeds can't tell."""
+        if self.n >= ENOUGH_SEEDS:
+            return ""
+        few = "1 seed tells" if self.n == 1 else f"{self.n} seeds tell"
+        return f"{few} no small difference from luck: at least {ENOUGH_SEEDS} are wanted."
+
+    @property
+    def basis(self) -> str:
+        """What the intervals are over."""
+        over = list(dict.fromkeys(each.over for each in self.comparisons if each.over))
+        return f"Intervals over {' or '.join(over)}." if over else ""
 
 
 def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
     """Who won, and by how much.
 
     Args:
-        rows: Results of one protocol, from ``figures.rows.results``.
+        rows: Results of one protocol and pair of encoders, from ``figures.rows.results``.
         predicted: Test predictions by run id and stage.
     """
     rows = largest(rows)
@@ -78,11 +98,29 @@ def winner(rows: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> Winner:
         _compare(rows, str(best["method"]), method, role, predicted, tests.get(method))
         for role, method in others.items()
     ]
+    pairs: list[Any] = rows["pair"].dropna().unique().tolist() if "pair" in rows else []
     return Winner(
-        str(rows["protocol"].iloc[0]), sizes(rows)[-1] if sizes(rows) else None, str(best["method"]),
-        metric_name(rows), float(best["mean"]), float(best["sd"]), int(best["n"]), best["kind"] == "student",
-        comparisons,
-    )  # fmt: skip
+        protocol=str(rows["protocol"].iloc[0]),
+        pair=str(pairs[0]) if pairs else None,
+        size=sizes(rows)[-1] if sizes(rows) else None,
+        method=str(best["method"]),
+        metric=metric_name(rows),
+        mean=float(best["mean"]),
+        sd=float(best["sd"]),
+        n=int(best["n"]),
+        is_student=best["kind"] == "student",
+        parameters=_parameters(rows, str(best["method"])),
+        comparisons=comparisons,
+    )
+
+
+def _parameters(rows: pd.DataFrame, method: str | None = None) -> str:
+    """``22.6 M parameters``, of a method or of all rows."""
+    if "parameters" not in rows:
+        return ""
+    found = (rows if method is None else rows[rows["method"] == method])["parameters"].dropna()
+    shown = list(dict.fromkeys(f"{float(count) / 1e6:.1f}" for count in sorted(found)))
+    return f"{' or '.join(shown)} M parameters" if shown else ""
 
 
 def best_line(table: pd.DataFrame) -> pd.Series[Any]:
@@ -144,10 +182,10 @@ def _compare(
     differences = np.array([100 * (first.loc[seed, "score"] - second.loc[seed, "score"]) for seed in seeds])
     pairs = [(_predicted(first, seed, predicted), _predicted(second, seed, predicted)) for seed in seeds]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
-    words, points = _seed_words(differences, test), float(differences.mean())
+    words, points, size = _seed_words(differences, test), float(differences.mean()), _parameters(rows, other)
     if metric_name(rows) == "micro F1" and len(whole) == len(seeds) and _are_of_one_split(whole):
         low, high, told = _over_documents(whole)
-        return Comparison(role, other, points, low, high, f"interval {told}; {words}")
+        return Comparison(role, other, points, low, high, "documents", size, f"interval {told}; {words}")
     if metric_name(rows) != "micro F1":
         words += f"; intervals over documents are made of micro F1, not of {metric_name(rows)}"
     elif whole and len(whole) < len(seeds):  # of some seeds only, an interval would belong to another difference
@@ -157,9 +195,11 @@ def _compare(
     else:
         words += "; test documents differ between seeds, so no interval over documents"
     if test is None or test.n < 2:
-        return Comparison(role, other, points, None, None, words)
+        return Comparison(role, other, points, None, None, "", size, words)
     # The test is of the other method less the best one.
-    return Comparison(role, other, points, -100 * test.high, -100 * test.low, f"interval over seeds; {words}")
+    return Comparison(
+        role, other, points, -100 * test.high, -100 * test.low, "seeds", size, f"interval over seeds; {words}"
+    )
 
 
 def _predicted(rows: pd.DataFrame, seed: Any, predicted: Mapping[Key, Predicted]) -> Predicted | None:
@@ -205,15 +245,16 @@ def _over_documents(pairs: list[tuple[Predicted, Predicted]]) -> tuple[float, fl
 
 def facts(frame: pd.DataFrame) -> dict[str, str]:
     """What was run, when, on what, with which versions; only what the rows tell."""
-    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(ON_THE_WAY)]
+    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(NO_METHOD)]
     rows = rows.assign(variant=None) if "variant" not in rows else rows
     found = {
         "Corpus": _corpora(rows),
-        "Methods": str(method_names(rows).nunique()),
-        "Encoders": _values(rows, "pair"),
+        "Methods": _methods(rows),
+        "Encoders": _pairs(rows),
         "Seeds": _values(rows, "seed"),
-        "Rows": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
+        "Results": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
         **_searches(frame),
+        "Searchers replayed": _values(frame[frame["kind"] == "searcher"], "stage") if "kind" in frame else "",
         "When": _when(frame),
         "Where": ", ".join(filter(None, (_values(frame, "device"), _values(frame, "precision")))),
         "Versions": ", ".join(
@@ -224,6 +265,33 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
         "Commit": _values(frame, "commit", 12),
     }
     return {name: words for name, words in found.items() if words}
+
+
+def lede(frame: pd.DataFrame) -> str:
+    """What was run, in a line."""
+    told = facts(frame)
+    rows = frame if "kind" not in frame else frame[~frame["kind"].isin(NO_METHOD)]
+    methods = " on ".join(filter(None, (told.get("Methods"), _values(rows, "pair"))))
+    seeds = f"seeds {told['Seeds']}" if "Seeds" in told else ""
+    return "; ".join(filter(None, (told.get("Corpus"), methods, seeds, told.get("Search", "").split(":")[0])))
+
+
+def _methods(rows: pd.DataFrame) -> str:
+    """Their number, whichever encoders they ran on."""
+    n = method_names(rows.drop(columns="pair", errors="ignore")).nunique()
+    return {0: "", 1: "1 method"}.get(n, f"{n} methods")
+
+
+def _pairs(rows: pd.DataFrame) -> str:
+    """Pairs of encoders, with how large teacher and student are."""
+    if "pair" not in rows or "kind" not in rows:
+        return ""
+    told = []
+    for pair, part in rows.groupby("pair", sort=False):
+        sizes = [_parameters(part[part["kind"] == kind]) for kind in ("teacher", "student")]
+        about = " → ".join(size.removesuffix(" M parameters") for size in sizes)
+        told.append(f"{pair} ({about} M parameters)" if all(sizes) else str(pair))
+    return ", ".join(told)
 
 
 def _corpora(rows: pd.DataFrame) -> str:
@@ -244,6 +312,8 @@ def _values(frame: pd.DataFrame, column: str, length: int = 60) -> str:
     values: list[Any] = sorted(frame[column].dropna().unique().tolist())
     whole = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
     shown = list(dict.fromkeys(str(value)[:length] for value in whole))
+    if len(whole) > 2 and whole == list(range(len(whole))):
+        return f"0 to {len(whole) - 1}"
     return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
 
 

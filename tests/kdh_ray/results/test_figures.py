@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -44,14 +45,23 @@ def check_whole(figure: figures.Figure) -> None:
     assert len(ids) == len(set(ids))
     assert all(name.startswith(figure.name) for name in ids)
     assert len(figure.data)
+    assert smallest_text(themed) * PHONE >= 11 * float(root.get("viewBox", "").split()[2])
     assert figure.title
     assert len(figure.text) > 40
+
+
+PHONE = 390 - 2 * 16  # pixels that a page has within its margins
+
+
+def smallest_text(svg: str) -> float:
+    """In units of the drawing."""
+    return min(float(size) for size in re.findall(r"font-size: ([0-9.]+)px", svg))
 
 
 def test_files_for_a_paper_keep_their_colours(study: pd.DataFrame) -> None:
     figure = figures.by_method(study)
     root = ElementTree.fromstring(figure.svg())
-    assert root.get("width") == "345.6pt"
+    assert root.get("width") == "259.2pt"
     assert "var(" not in figure.svg()
     assert figures.by_method(study).svg() == figures.by_method(study).svg()  # no date, no random ids
     assert figure.png().startswith(b"\x89PNG")
@@ -108,7 +118,7 @@ def test_sizes_that_a_method_has_not_reached_hide_nobody(study: pd.DataFrame) ->
 
 def test_a_run_that_was_repeated_counts_once(study: pd.DataFrame) -> None:
     again = study[study["stage"] == "plain"].assign(run_id="again", test_f1_micro=0.5)
-    rows = results(pd.concat([study, again]))
+    rows = results(pd.concat([study, again], ignore_index=True))
     assert len(rows) == len(study)
     assert rows.loc[rows["stage"] == "plain", "run_id"].unique().tolist() == ["again"]
     unknown = study.assign(seed=None)
@@ -181,6 +191,28 @@ def test_two_searchers_have_lines_of_their_own(search: pd.DataFrame) -> None:
     }
 
 
+def test_searches_at_several_sizes_are_not_averaged_together(search: pd.DataFrame) -> None:
+    """Their scores don't compare; those of one size have a mean, and the seeds' range in words."""
+    other = search.assign(run_id=search["run_id"].str.replace("look", "other"))
+    small = search.assign(run_id=search["run_id"].str.replace("look", "small"), size="small")
+    other["validation_f1_micro"] -= 0.1
+    figure = figures.convergence(pd.concat([search, other, small]))
+    assert figure.data.groupby("name")["search"].nunique().to_dict() == {"pso, large": 2, "pso, small": 1}
+    top = 100 * search["validation_f1_micro"].max()
+    assert f"pso, large {top - 5:.1f} % (mean of 2 searches, {top - 10:.1f} to {top:.1f})" in figure.text
+
+
+def test_regret_has_a_panel_a_table() -> None:
+    rows = [
+        {"pair": table, "method": name, "seed": seed, "regret_at_5": 0.4, "regret_at_10": 0.1 * seed}
+        for table in ("a", "b") for name in ("pso", "random") for seed in (0, 1, 2)
+    ]  # fmt: skip
+    figure = figures.regret(pd.DataFrame(rows))
+    assert len(figure.drawing.axes) == 2
+    assert figure.data.groupby(["table", "searcher"])["trials"].apply(list).tolist() == [[5, 10]] * 4
+    check_whole(figure)
+
+
 def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
     shares = importances(trials(search))
     assert shares.index[0] == "config_learning_rate"
@@ -201,12 +233,22 @@ def test_ablation_is_paired_by_seed_with_the_full_method(ablations: pd.DataFrame
     assert table["difference"].tolist() == pytest.approx([-5.0, 1.0])
     assert table["n"].tolist() == [3, 2]
     assert table["changed"].tolist() == ["distillation", "alpha"]
+    assert "without-distillation, alpha-1 leave out zero" in figure.text
     check_whole(figure)
 
 
+def test_ablation_marks_what_its_interval_tells(ablations: pd.DataFrame) -> None:
+    ablations.loc[ablations["method"] == "alpha-1", "test_f1_micro"] += [0.0, 0.05]
+    figure = figures.ablation(pd.concat([ablations, ablations.assign(experiment="other", method="distilled")]))
+    assert figure.data["method"].tolist() == ["without-distillation", "alpha-1"]  # other experiments are no ablation
+    line = figure.data.set_index("method").loc["alpha-1"]
+    assert (line["low"], line["high"]) == (pytest.approx(-28.27, abs=0.01), pytest.approx(35.27, abs=0.01))
+    assert "without-distillation leaves out zero" in figure.text
+
+
 def test_ablation_needs_the_full_method(study: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="no method is called 'full'"):
-        figures.ablation(study)
+    with pytest.raises(DataError, match="the reference 'full'"):
+        figures.ablation(study.assign(method=study["stage"]))
 
 
 def test_front_of_a_search_rises_with_cost(search: pd.DataFrame) -> None:

@@ -144,8 +144,8 @@ def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) ->
     tables = {table.title: table for section in report.sections for table in section.tables}
     methods = tables["All methods"].frame.set_index(["size", "stage"])
     assert methods.loc[("large", "plain"), ["n", "official"]].tolist() == [3, 0.5]
-    said = [each.reason for section in report.sections for each in section.left_out]
-    assert "plain at size large was run again with seed 0, 1, 2: the last run counts, 3 before it not" in said
+    said = tables["Notes (1)"].frame["note"].tolist()
+    assert said == ["plain at size large was run again with seed 0, 1, 2: the last run counts, not the 3 before"]
     assert report.facts["Left aside"] == "1 note: see the end"
 
 
@@ -200,7 +200,7 @@ def test_page_is_well_formed_and_needs_no_network(page: str) -> None:
     assert not re.search(r"url\((?!#)|@import", page)
     assert len(tags.ids) == len(set(tags.ids))
     assert tags.tags.count("figure") == tags.tags.count("figcaption") == 10
-    assert tags.tags.count("details") == 11  # each figure's data, and the settings that all share
+    assert tags.tags.count("details") == 12  # each figure's data, the settings that all share, and the winner's tests
     assert "prefers-color-scheme: dark" in page
 
 
@@ -246,7 +246,7 @@ def test_rows_that_all_failed_make_a_page(study: pd.DataFrame) -> None:
 def test_minimal_rows_make_a_page() -> None:
     page = to_html(make_report(pd.DataFrame([{"run_id": "a", "stage": "s", "status": "ok", "test_f1_micro": 0.5}])))
     assert "50.0" in page
-    assert re.search(r"Left out, and why:.*Efficiency: no row has measured latencies", page, re.DOTALL)
+    assert re.search(r"Left out, and why:.*Efficiency &ndash; no row has measured latencies", page, re.DOTALL)
 
 
 def test_no_row_is_an_error() -> None:
@@ -260,6 +260,91 @@ def test_protocols_have_figures_and_winners_of_their_own(study: pd.DataFrame) ->
     names = [figure.name for figure in report.figures]
     assert {"by-method-hoc-blurb", "by-method-hoc-blue"} <= set(names)
     assert len(names) == len(set(names))
+
+
+@pytest.fixture
+def pairs(study: pd.DataFrame) -> pd.DataFrame:
+    """Two pairs of encoders, the second ten points better, with larger models; the first has more seeds at small."""
+    study = study.assign(method=study["stage"], pair="small-pair")
+    better = study.assign(pair="large-pair", run_id=study["run_id"] + "-b", parameters=4 * study["parameters"])
+    better["test_f1_micro"] += 0.1
+    more = study[study["size"] == "small"].assign(seed=7, run_id="more")
+    return pd.concat([study, better, more], ignore_index=True)
+
+
+def test_each_pair_of_encoders_has_a_winner_and_tests_of_its_own(pairs: pd.DataFrame) -> None:
+    pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
+    report = make_report(pairs)
+    shown = [(each.pair, each.method, each.parameters, round(each.mean)) for each in report.winners]
+    assert shown == [
+        ("small-pair", "distilled", "20.0 M parameters", 77),
+        ("large-pair", "distilled", "80.0 M parameters", 87),
+    ]
+    assert all(
+        {other.method for other in each.comparisons} == {"plain", "teacher", "tf-idf"} for each in report.winners
+    )
+    sections = {section.title: section for section in report.sections}
+    table = sections["Scores: small-pair"].tables[0].frame
+    assert table["stage"].tolist() == ["teacher", "plain", "distilled", "tf-idf"] * 3
+    assert table["size"].tolist() == ["small"] * 4 + ["medium"] * 4 + ["large"] * 4
+    tested = sections["Scores: large-pair"].tables[1]
+    assert set(tested.frame["method"]) == {"plain", "teacher", "tf-idf"}
+    assert "3 seeds can't give p below 0.25" in tested.note
+    overview = sections["All pairs of encoders"]
+    assert "distilled, large-pair" in overview.tables[0].frame["method"].tolist()
+    assert [figure.name for figure in overview.figures] == ["cost"]
+    names = [figure.name for figure in report.figures]
+    assert len(names) == len(set(names))
+    assert {"by-method-small-pair", "by-method-large-pair"} <= set(names)
+    missing = next(section for section in report.sections if section.title == "Not shown")
+    assert "Search: small-pair" in missing.reasons["there are no trials of a search among the rows"]
+    first = to_html(report)
+    first = first[: first.index("</header>")]
+    assert "4 methods on large-pair, small-pair" in first
+    assert first.count('class="score"') == 2
+
+
+def test_searches_of_two_pairs_show_what_was_searched(pairs: pd.DataFrame, search: pd.DataFrame) -> None:
+    """A setting that is another in the other pair, or in the other seed's search, was not searched."""
+    searches = [
+        search.assign(pair=pair, config_start=start, config_epochs=epochs, seed=seed,
+                      run_id=search["run_id"].str.replace("look", f"look{seed}-{pair}"))
+        for pair, start, epochs, seed in
+        (("small-pair", "a/0", 4, 0), ("small-pair", "a/1", 4, 1), ("large-pair", "b", 9, 0))
+    ]  # fmt: skip
+    report = make_report(pd.concat([pairs, *searches], ignore_index=True))
+    sections = {section.title: section for section in report.sections}
+    columns = sections["Search: small-pair"].tables[0].frame.columns.tolist()
+    assert "seed" in columns
+    assert not {"start", "epochs"} & set(columns)
+    assert sections["Search: large-pair"].figures[0].data["search"].unique().tolist() == ["look0-large-pair-0-ab12"]
+
+
+def test_replayed_searchers_have_a_section_of_their_own(study: pd.DataFrame) -> None:
+    replays = pd.DataFrame(
+        [
+            {"run_id": f"{table}-{seed}", "stage": name, "method": name, "kind": "searcher", "status": "ok",
+             "seed": seed, "pair": table, "protocol": table, "experiment": "searchers",
+             "regret_at_10": 0.2 + place, "regret_at_20": 0.1 + place}
+            for table in ("trials-a", "trials-b") for place, name in enumerate(("pso", "random")) for seed in (0, 1)
+        ]
+    )  # fmt: skip
+    report = make_report(pd.concat([study, replays]))
+    assert [each.method for each in report.winners] == ["distilled"]
+    section = next(section for section in report.sections if section.title == "Searchers on replayed trials")
+    assert section.tables[0].frame["searcher"].tolist() == ["pso", "random"] * 2
+    assert "on trials-a pso 0.100, random 1.100; on trials-b" in section.figures[0].text
+    assert report.facts["Searchers replayed"] == "pso, random"
+    alone = make_report(replays)
+    assert [section.title for section in alone.sections] == ["Searchers on replayed trials", "Not shown"]
+    assert "regret at 20" in to_html(alone)
+
+
+def test_many_notes_are_folded_and_keep_folders_to_themselves(study: pd.DataFrame) -> None:
+    report = make_report(study, notes=[f"/home/somebody/runs/{n}/base/config.yaml: gone" for n in range(41)])
+    table = next(table for section in report.sections for table in section.tables if table.title == "Notes (41)")
+    assert table.folded
+    assert "somebody" not in to_html(report)
 
 
 def test_ablation_and_efficiency_stand_apart_from_the_comparison(study: pd.DataFrame, ablations: pd.DataFrame) -> None:
@@ -294,6 +379,7 @@ def test_published_numbers_stand_beside_ours_of_the_same_protocol_only(study: pd
     tables = {table.title: table for section in report.sections for table in section.tables}
     assert "distilled" in tables["BLURB"].frame["model"].tolist()
     assert set(tables["BLUE"].frame["by"]) == set(tables["KDH-MLTC (the paper)"].frame["by"]) == {"publication"}
+    assert tables["KDH-MLTC (the paper)"].frame["score in %"].tolist() == ["82.70 ± 0.89"]
     assert all("Source: " in tables[title].note for title in ("BLURB", "BLUE", "KDH-MLTC (the paper)"))
     assert published_results(study.assign(protocol="notes")).tables == []
 
@@ -307,6 +393,9 @@ def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) ->
     assert "somebody" not in words
     assert "stages/teacher/checkpoint" in words
     assert [table.frame["setting"].tolist() for table in section.tables] == [["teachers", "dropout"], ["epochs"]]
+    teachers = section.tables[0].frame.set_index("setting").loc["teachers"]
+    assert teachers["distilled"] == "stages/teacher/checkpoint"  # no list in brackets
+    assert pd.isna(teachers["plain"])
 
 
 def test_the_best_trials_are_told_with_all_their_settings(search: pd.DataFrame) -> None:

@@ -21,6 +21,8 @@ BOXES = """return [...document.querySelectorAll('figure svg')].map(svg => {
   const box = svg.getBoundingClientRect(), page = document.documentElement.clientWidth;
   return {name: svg.parentElement.id, width: box.width, height: box.height, inside: box.left >= 0 && box.right <= page};
 })"""
+SMALLEST = """return Math.min(...[...document.querySelectorAll('figure svg text')].map(text =>
+  parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
 COLOURS = """const figure = document.querySelector('figure svg');
 return [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
   getComputedStyle(figure.querySelector('text')).fill]"""
@@ -63,6 +65,8 @@ def test_report_is_readable_in_a_browser(
         background, ink, drawn = browser.execute_script(COLOURS)
         assert drawn == ink  # figures follow the theme
         backgrounds.append(background)
+        small = browser.execute_script(SMALLEST)
+        assert small >= 11, f"text of {small} pixels at {width}"
         winner = browser.execute_script("return document.querySelector('.winner').getBoundingClientRect().bottom")
         assert winner < 844  # who won is on the first screen
     assert backgrounds[0] == backgrounds[2] == "rgb(255, 255, 255)"

@@ -14,7 +14,7 @@ import pytest
 from kdh_ray import storage
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import compact, copy_rows, load_runs, recorded, rows, store, write_row
-from kdh_ray.results.rows import flatten, order_columns
+from kdh_ray.results.rows import flatten, order_columns, tell_tables_apart
 
 
 def row(run_id: str = "run-0", stage: str = "distil", **more: Any) -> dict[str, Any]:
@@ -322,3 +322,32 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 def test_unknown_schemes_are_one_clear_error() -> None:
     with pytest.raises(UnavailableError, match="nonsense://x: can't be opened"):
         load_runs("nonsense://x")
+
+
+def of_tables(*paths: str, corpus: str = "table") -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"protocol": "notes", "config_data.corpus": corpus, "config_data.path": path} for path in paths]
+    )
+
+
+def test_tables_of_one_name_in_two_folders_are_two_protocols() -> None:
+    told = tell_tables_apart(of_tables("ward-a/notes.csv", "/data/ward-b/notes.csv", "../x/ward-a/notes.csv"))
+    assert told["protocol"].tolist() == [f"notes (ward-{name}/notes.csv)" for name in "aba"]
+    deeper = tell_tables_apart(of_tables("/data/a/texts/notes.csv", "/data/b/texts/notes.csv", "notes.csv"))
+    assert deeper["protocol"].tolist() == [
+        "notes (a/texts/notes.csv)",
+        "notes (b/texts/notes.csv)",
+        "notes (notes.csv)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        of_tables("notes.csv", "/home/somebody/notes.csv", "../somebody/notes.csv"),  # one file, named three ways
+        of_tables("/a/hoc", "/b/hoc", corpus="hoc-blurb"),  # a corpus that all have
+        pd.DataFrame([{"protocol": "notes"}]),
+    ],
+)
+def test_one_corpus_keeps_its_name(frame: pd.DataFrame) -> None:
+    assert set(tell_tables_apart(frame)["protocol"]) == {"notes"}

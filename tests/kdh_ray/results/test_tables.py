@@ -8,7 +8,17 @@ import pytest
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
-from kdh_ray.results.tables import ablation, by_size, efficiency, pareto, run_table, significance, stage_table
+from kdh_ray.results.tables import (
+    ablation,
+    by_size,
+    efficiency,
+    pareto,
+    regrets,
+    run_table,
+    searchers,
+    significance,
+    stage_table,
+)
 
 
 def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
@@ -77,6 +87,12 @@ def test_failed_rows_are_counted_and_not_averaged() -> None:
     assert table.loc["distilled", "test_f1_micro"] == pytest.approx(0.82)
     assert table.loc["lost", ["n", "unfinished"]].tolist() == [0, 1]
     assert "unfinished" in render.to_plain(table.reset_index())
+
+
+def test_seconds_are_named_after_the_stage_alone() -> None:
+    """A student fine-tuned on labels took its distillation as well, which is a line of its own."""
+    assert "stage seconds" in render.to_plain(stage_table(FRAME)).splitlines()[1]
+    assert "stage s" in render.to_text_table(stage_table(FRAME), narrow=True).header
 
 
 def test_rows_without_kinds_compare_encoders() -> None:
@@ -157,7 +173,7 @@ def test_best_cell_of_each_size_is_bold() -> None:
     assert "| **72.0 ± 2.0 (3)** | **82.0 ± 2.0 (3)** |" in render.to_markdown(table)
     assert r"\textbf{72.0 $\pm$ 2.0 (3)}" in render.to_latex(table)
     assert "82.0 ± 2.0 (3) *" in render.to_plain(table)
-    assert render.to_plain(table).startswith("test micro F1 in %, mean ± standard deviation over seeds (n)")
+    assert render.to_plain(table).startswith("hoc-blurb, test micro F1 in %, mean ± standard deviation over seeds (n)")
 
 
 def test_two_experiments_are_not_mixed_in_one_cell() -> None:
@@ -169,14 +185,14 @@ def test_two_experiments_are_not_mixed_in_one_cell() -> None:
 def test_significance_is_paired_by_seed_within_a_size() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     table = significance(SIZES[SIZES["kind"] == "student"], "plain")
-    assert table["size"].tolist() == ["large", "small"]
-    line = table.iloc[0]
+    assert table["size"].tolist() == ["small", "large"]
+    line = table.iloc[1]
     assert (line["method"], line["n"]) == ("distilled", 2)
     assert line["difference"] == pytest.approx((0.80 - 0.78 + 0.82 - 0.80) / 2)
     assert line["p"] == 0.5
     assert "2 seeds can't give p below 0.5" in line["note"]
     assert [line["low"], line["high"]] == pytest.approx([line["difference"]] * 2)  # both seeds differ alike
-    assert render.to_plain(table).startswith("difference: mean of test micro F1 less the reference's, as a fraction")
+    assert render.to_plain(table).startswith("hoc-blurb, difference: mean of test micro F1 less the reference's")
 
 
 def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
@@ -195,13 +211,42 @@ def test_variants_are_methods_of_their_own() -> None:
     assert significance(students, "distilled")["method"].tolist() == ["distilled (no-soft)", "plain"]
 
 
-def test_significance_refuses_unknown_references_and_repeated_seeds() -> None:
+def test_significance_refuses_unknown_references_and_two_experiments() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     students = FRAME[FRAME["kind"] == "student"]
     with pytest.raises(DataError, match="has 'nobody'"):
         significance(students, "nobody")
     with pytest.raises(DataError, match="'plain' has more than one row of seed 0"):
-        significance(pd.concat([students, students]), "plain")
+        significance(pd.concat([students, students.assign(experiment="again")]), "plain")
+
+
+def test_a_run_that_was_repeated_counts_once_in_every_table() -> None:
+    """The last one of a seed; that it failed or ran as a trial changes nothing."""
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    later = [row("plain", 0.60, 1), row("plain", 0.1, 0, status="failed"), row("plain", 0.9, 0, "trial")]
+    frame = pd.concat([FRAME, pd.DataFrame(later)])
+    said = "plain at size large was run again with seed 1: the last run counts, not the 1 before"
+    line = stage_table(frame).set_index("stage").loc["plain"]
+    assert line[["n", "unfinished"]].tolist() == [2, 1]
+    assert line["official"] == pytest.approx((0.78 + 0.60) / 2)
+    assert by_size(frame).set_index("method").loc["plain", "large"] == "69.0 ± 12.7 (2)"
+    compared = significance(frame, "distilled").set_index("method").loc["plain"]
+    assert (compared["n"], compared["difference"]) == (2, pytest.approx((0.78 - 0.80 + 0.60 - 0.82) / 2))
+    for table in (stage_table(frame), by_size(frame), significance(frame, "distilled")):
+        assert said in render.to_plain(table)
+    assert "run again" not in render.to_plain(stage_table(FRAME))
+
+
+def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
+    rows = [
+        row("student", 0.8, seed, method="distilled", pair=pair, size=size)
+        for seed in (0, 1)
+        for size in ("large", "small", "medium")
+        for pair in ("a-b", "b-c")
+    ]
+    table = stage_table(pd.DataFrame(rows))
+    assert table["size"].tolist() == ["small", "medium", "large"] * 2
+    assert table["stage"].tolist() == ["distilled, a-b"] * 3 + ["distilled, b-c"] * 3
 
 
 def study_row(method: str, f1: float, seed: int, variant: str | None = None, **more: Any) -> dict[str, Any]:
@@ -220,8 +265,12 @@ def test_an_ablation_compares_with_the_full_method_seed_by_seed() -> None:
     assert table["method"].tolist() == ["full", "softmax-loss", "threshold-0.5"]
     assert table["changed"].tolist() == ["reference", "soft loss", "thresholds"]
     assert table["score"].tolist() == ["81.0 ± 1.0 (3)", "80.0 ± 2.0 (3)", "76.0 ± 1.0 (3)"]
-    assert table["difference"].tolist() == ["–", "-1.0 ± 1.0", "-5.0 ± 0.0"]
+    assert table["difference"].tolist() == ["–", "-1.0", "-5.0"]
+    assert table["95 %"].tolist() == ["–", "-3.5 to +1.5", "-5.0 to -5.0"]  # 4.303 * 1.0 / sqrt(3)
     assert "**81.0 ± 1.0 (3)**" in render.to_markdown(table)
+    assert render.to_plain(table).startswith("hoc-blurb, large, test micro F1 in %")  # once, not in every line
+    sizes = ablation(pd.concat([ABLATION, ABLATION.assign(size="small")]))
+    assert sizes["size"].tolist() == ["small"] * 3 + ["large"] * 3
 
 
 def test_an_ablation_without_its_reference_is_refused() -> None:
@@ -288,3 +337,34 @@ def test_front_holds_what_nothing_beats() -> None:
     assert pareto(frame, cost="parameters")["trial"].tolist() == [1]
     with pytest.raises(DataError, match="no finished trial"):
         pareto(FRAME)
+
+
+def replays(*names: str) -> list[dict[str, Any]]:
+    """Of random search (regret 0.5 and 0.6 at both budgets) and the swarm (0.1 and 0.2) on the tables ``names``."""
+    return [
+        {**row(name, float("nan"), seed, "searcher", test_f1_blue=None), "pair": table, "method": name,
+         "regret_at_10": base + seed / 10, "regret_at_40": base + seed / 10}
+        for table in names for name, base in (("random", 0.5), ("pso", 0.1)) for seed in (0, 1)
+    ]  # fmt: skip
+
+
+def test_searchers_are_ranked_by_regret() -> None:
+    table = searchers(pd.DataFrame(replays("t")))
+    assert table["searcher"].tolist() == ["pso", "random"]
+    assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
+    assert table.attrs["best"] == [[False, False, False, True, True], [False] * 5]
+    assert "nan" not in searchers(pd.DataFrame(replays("t")[:1])).to_csv()  # one seed has no spread
+    assert searchers(pd.DataFrame(replays("t", "u")))["table"].tolist() == ["t", "t", "u", "u"]
+    with pytest.raises(DataError, match=r"experiments\.searchers"):
+        searchers(FRAME)
+
+
+def test_regret_has_an_interval_that_is_never_below_nothing() -> None:
+    table = regrets(pd.DataFrame(replays("t"))).set_index(["searcher", "trials"])
+    line = table.loc[("random", 40)]
+    assert (line["low"], line["high"]) == (0.0, pytest.approx(0.55 + 12.706 * 0.05, abs=1e-3))
+
+
+def test_replayed_searchers_are_no_methods() -> None:
+    table = stage_table(pd.concat([FRAME, pd.DataFrame(replays("t"))]))
+    assert not {"pso", "random"} & set(table["stage"])
