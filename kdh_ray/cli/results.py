@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here instead of printing")
     parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="OUT",
+        help="also write all rows and test predictions as two files into OUT: what tables and reports need of runs",
+    )
+    parser.add_argument(
         "--skip-corrupt", action="store_true", help="name row files that can't be read on stderr, and go on"
     )
 
@@ -50,6 +57,8 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.results import tables
 
     frame, _ = load_rows(args.folders, args.skip_corrupt)
+    if args.keep:
+        keep(frame, args.folders, args.keep)
     frame = of_experiment(frame, args.experiment)
     if args.all:
         table = frame if args.format in ("csv", "parquet") else tables.run_table(frame)
@@ -57,6 +66,21 @@ def execute(args: argparse.Namespace) -> int:
         table = make_table(frame, args.table, args.reference, args.folders)
     _emit(table, args.format, args.output)
     return 0
+
+
+def keep(frame: pd.DataFrame, folders: list[str], target: Path) -> None:
+    """Write the rows and test predictions of runs into ``target``; says on stderr how many.
+
+    Raises:
+        DataError: If some can't be read.
+        UnavailableError: If ``target`` can't be written.
+    """
+    from kdh_ray.results import copy_rows
+    from kdh_ray.results.predictions import keep_predictions
+
+    rows = sum(copy_rows(folder, target) for folder in folders)
+    predictions = keep_predictions(frame, target, *folders)
+    print(f"kdh-ray: kept {rows} rows and the predictions of {predictions} stages in {target}", file=sys.stderr)
 
 
 def of_experiment(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
@@ -87,11 +111,11 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
     if name in ("significance", "documents"):
         if reference is None:
             raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")
-        if name == "significance":
-            return tables.significance(frame, reference)
         from kdh_ray.results.documents import by_document
 
-        return by_document(frame, reference, *folders)
+        if name == "significance":
+            return within_pairs(lambda rows: tables.significance(rows, reference), frame, reference)
+        return within_pairs(lambda rows: by_document(rows, reference, *folders), frame, reference)
     makers = {
         "methods": tables.stage_table,
         "by-size": tables.by_size,
@@ -99,6 +123,36 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
         "searchers": tables.searchers,
     }
     return makers[name](frame)
+
+
+def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """A comparison with ``reference``, where rows are of several pairs of teacher and student: in each pair by itself.
+
+    A reference that names its pair (``teacher, mpnet-minilm``) is one for the methods of all pairs.
+
+    Raises:
+        DataError: If no pair has the reference and something to compare with it.
+    """
+    import pandas as pd
+
+    pairs = [] if "pair" not in frame else [str(pair) for pair in frame["pair"].dropna().unique()]
+    if len(pairs) < 2 or any(reference.endswith(f", {pair}") for pair in pairs):
+        return compare(frame)
+    parts, last = [], DataError("no pair has rows")
+    for pair in pairs:
+        try:
+            part = compare(frame[frame["pair"] == pair])
+        except DataError as error:
+            last = error
+            continue
+        part.insert(0, "pair", pair)
+        parts.append(part)
+    if not parts:
+        raise last
+    table = pd.concat(parts, ignore_index=True)
+    notes = dict.fromkeys(part.attrs.get("note") for part in parts)
+    table.attrs = {**parts[0].attrs, "note": "; ".join(filter(None, notes))}
+    return table
 
 
 def load_rows(folders: list[str], skip_corrupt: bool) -> tuple[pd.DataFrame, list[str]]:

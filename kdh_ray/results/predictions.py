@@ -1,10 +1,16 @@
-"""What trained stages said of the test split, with the truth: from runs' folders, for figures and tests by document."""
+"""What trained stages said of the test split, with the truth, for figures and tests by document.
+
+Predictions lie in runs' folders, and in files in which they are kept beside rows when runs are gone:
+``predictions-COUNT-*.parquet``, a row a stage with ``run_id``, ``stage``, ``data`` (the corpus's configuration as
+JSON), ``ids`` of the documents, and ``logits``, one after the other. No text and no truth, which is the corpus's.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable
+import uuid
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.errors import DataError, UserError
+from kdh_ray.errors import DataError, UnavailableError, UserError
 from kdh_ray.results.figures.rows import results
+from kdh_ray.storage import locate, one_line, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +56,28 @@ class Predicted:
         return (self.probabilities >= self.threshold).astype(np.int8)
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """Logits as they were saved, not yet held against the corpus.
+
+    Attributes:
+        run_id, stage: Of the row.
+        data: Configuration of the corpus, as JSON.
+        ids: Of the test documents.
+        logits: (n_documents, n_labels) float32.
+    """
+
+    run_id: str
+    stage: str
+    data: str
+    ids: list[str]
+    logits: NDArray[np.float32]
+
+
+_Keys = set[tuple[str, str]]
+_Reader = Callable[[Path, _Keys], Iterator[_Saved]]
+
+
 def load_predictions(
     frame: pd.DataFrame, *folders: str | os.PathLike[str]
 ) -> tuple[dict[tuple[str, str], Predicted], list[str]]:
@@ -68,46 +97,120 @@ def load_predictions(
     except DataError:
         return {}, []
     wanted = {(str(row["run_id"]), str(row["stage"])): row for row in rows.to_dict("records")}
-    for run in sorted({place.parents[2] for folder in folders for place in Path(folder).rglob("stages/*/predictions")}):
+    for place, read in _places(folders):
         try:
-            for key in sorted(_keys(run) & wanted.keys()):
-                found[key] = _read(run, key, wanted[key], _corpus(run, corpora))
+            for saved in read(place, wanted.keys() - found.keys()):
+                key = saved.run_id, saved.stage
+                found[key] = _with_truth(saved, place, wanted[key], _corpus(saved.data, corpora))
         except UserError as error:
-            reasons[f"predictions of {run.name} are not used: {error}"] = None
+            reasons[f"predictions of {place.name} are not used: {error}"] = None
     return found, list(reasons)
 
 
-def _keys(run: Path) -> set[tuple[str, str]]:
-    """Run id and stage of the rows in a run's folder that have predictions."""
-    from kdh_ray.results.rows import load_runs
+def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> int:
+    """Write the test predictions that lie below ``folders`` for rows as one file into ``target``.
 
-    frame = load_runs(run / "rows")
-    keys = zip(frame["run_id"].astype(str), frame["stage"].astype(str), strict=True)
-    return {(run_id, stage) for run_id, stage in keys if (run / "stages" / stage / "predictions" / "test.npy").exists()}
+    With the rows (see ``copy_rows``) they are what tables, figures and tests by document need of runs; weights are not.
+
+    Args:
+        frame: From ``load_runs``. Steps on the way to a method's own stage are left out.
+        target: A folder, or a bucket.
+        folders: Local ones.
+
+    Returns:
+        Of how many stages.
+
+    Raises:
+        DataError: If no row has a score, or predictions can't be read.
+        UnavailableError: If ``target`` can't be written.
+    """
+    import pyarrow as pa
+
+    rows = results(frame)
+    wanted = set(zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True))
+    kept: dict[tuple[str, str], _Saved] = {}
+    for place, read in _places(folders):
+        kept |= {(saved.run_id, saved.stage): saved for saved in read(place, wanted - kept.keys())}
+    if not kept:
+        return 0
+    schema = {"run_id": pa.string(), "stage": pa.string(), "data": pa.string()}
+    fields = {**schema, "ids": pa.list_(pa.string()), "logits": pa.list_(pa.float32())}
+    lines = [{**vars(saved), "logits": saved.logits.ravel()} for saved in kept.values()]
+    filesystem, root = locate(target)
+    name = f"predictions-{len(lines)}-{uuid.uuid4().hex[:12]}.parquet"
+    try:
+        write_parquet(filesystem, f"{root}/{name}", pa.Table.from_pylist(lines, schema=pa.schema(list(fields.items()))))
+    except OSError as error:
+        raise UnavailableError(f"{os.fspath(target)}: predictions can't be written ({one_line(error)})") from None
+    return len(lines)
 
 
-def _corpus(run: Path, known: dict[str, Corpus]) -> Corpus:
-    """The corpus of a run, read once; its test split is the same at every size."""
-    from kdh_ray.config import load_config
+def _places(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, _Reader]]:
+    """Runs that have predictions, and files in which some are kept, each with what reads it."""
+    runs = {place.parents[2] for folder in folders for place in Path(folder).rglob("stages/*/predictions")}
+    files = {file for folder in folders for file in Path(folder).rglob("predictions-*.parquet")}
+    return [*((run, _of_run) for run in sorted(runs)), *((file, _kept_in) for file in sorted(files))]
+
+
+def _of_run(run: Path, wanted: _Keys) -> Iterator[_Saved]:
+    """What a run's folder has for the ``wanted`` rows."""
+    from kdh_ray.results.rows import recorded
+
+    for run_id, stage in sorted(recorded(run / "rows") & wanted):
+        folder = run / "stages" / stage / "predictions"
+        if not (folder / "test.npy").exists():
+            continue
+        try:
+            logits = np.load(folder / "test.npy", allow_pickle=False)
+            ids = json.loads((folder / "test-ids.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder} can't be read ({type(error).__name__})") from None
+        yield _Saved(run_id, stage, _data(run / "config.yaml"), ids, logits)
+
+
+def _data(file: Path) -> str:
+    """The corpus of a run's configuration, the rest of which need not hold any more: its teachers may have moved."""
+    import yaml
+
+    from kdh_ray.config import DataConfig
+
+    try:
+        data = DataConfig.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DataError(f"{file} can't be read ({type(error).__name__})") from None
+    return data.model_copy(update={"size": "large"}).model_dump_json()
+
+
+def _kept_in(file: Path, wanted: _Keys) -> Iterator[_Saved]:
+    """What a file of :func:`keep_predictions` has for the ``wanted`` rows."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        lines = pyarrow.parquet.read_table(file).to_pylist()
+        for line in lines:
+            if (line["run_id"], line["stage"]) in wanted:
+                logits = np.asarray(line.pop("logits"), dtype=np.float32)
+                yield _Saved(**line, logits=logits.reshape(len(line["ids"]), -1))
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file} can't be read ({type(error).__name__})") from None
+
+
+def _corpus(data: str, known: dict[str, Corpus]) -> Corpus:
+    """The corpus of a configuration, read once; its test split is the same at every size."""
+    from kdh_ray.config import DataConfig
     from kdh_ray.data import corpus_from_config
 
-    data = load_config(run / "config.yaml").data.model_copy(update={"size": "large"})
-    key = data.model_dump_json()
-    if key not in known:
-        known[key] = corpus_from_config(data)
-    return known[key]
+    if data not in known:
+        known[data] = corpus_from_config(DataConfig.model_validate_json(data))
+    return known[data]
 
 
-def _read(run: Path, key: tuple[str, str], row: dict[Hashable, Any], corpus: Corpus) -> Predicted:
-    folder, split = run / "stages" / key[1] / "predictions", corpus.splits["test"]
-    try:
-        logits = np.load(folder / "test.npy", allow_pickle=False)
-        ids = json.loads((folder / "test-ids.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} can't be read ({type(error).__name__})") from None
-    if ids != list(split.ids) or logits.shape != split.targets.shape:
-        raise DataError(f"{folder} holds other documents or labels than the corpus has now")
-    probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))  # no overflow at either end
+def _with_truth(saved: _Saved, place: Path, row: dict[Hashable, Any], corpus: Corpus) -> Predicted:
+    split = corpus.splits["test"]
+    if saved.ids != list(split.ids) or saved.logits.shape != split.targets.shape:
+        raise DataError(f"{place}: {saved.stage} is of other documents or labels than the corpus has now")
+    probabilities = 0.5 * (1.0 + np.tanh(0.5 * saved.logits.astype(np.float64)))  # no overflow at either end
     targets = np.asarray(split.targets, dtype=np.int8)
     method, threshold = str(row["method"]), float(row["threshold"])
-    return Predicted(*key, method, targets, probabilities, threshold, tuple(corpus.labels))
+    return Predicted(saved.run_id, saved.stage, method, targets, probabilities, threshold, tuple(corpus.labels))

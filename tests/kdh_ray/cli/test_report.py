@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
@@ -52,6 +54,37 @@ def test_predictions_of_other_documents_are_refused_by_name(run: Path) -> None:
     assert found == {}
     assert "small" in reasons[0]
     assert "other documents or labels" in reasons[0]
+
+
+def test_predictions_outlive_the_teachers_of_their_run(run: Path) -> None:
+    tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    tree["stages"]["student"]["teachers"] = ["gone/stages/teacher/checkpoint"]
+    (run / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert load_predictions(load_runs(run), run)[0].keys() == {("small-0", "student")}
+
+
+def test_rows_and_predictions_are_kept_without_their_runs(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before, _ = load_predictions(load_runs(run), run)
+    assert main(["results", str(run), "--keep", str(tmp_path / "kept")]) == 0
+    assert "kept 1 rows and the predictions of 1 stages" in capfd.readouterr().err
+    shutil.rmtree(run)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    found, reasons = load_predictions(load_runs(tmp_path / "kept"), tmp_path / "kept")
+    assert reasons == []
+    assert found.keys() == before.keys()
+    assert (found["small-0", "student"].probabilities == before["small-0", "student"].probabilities).all()
+
+
+def test_a_corrupt_file_of_kept_predictions_is_named(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert main(["results", str(run), "--keep", str(kept)]) == 0
+    (file,) = kept.glob("predictions-*")
+    file.write_bytes(b"PAR1 and then nothing")
+    found, reasons = load_predictions(load_runs(kept), kept)
+    assert found == {}
+    assert file.name in reasons[0]
 
 
 def test_page_and_figures_are_written(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """``kdh-ray results``."""
 
+import csv
 import io
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdh_ray.cli.main import main
-from kdh_ray.results import write_row
+from kdh_ray.results import load_runs, write_row
 
 
 @pytest.fixture
@@ -104,6 +105,26 @@ def test_each_table_has_a_name(
 ) -> None:
     assert main(["results", str(study), *arguments]) == 0
     assert expected in capfd.readouterr().out
+
+
+def test_pairs_are_compared_each_by_itself(study: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = load_runs(study)
+    for pair, better in (("large-small", 0.0), ("small-tiny", -0.3)):
+        for row in rows.to_dict("records"):
+            own = {"run_id": f"{row['run_id']}-{pair}", "pair": pair, "test_f1_micro": row["test_f1_micro"] + better}
+            write_row(study / "both", {**row, **own})
+    command = ["results", str(study / "both"), "--table", "significance", "--format", "csv", "--reference"]
+    assert main([*command, "full"]) == 0
+    lines = list(csv.DictReader(capfd.readouterr().out.splitlines()))
+    assert [(line["pair"], line["method"]) for line in lines] == [
+        ("large-small", "softmax-loss"),
+        ("small-tiny", "softmax-loss"),
+    ]
+    assert [round(float(line["difference"]), 3) for line in lines] == [-0.02, -0.02]
+    assert main([*command, "full, small-tiny"]) == 0  # across pairs, where the reference names one
+    lines = list(csv.DictReader(capfd.readouterr().out.splitlines()))
+    assert {line["method"]: round(float(line["difference"]), 2) for line in lines}["full, large-small"] == 0.3
+    assert main([*command, "nobody"]) == 2
 
 
 @pytest.mark.parametrize(
