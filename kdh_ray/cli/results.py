@@ -150,7 +150,8 @@ def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.Data
     if not parts:
         raise last
     table = pd.concat(parts, ignore_index=True)
-    table.attrs = parts[0].attrs
+    notes = dict.fromkeys(part.attrs.get("note") for part in parts)
+    table.attrs = {**parts[0].attrs, "note": "; ".join(filter(None, notes))}
     return table
 
 

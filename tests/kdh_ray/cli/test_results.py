@@ -94,7 +94,7 @@ def study(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--table", "ablation"], "-2.0 ± 0.0"),
+        (["--table", "ablation"], "-2.0 to -2.0"),
         (["--table", "by-size"], "79.0 ± 1.0 (3)"),
         (["--table", "significance", "--reference", "full"], "3 seeds can't give p below 0.25"),
         (["--experiment", "ablations"], "softmax-loss"),

@@ -21,8 +21,10 @@ BOXES = """return [...document.querySelectorAll('figure svg')].map(svg => {
   const box = svg.getBoundingClientRect(), page = document.documentElement.clientWidth;
   return {name: svg.parentElement.id, width: box.width, height: box.height, inside: box.left >= 0 && box.right <= page};
 })"""
-SMALLEST = """return Math.min(...[...document.querySelectorAll('figure svg text')].map(text =>
-  parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
+SMALLEST = """return Math.min(...[...document.querySelectorAll('figure svg text')].map(text => {
+  const on_screen = text.getScreenCTM();
+  return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(on_screen.a, on_screen.b);
+}))"""
 COLOURS = """const figure = document.querySelector('figure svg');
 return [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
   getComputedStyle(figure.querySelector('text')).fill]"""
