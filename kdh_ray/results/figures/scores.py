@@ -213,7 +213,7 @@ def _wrapped(name: str, width: int = 20) -> str:
 
 def _height(names: list[str]) -> float:
     """Of lines with these names, in inches: as high as the highest needs, since all are alike."""
-    return len(names) * (0.1 + 0.13 * max(1 + name.count("\n") for name in names))
+    return len(names) * (0.07 + 0.12 * max(1 + name.count("\n") for name in names))
 
 
 def _seeds(n: int) -> str:

@@ -101,7 +101,7 @@ def _places(frame: pd.DataFrame) -> list[tuple[str, dict[str, pd.DataFrame]]]:
     for name, part in corpora:
         pairs = {"": part}
         if "pair" in part and part["pair"].nunique() > 1:
-            named = part["pair"].fillna("no pair named")
+            named = part["pair"].fillna("other runs")
             pairs = {str(pair): rows for pair, rows in part.groupby(named, sort=False)}
         found.append(((name or "no corpus named") if len(corpora) > 1 else "", pairs))
     return found
@@ -117,7 +117,10 @@ def _overview(part: pd.DataFrame, label: str) -> Section:
     """All pairs of encoders side by side."""
     section = Section(f"All pairs of encoders{label}")
     try:
-        section.tables.append(Table("Methods by size of the training split", tables.by_size(part)))
+        named = results(part).drop(columns="pair", errors="ignore")  # by names that tell pairs and experiments apart
+        section.tables.append(
+            Table("Methods by size of the training split", tables.by_size(named.assign(experiment=None)))
+        )
     except DataError as error:
         section.left_out.append(LeftOut("Methods by size of the training split", str(error)))
     made, left = attempt([cost], part)
@@ -166,7 +169,7 @@ def _efficiency(part: pd.DataFrame, label: str) -> Section:
     except DataError as error:
         section.left_out.append(LeftOut("Efficiency", str(error)))
         return section
-    section.tables.append(Table("What models cost where they run", table, "Means over rows; latency at batch size 1."))
+    section.tables.append(Table("What models cost where they run", table))
     made, section.left_out = attempt([cost], part[part["latency_p50_ms"].notna()])
     section.figures = [replace(each, name=f"{each.name}-measured") for each in _named(made, label)]
     return section

@@ -304,6 +304,18 @@ def test_each_pair_of_encoders_has_a_winner_and_tests_of_its_own(pairs: pd.DataF
     assert first.count('class="score"') == 2
 
 
+def test_runs_without_a_pair_stand_beside_the_pairs(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
+    """Ensembles, say: two experiments whose student has one name."""
+    alone = study[study["stage"] == "distilled"]
+    ensembles = [alone.assign(experiment=name, run_id=name + alone["run_id"]) for name in ("ensemble", "from-plain")]
+    report = make_report(pd.concat([pairs, *ensembles], ignore_index=True))
+    assert [each.pair for each in report.winners] == ["small-pair", "large-pair", None]
+    overview = next(section for section in report.sections if section.title == "All pairs of encoders")
+    methods = overview.tables[0].frame["method"].tolist()
+    assert {"distilled, ensemble", "distilled, from-plain", "distilled, large-pair"} <= set(methods)
+    assert "Scores: other runs" in [section.title for section in report.sections]
+
+
 def test_searches_of_two_pairs_show_what_was_searched(pairs: pd.DataFrame, search: pd.DataFrame) -> None:
     """A setting that is another in the other pair, or in the other seed's search, was not searched."""
     searches = [
