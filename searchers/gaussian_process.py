@@ -1,7 +1,9 @@
-"""Gaussian-process regression with a Matern 5/2 kernel and one length scale a coordinate, NumPy only.
+"""Gaussian-process regression with a trend and a Matern 5/2 kernel of one length scale a coordinate, NumPy only.
 
 C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning" (2006): algorithm 2.1, eq. 4.17
-(kernel), eq. 5.8 and 5.9 (marginal likelihood and its gradient, here with its optimal signal variance put in).
+(kernel), section 2.7 (explicit basis functions with a normal prior: here each coordinate and its square, so that slow
+bowls and slopes show through ripples that make the length scales short), eq. 5.8 and 5.9 (marginal likelihood and its
+gradient, here with its optimal signal variance put in).
 Hyperparameters are the maximum a posteriori that a few Rprop steps (M. Riedmiller and H. Braun, ICNN 1993) find from
 where the last fit ended: the steps at each new result add up, and no single suggestion waits for an optimiser.
 """
@@ -16,6 +18,7 @@ from searchers.parameters import Array
 
 LENGTH_SPREAD, NOISE_SPREAD = 1.0, 2.0  # standard deviations of the prior, in logs
 NOISE = math.log(1e-3)  # mode of its prior, over the signal variance
+TREND = 1.0  # variance of slopes, and of squares, in a corner of the cube, over the signal variance
 STRENGTH = 4.0  # the signal variance's prior counts as so many targets of variance one
 
 
@@ -32,6 +35,7 @@ class GaussianProcess:
 
     def __init__(self, inputs: Array, targets: Array, theta: Array | None, steps: int) -> None:
         self._inputs, self._targets = inputs, targets
+        self._trend = _trend(inputs)
         d = inputs.shape[1]
         # Distances in a cube grow with the root of its dimension: so does the prior's length scale.
         self._prior = np.append(np.full(d, math.log(0.5 * math.sqrt(d))), NOISE)
@@ -43,7 +47,7 @@ class GaussianProcess:
 
     def _solve(self) -> None:
         self._known = self._scaled(self._inputs)
-        kernel = _matern(_distances(self._known, self._known))
+        kernel = _matern(_distances(self._known, self._known)) + self._trend @ self._trend.T
         kernel[np.diag_indices(len(kernel))] += self._noise()
         self._root = np.linalg.inv(np.linalg.cholesky(kernel))
         self._weights = self._root.T @ (self._root @ self._targets)
@@ -53,6 +57,7 @@ class GaussianProcess:
         if len(inputs):
             mean, _ = self.predict(inputs)
             self._inputs, self._targets = np.vstack([self._inputs, inputs]), np.append(self._targets, mean)
+            self._trend = np.vstack([self._trend, _trend(inputs)])
             self._solve()
 
     def _scaled(self, inputs: Array) -> Array:
@@ -79,7 +84,7 @@ class GaussianProcess:
         """Negative log posterior of ``theta``, up to a constant, and its gradient."""
         n, scaled = len(self._targets), self._scaled(self._inputs)
         distance = _distances(scaled, scaled)
-        decay, kernel = np.exp(-distance), _matern(distance)
+        decay, kernel = np.exp(-distance), _matern(distance) + self._trend @ self._trend.T
         kernel[np.diag_indices(n)] += self._noise()
         try:
             factor = np.linalg.cholesky(kernel)
@@ -98,11 +103,19 @@ class GaussianProcess:
 
     def predict(self, inputs: Array) -> tuple[Array, Array]:
         """(m, d) -> mean (m,), standard deviation of the noise-free function (m,)."""
-        cross = _matern(_distances(self._scaled(inputs), self._known))
+        trend = _trend(inputs)
+        cross = _matern(_distances(self._scaled(inputs), self._known)) + trend @ self._trend.T
         reduced = cross @ self._root.T
-        spread = self._variance * (1.0 - (reduced * reduced).sum(axis=1))
+        spread = self._variance * (1.0 + (trend * trend).sum(axis=1) - (reduced * reduced).sum(axis=1))
         mean: Array = cross @ self._weights
         return mean, np.sqrt(np.maximum(spread, 1e-12))
+
+
+def _trend(inputs: Array) -> Array:
+    """(m, d) -> (m, 2 d): the trend's basis functions, scaled by their prior; their products are its covariance."""
+    centred = 2 * inputs - 1
+    features: Array = np.hstack([centred, centred * centred]) * math.sqrt(TREND / inputs.shape[1])
+    return features
 
 
 def _distances(left: Array, right: Array) -> Array:

@@ -161,6 +161,19 @@ def test_process_predicts_and_knows_where_it_does_not():
     np.testing.assert_allclose(process.predict(inputs)[0], scaled, atol=0.2)
 
 
+def test_process_sees_a_bowl_where_its_length_scales_are_too_short_to():
+    rng = np.random.default_rng(0)
+    inputs, new = rng.random((60, 3)), rng.random((100, 3))
+
+    def function(x):
+        return ((x - 0.3) ** 2).sum(1)
+
+    targets = (function(inputs) - function(inputs).mean()) / function(inputs).std()
+    short = np.log([0.02, 0.02, 0.02, 0.1])
+    mean, _ = GaussianProcess(inputs, targets, short, 0).predict(new)
+    assert np.corrcoef(mean, function(new))[0, 1] > 0.8
+
+
 def test_gradient_of_the_process_is_that_of_its_loss():
     rng = np.random.default_rng(0)
     inputs = rng.random((20, 3))
