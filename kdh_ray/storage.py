@@ -41,8 +41,10 @@ def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), str(root)
 
 
-def write_parquet(filesystem: Any, target: str, table: Any) -> None:
+def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> None:
     """Write ``table`` as the file ``target``, whole or not at all, over one of the same name.
+
+    ``encoding`` is for ``pyarrow.parquet.write_table``.
 
     Raises:
         OSError: If that can't be done.
@@ -51,7 +53,7 @@ def write_parquet(filesystem: Any, target: str, table: Any) -> None:
     import pyarrow.fs
     import pyarrow.parquet
 
-    encoding = _ONE_ROW if table.num_rows == 1 else {}
+    encoding = encoding or (_ONE_ROW if table.num_rows == 1 else {})
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         _write_local(Path(target), table, encoding)
         return

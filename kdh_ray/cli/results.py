@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,11 +110,11 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
     if name in ("significance", "documents"):
         if reference is None:
             raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")
+        if name == "significance":
+            return tables.significance(frame, reference)
         from kdh_ray.results.documents import by_document
 
-        if name == "significance":
-            return within_pairs(lambda rows: tables.significance(rows, reference), frame, reference)
-        return within_pairs(lambda rows: by_document(rows, reference, *folders), frame, reference)
+        return by_document(frame, reference, *folders)
     makers = {
         "methods": tables.stage_table,
         "by-size": tables.by_size,
@@ -123,36 +122,6 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
         "searchers": tables.searchers,
     }
     return makers[name](frame)
-
-
-def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """A comparison with ``reference``, where rows are of several pairs of teacher and student: in each pair by itself.
-
-    A reference that names its pair (``teacher, mpnet-minilm``) is one for the methods of all pairs.
-
-    Raises:
-        DataError: If no pair has the reference and something to compare with it.
-    """
-    import pandas as pd
-
-    pairs = [] if "pair" not in frame else [str(pair) for pair in frame["pair"].dropna().unique()]
-    if len(pairs) < 2 or any(reference.endswith(f", {pair}") for pair in pairs):
-        return compare(frame)
-    parts, last = [], DataError("no pair has rows")
-    for pair in pairs:
-        try:
-            part = compare(frame[frame["pair"] == pair])
-        except DataError as error:
-            last = error
-            continue
-        part.insert(0, "pair", pair)
-        parts.append(part)
-    if not parts:
-        raise last
-    table = pd.concat(parts, ignore_index=True)
-    notes = dict.fromkeys(part.attrs.get("note") for part in parts)
-    table.attrs = {**parts[0].attrs, "note": "; ".join(filter(None, notes))}
-    return table
 
 
 def load_rows(folders: list[str], skip_corrupt: bool) -> tuple[pd.DataFrame, list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.predictions import Predicted, load_predictions
-from kdh_ray.results.tables import is_repeated, repetitions
+from kdh_ray.results.tables import is_repeated, repetitions, within_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,8 @@ _PLACE = ("protocol", "size", "seed")
 
 
 def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike[str]) -> pd.DataFrame:
-    """Every method against ``reference``, over the test documents of each protocol, size and seed.
+    """Every method against ``reference``, over the test documents of each protocol, size and seed, in each pair of
+    encoders by itself (see ``tables.within_pairs``).
 
     Args:
         frame: From ``load_runs``.
@@ -25,14 +26,18 @@ def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike
         folders: Where the runs are; local ones.
 
     Returns:
-        protocol, size, seed, method, reference, ``difference`` of micro F1 (as a fraction), ``low`` and ``high`` (95 %
-        paired bootstrap), ``p`` (paired permutation), ``p_holm`` (the same, corrected for the methods of one protocol,
-        size and seed), and ``labels`` on which McNemar's test with Holm's correction tells the two apart at the 5 %
-        level. Thresholds are those tuned on validation.
+        pair (where there are several), protocol, size, seed, method, reference, ``difference`` of micro F1 (as a
+        fraction), ``low`` and ``high`` (95 % paired bootstrap), ``p`` (paired permutation), ``p_holm`` (the same,
+        corrected for the methods of one protocol, size and seed), and ``labels`` on which McNemar's test with Holm's
+        correction tells the two apart at the 5 % level. Thresholds are those tuned on validation.
 
     Raises:
         DataError: If no seed has predictions of the reference and of another method; says why.
     """
+    return within_pairs(lambda rows: _by_document(rows, reference, *folders), frame, reference)
+
+
+def _by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike[str]) -> pd.DataFrame:
     import pandas as pd
 
     from kdh_ray.evaluation.statistics import holm

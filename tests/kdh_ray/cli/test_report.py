@@ -77,6 +77,13 @@ def test_rows_and_predictions_are_kept_without_their_runs(
     assert (found["small-0", "student"].probabilities == before["small-0", "student"].probabilities).all()
 
 
+def test_a_search_without_an_end_keeps_its_rows_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    row = {"run_id": "s-0-trial-0001", "stage": "student", "kind": "trial", "status": "ok", "seed": 0}
+    write_row(tmp_path / "rows", row)
+    assert main(["results", str(tmp_path / "rows"), "--all", "--keep", str(tmp_path / "kept")]) == 0
+    assert "kept 1 rows and the predictions of 0 stages" in capfd.readouterr().err
+
+
 def test_a_corrupt_file_of_kept_predictions_is_named(run: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert main(["results", str(run), "--keep", str(kept)]) == 0
