@@ -7,7 +7,7 @@ Short documents, a tiny untrained encoder: what is measured is the machinery, no
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import threading
 import time
@@ -107,7 +107,9 @@ def main() -> None:
     from kdh_ray.deployment import predict
     from kdh_ray.jobs.cluster import ray_session
 
-    counts = [int(word) for word in sys.argv[1:]] or [10_000, 100_000, 1_000_000]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="*", type=int, metavar="DOCUMENTS", default=[10_000, 100_000, 1_000_000])
+    counts = parser.parse_args().counts
     with tempfile.TemporaryDirectory() as temporary, ray_session(JobConfig()):
         folder = Path(temporary)
         checkpoint = make_checkpoint(folder)

@@ -1,13 +1,15 @@
 """Real hyperparameter tables: every configuration of a grid, trained once with scikit-learn on its own data sets.
 
-`python -m benchmarks.searchers.tables FOLDER [NAME ...]` makes them, in about half an hour on one core. Data
-sets of ``TUNING`` were used to choose the swarm's defaults, those of ``REPORTED`` were not.
+    python -m benchmarks.searchers.tables FOLDER [NAME ...]
+
+makes them, in about half an hour on one core. Data sets of ``TUNING`` were used to choose the swarm's defaults, those
+of ``REPORTED`` were not.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -238,12 +240,18 @@ def make(folder: Path, name: str) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    names = sys.argv[2:] or [f"{family}-{data}" for data in (*TUNING, *REPORTED) for family in GRIDS]
-    for name in names:
-        if not (folder / f"{name}.npy").exists():
-            make(folder, name)
+    every = [f"{family}-{data}" for data in (*TUNING, *REPORTED) for family in GRIDS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="FAMILY-DATA, such as svm-digits (default: all)")
+    arguments = parser.parse_args()
+    unknown = sorted({*arguments.names} - {*every})
+    if unknown:
+        parser.error(f"no table is called {', '.join(unknown)}: they are {', '.join(every)}")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for name in arguments.names or every:
+        if not (arguments.folder / f"{name}.npy").exists():
+            make(arguments.folder, name)
 
 
 if __name__ == "__main__":
