@@ -22,14 +22,15 @@ def swarm(frame: pd.DataFrame) -> Plot:
     """Every position that was tried, joined in each particle's order, and each particle's personal best."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-    rows, words = best_search(trials(frame))
+    everything = trials(frame)
+    rows, words = best_search(everything)
     rows = rows[rows["particle"].notna() & rows["score"].notna()]
     if rows.empty:
         raise DataError("no trial says which particle it was: the searcher was no swarm")
     names = [name for name in settings(rows) if is_numeric_dtype(rows[name]) and not is_bool_dtype(rows[name])]
     if len(names) < 2:
         raise DataError("fewer than two settings that are numbers were searched")
-    across, up = _most_important(rows, names)
+    across, up = _most_important(everything, names)
     drawing, (axes,) = canvas(3.4)
     paths = rows.groupby("particle")
     for number, (_, path) in enumerate(paths):

@@ -133,8 +133,8 @@ def regret(frame: pd.DataFrame) -> Plot:
 
 @figure("importance", "Which settings mattered")
 def importance(frame: pd.DataFrame) -> Plot:
-    """Share of each setting in the variance of scores, by functional ANOVA."""
-    rows, words = best_search(trials(frame))
+    """Share of each setting in the variance of scores within searches, by functional ANOVA."""
+    rows = trials(frame)
     shares = importances(rows)
     table = shares.rename_axis("setting").reset_index(name="share")
     table["setting"] = table["setting"].map(short)
@@ -147,15 +147,20 @@ def importance(frame: pd.DataFrame) -> Plot:
     first = "; ".join(f"{line['setting']} {100 * line['share']:.0f} %" for line in table.head(3).to_dict("records"))
     n = int(rows["score"].notna().sum())
     few = f" {n} trials are few for {len(table)} settings: take the order as a hint." if n < 5 * len(table) else ""
+    searches = rows.loc[rows["score"].notna(), "search"].nunique()
+    of = f" of {searches} searches, scores less the mean of their search" if searches > 1 else ""
     text = (
-        f"Most of the differences between trials go with {first}. Functional ANOVA over {n} trials; those stopped early"
-        f" count with the score that they reached.{few}{words}"
+        f"Most of the differences between trials go with {first}. Functional ANOVA over {n} trials{of}; those stopped"
+        f" early count with the score that they reached.{few}"
     )
     return Plot(text, table, drawing)
 
 
 def importances(rows: pd.DataFrame) -> pd.Series[float]:
-    """Optuna's fANOVA (Hutter et al. 2014, proceedings.mlr.press/v32/hutter14.html) over the trials of one search.
+    """Optuna's fANOVA (Hutter et al. 2014, proceedings.mlr.press/v32/hutter14.html) over trials.
+
+    Searches of other seeds, sizes and searchers differ in level: each score counts by its distance from the mean of its
+    search, so that few trials a search tell something together.
 
     Returns:
         Shares that add up to 1, by column of the setting, highest first.
@@ -167,6 +172,7 @@ def importances(rows: pd.DataFrame) -> pd.Series[float]:
     import pandas as pd
 
     scored = rows[rows["score"].notna()]
+    scored = scored.assign(score=scored["score"] - scored.groupby("search")["score"].transform("mean"))
     names = settings(scored)
     if len(scored) < FEWEST or not names:
         raise DataError(

@@ -221,6 +221,20 @@ def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
     assert "config_epochs" not in shares  # the same in all trials
 
 
+def test_importances_of_several_searches_leave_their_levels_aside(search: pd.DataFrame) -> None:
+    other = search.assign(
+        run_id=search["run_id"].astype(str).str.replace("-trial-", "-other-trial-"),
+        validation_f1_micro=search["validation_f1_micro"] - 0.3,
+        config_dropout=search["config_dropout"] + 0.5,  # differs with the level, and explains nothing else
+    )
+    both = pd.concat([search, other], ignore_index=True)
+    assert trials(both)["search"].nunique() == 2
+    shares = importances(trials(both))
+    assert shares.index[0] == "config_learning_rate"
+    assert shares.iloc[0] > 0.5
+    assert f"{both['validation_f1_micro'].count()} trials of 2 searches" in figures.importance(both).text
+
+
 def test_few_trials_tell_no_importance(search: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="at least 10 trials"):
         figures.importance(search.head(8))
