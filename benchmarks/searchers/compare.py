@@ -2,9 +2,9 @@
 
     python -m benchmarks.searchers.compare OUT.json [--seeds 20] [--workers 8] [--tables FOLDER] [--only NAME ...]
 
-BBOB and BBOB-mixint, the 11th to 13th instance of each function, and the tables of ``tables.REPORTED``; the swarm's
-defaults were chosen on the first two instances and the tables of ``tables.TUNING``. Finished cells are kept in OUT.json
-and skipped.
+All 24 functions of BBOB and of BBOB-mixint, each in its 11th to 13th instance, and the tables of ``tables.REPORTED``;
+the swarm's defaults were chosen on the first two instances and the tables of ``tables.TUNING``. Finished cells are kept
+in OUT.json and skipped.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from benchmarks.searchers.simulate import PEERS, peers, run
 from searchers.parameters import Array
 
 BUDGETS = (25, 50, 100, 200)
+SUITES = ("bbob", "bbob-mixint")
+OURS = "pso"  # whose regret is given as a share of each peer's
 
 
 def problems(folder: str | None, dimensions: Iterable[int] = (5, 10, 20)) -> list[Problem]:
-    """Two or three functions of each of BBOB's five groups, four of BBOB-mixint, and whatever tables there are."""
-    found = [bbob(f, d, 11 + (f + d) % 3) for d in dimensions for f in (2, 4, 6, 9, 11, 14, 16, 18, 19, 22, 24)]
-    found += [bbob(f, d, 11 + (f + d) % 3, "bbob-mixint") for d in dimensions if d != 20 for f in (2, 6, 16, 22)]
+    """All functions of both suites, and whatever tables there are."""
+    functions = range(1, 25)
+    found = [bbob(f, d, 11 + (f + d) % 3, suite) for suite in SUITES for d in dimensions for f in functions]
     names = sorted(path.stem for path in Path(folder).glob("*.npy")) if folder else []
     reported = [name for name in names if name.partition("-")[2] in ("digits", "cancer", "diabetes")]
     return found + [table(name, str(folder)) for name in reported]
@@ -74,8 +76,8 @@ def main() -> None:
 def report(cells: dict[str, Any]) -> str:
     """Mean normalised regret and mean rank over problems at each budget, with bootstrap 95 % intervals of the mean.
 
-    Below, regret by the time in which as many workers that never wait do as many evaluations on average; a random
-    configuration's median before anything has landed.
+    Below, the swarm's mean regret as a share of each peer's, and regret by the time in which as many workers that
+    never wait do as many evaluations on average; a random configuration's median before anything has landed.
     """
     names = sorted({key.split("|")[0] for key in cells})
     lines: list[str] = []
@@ -107,29 +109,47 @@ def _table(cells: dict[str, Any], names: list[str]) -> str:
     above = (regrets[:, :, None] > regrets[:, None]).sum(2)
     ranks = 1 + above + 0.5 * ((regrets[:, :, None] == regrets[:, None]).sum(2) - 1)
     budgets = BUDGETS[: regrets.shape[2]]
-    order = np.argsort(by_problem(regrets)[:, :, budgets.index(100) if 100 in budgets else -1].mean(0))
+    regret = by_problem(regrets)
+    order = np.argsort(regret[:, :, budgets.index(100) if 100 in budgets else -1].mean(0))
     lines = [f"{len(problem_names)} problems, {len(whole)} runs a searcher"]
-    columns = {"regret at": (by_problem(regrets), 3), "rank at": (by_problem(ranks), 2)}
-    lines += _rows(columns, names, order, budgets)
+    lines += _rows({"regret at": (regret, 3), "rank at": (by_problem(ranks), 2)}, names, order, budgets)
+    if OURS in names:
+        ours = np.repeat(regret[:, [names.index(OURS)]], len(names), axis=1)
+        peers_order = np.array([i for i in order if names[i] != OURS], dtype=int)
+        lines += ["", *_rows({f"{OURS}'s share of its regret at": (ours, 2)}, names, peers_order, budgets, of=regret)]
     lines += ["", *_rows({"regret by the time of": (by_problem(gathered("regret_by_time")), 3)}, names, order, budgets)]
     return "\n".join(lines)
 
 
-def _rows(columns: dict[str, tuple[Array, int]], names: list[str], order: Array, budgets: tuple[int, ...]) -> list[str]:
-    """A Markdown table. ``columns``: what they say -> values (problems, searchers, budgets) and digits."""
+def _rows(
+    columns: dict[str, tuple[Array, int]],
+    names: list[str],
+    order: Array,
+    budgets: tuple[int, ...],
+    of: Array | None = None,
+) -> list[str]:
+    """A Markdown table. ``columns``: what they say -> values (problems, searchers, budgets) and digits.
+
+    Means over problems, or shares of the means of ``of``, which is of the values' shape.
+    """
     heads = [f"{what} {n}" for what in columns for n in budgets]
     lines = [f"| searcher | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for i in order:
-        texts = [_interval(values[:, i, b], digits) for values, digits in columns.values() for b in range(len(budgets))]
+        texts = [
+            _interval(values[:, i, b], digits, None if of is None else of[:, i, b])
+            for values, digits in columns.values()
+            for b in range(len(budgets))
+        ]
         lines.append(f"| {names[i]} | {' | '.join(texts)} |")
     return lines
 
 
-def _interval(values: Array, digits: int) -> str:
-    """The mean over problems and its bootstrap 95 % interval."""
+def _interval(values: Array, digits: int, of: Array | None = None) -> str:
+    """The mean over problems, or its share of the mean of ``of``, and its bootstrap 95 % interval."""
+    whole = np.ones(len(values)) if of is None else of
     draws = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
-    low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
-    return f"{values.mean():.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+    low, high = np.quantile(values[draws].mean(1) / whole[draws].mean(1), [0.025, 0.975])
+    return f"{values.mean() / whole.mean():.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
 if __name__ == "__main__":
