@@ -69,7 +69,9 @@ def main() -> None:
                     "busy": done.busy,
                     "cpu_seconds": time.process_time() - started,
                 }
-            arguments.out.write_text(json.dumps(cells))
+            partial = arguments.out.with_suffix(".partial")
+            partial.write_text(json.dumps(cells))
+            partial.replace(arguments.out)  # whole, whenever it is killed
         print(f"seed {seed}\n{report(cells)}", flush=True)
 
 
