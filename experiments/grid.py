@@ -252,6 +252,9 @@ def main(experiment: Experiment, doc: str | None, argv: Sequence[str] | None = N
     except KeyboardInterrupt:
         print(f"{experiment.name}: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `--list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return int(failed > 0)
 
 

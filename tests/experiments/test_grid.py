@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,3 +150,13 @@ def test_a_corrupt_row_is_named_and_nothing_is_run(tmp_path: Path, capsys: pytes
     assert fake.run(tmp_path) == 2
     assert broken.name in capsys.readouterr().err
     assert len(fake.calls) == before
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure() -> None:
+    command = [sys.executable, "-m", "experiments.dataset_sizes", "--preset", "cpu", "--list"]
+    with subprocess.Popen(command, cwd=CONFIGS.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if process.stdout is None or process.stderr is None:
+            raise RuntimeError("no pipes")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
