@@ -77,9 +77,11 @@ class Space:
         if isinstance(tree, PARAMETERS):
             return self._compile_parameter(tree, path, parent)
         if isinstance(tree, Mapping):
-            for key in tree:
-                if not isinstance(key, str):
-                    raise ValueError(f"keys of a search space are strings; got {key!r}")
+            strange = [key for key in tree if not isinstance(key, str)]
+            if strange and path and not _has_parameters(tree):  # a table of the user's, such as names of labels
+                return _Node("constant", tree)
+            if strange:
+                raise ValueError(f"keys of a search space are strings; got {strange[0]!r}")
             children = tuple(self._compile(child, (*path, key), parent) for key, child in tree.items())
             return _Node("dict", None, children, tuple(tree), _product(children))
         if isinstance(tree, (list, tuple)):
@@ -280,6 +282,12 @@ class Space:
         return f"Space({self.tree!r})"
 
 
+def _has_parameters(tree: Any) -> bool:
+    if isinstance(tree, Mapping):
+        return any(map(_has_parameters, tree.values()))
+    return isinstance(tree, PARAMETERS) or (isinstance(tree, (list, tuple)) and any(map(_has_parameters, tree)))
+
+
 def _product(nodes: tuple[_Node, ...]) -> float:
     size: float = 1
     for node in nodes:
@@ -312,10 +320,10 @@ _TYPES: dict[str, Any] = {kind.__name__: kind for kind in PARAMETERS}
 def _to_json(tree: Any) -> Any:
     if isinstance(tree, (Float, Integer)):
         fields = {"lower": tree.lower, "upper": tree.upper, "log": tree.log, "step": tree.step}
-        return {type(tree).__name__: {name: _plain(value) for name, value in fields.items()}}
+        return {type(tree).__name__: fields}
     if isinstance(tree, (Ordinal, Categorical)):
         return {type(tree).__name__: [_to_json(choice) for choice in tree.choices]}
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and all(isinstance(key, str) for key in tree):
         return {"dict": {key: _to_json(child) for key, child in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return {type(tree).__name__ if type(tree) in (list, tuple) else "tuple": [_to_json(child) for child in tree]}
@@ -334,10 +342,6 @@ def _has_opaque(tree: Any) -> bool:
     if kind in ("constant", "not_finite", "Float", "Integer"):
         return False
     return any(map(_has_opaque, content.values() if kind == "dict" else content))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _from_json(tree: Mapping[str, Any]) -> Any:
