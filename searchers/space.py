@@ -211,9 +211,10 @@ class Space:
         return active
 
     def snap(self, positions: Array) -> Array:
-        """(n, n_dims) -> (n, n_dims): rows are equal exactly where the configurations are.
+        """(n, n_dims) -> (n, n_dims): rows of different configurations differ; of equal ones, they are equal.
 
-        Discrete values go to the middle of their cell, parameters that do not exist to 0.5.
+        Discrete values go to the middle of their cell, parameters that do not exist to 0.5. Real numbers stay as they
+        are: two that decode to one, by its 12 digits, still differ. For those see ``identify``.
         """
         snapped = positions + 0.0  # -0.0 and 0.0 are one place
         for leaf in self._discrete:
@@ -223,6 +224,30 @@ class Space:
             for number, leaf in enumerate(self._leaves):
                 snapped[~active[:, number], leaf.units] = 0.5
         return snapped
+
+    def identify(self, position: Array) -> Array:
+        """(n_dims,) -> (n_dims,): equal exactly where the configurations are: snapped, real numbers as they decode."""
+        identity: Array = self.snap(position[None, :])[0]
+        active = self._active(identity[None, :])[0] if self.is_conditional else None
+        for number, leaf in enumerate(self._leaves):
+            if math.isinf(leaf.parameter.size) and (active is None or active[number]):
+                identity[leaf.units] = leaf.parameter.decode(position[leaf.units])
+        return identity + 0.0  # -0.0 and 0.0 are one value
+
+    def loosen(self, position: Array, rng: np.random.Generator) -> Array:
+        """A position, (n_dims,), of an infinite space where some real number exists: choices are changed until so."""
+        loosened = position.copy()
+        node = self._root
+        while node.kind != "leaf":
+            endless = [i for i, child in enumerate(node.children) if math.isinf(child.size)]
+            chosen = endless[int(rng.integers(len(endless)))]
+            if node.kind == "choice":
+                leaf = self._leaves[node.value]
+                now = int(np.argmax(loosened[leaf.units]))
+                chosen = now if now in endless else chosen
+                loosened[leaf.units] = leaf.parameter.at(chosen)
+            node = node.children[chosen]
+        return loosened
 
     def spread(self, uniform: Array) -> Array:
         """Uniform numbers (n_parameters,) -> a position (n_dims,) whose configuration is uniformly drawn."""

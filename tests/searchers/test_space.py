@@ -80,6 +80,18 @@ def test_snap_agrees_with_decode(parameter, data):
         assert space.decode(positions[0]) == space.decode(positions[1])
 
 
+@settings(max_examples=200, deadline=None)
+@given(parameters, st.data())
+def test_identities_are_equal_exactly_where_configurations_are(parameter, data):
+    space = Space({"x": parameter})
+    first = np.array(data.draw(st.lists(st.floats(0, 1), min_size=space.n_dims, max_size=space.n_dims)))
+    near = data.draw(st.sampled_from([0.0, 1e-16, 1e-14, 1e-13, 1e-12, 1e-9, 0.1]))
+    second = np.clip(first + near, 0, 1)
+    values = [space.decode(position)["x"] for position in (first, second)]
+    equal = values[0] == values[1] and type(values[0]) is type(values[1])  # 1 and True are two
+    assert (space.identify(first).tobytes() == space.identify(second).tobytes()) == equal
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(floats(), grids(), integers()))
 def test_bounds_are_included_and_kept(parameter):
