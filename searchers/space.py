@@ -321,7 +321,12 @@ def _product(nodes: tuple[_Node, ...]) -> float:
 
 
 def _is_constant(constant: Any, value: Any) -> bool:
-    return same(constant, value) or (not isinstance(value, bool) and constant == value)
+    if same(constant, value):
+        return True
+    try:
+        return not isinstance(value, bool) and bool(constant == value)
+    except (TypeError, ValueError):  # arrays
+        return False
 
 
 def _unflatten(config: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:

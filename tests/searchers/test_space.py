@@ -271,6 +271,20 @@ def test_constant_dicts_may_have_any_keys():
         Space({"data": {0: Float(0, 1)}})
 
 
+def test_choices_and_constants_may_be_arrays():
+    """Tune copies what it hands on, so that they come back as others of the same values."""
+    arrays = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    space = Space(
+        {"w": Categorical([None, *arrays]), "m": Categorical([{"w": array} for array in arrays]), "c": arrays[0]}
+    )
+    point = {"w": arrays[1].copy(), "m": {"w": arrays[1].copy()}, "c": arrays[0].copy()}
+    config = space.decode(space.encode(point))
+    assert config["w"] is arrays[1]
+    assert config["m"]["w"] is arrays[1]
+    with pytest.raises(ValueError, match="always"):
+        space.encode({**point, "c": arrays[1]})
+
+
 def test_one_and_true_are_two_choices():
     space = Space({"c": Categorical([1, True, 1.5, (1, 2)])})
     for value in (1, True, 1.5, (1, 2)):
