@@ -17,7 +17,8 @@ Curve = dict[float, float]  # fidelity -> finite value
 class Archive:
     """Results in the order in which they came, and the set of configurations seen (running ones included).
 
-    Positions are snapped ones (`searchers.space.Space.snap`), so that equal configurations are equal rows.
+    Positions are snapped ones (`searchers.space.Space.snap`). What was seen is kept as `searchers.space.Space.identify`
+    gives it, which differs from them in real numbers alone.
     """
 
     def __init__(self, n_dims: int) -> None:
@@ -47,11 +48,15 @@ class Archive:
         self.values.append(value)
         self.fidelities.append(fidelity)
 
-    def mark_seen(self, position: Array) -> None:
-        self._seen[position.tobytes()] = None
+    def mark_seen(self, identity: Array) -> bool:
+        """False if it was seen before."""
+        key = identity.tobytes()
+        new = key not in self._seen
+        self._seen[key] = None
+        return new
 
     def unseen(self, positions: Array) -> NDArray[np.bool_]:
-        """(n, n_dims) -> (n,)."""
+        """(n, n_dims) -> (n,). Only ``mark_seen`` can tell of real numbers."""
         return np.array([position.tobytes() not in self._seen for position in positions], dtype=bool)
 
     def first_unseen(self, space: Space, start: int) -> Array | None:

@@ -28,7 +28,9 @@ from typing import Any, Protocol
 from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
+from ray.tune.utils import flatten_dict
 
+from searchers.parameters import plain
 from searchers.space import Space
 from searchers.swarm import Move
 from searchers.tune_space import convert
@@ -95,15 +97,16 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             raise ValueError(f"one metric is optimised, with mode 'min' or 'max'; got {metric!r} and {mode!r}")
         if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate or ()):
             raise ValueError("evaluated_rewards has one number for each of points_to_evaluate")
-        if max_t is not None and not max_t > 0:
-            raise ValueError(f"max_t is > 0; got {max_t}")
+        if max_t is not None and not 0 < max_t < math.inf:
+            raise ValueError(f"max_t is a number > 0; got {max_t}")
         super().__init__(metric=metric, mode=mode)
         self._mode = mode
         self._metric = DEFAULT_METRIC if mode and not metric else metric
         self._points = [dict(point) for point in points_to_evaluate or ()]
         self._rewards = None if evaluated_rewards is None else list(evaluated_rewards)
         self._time_attr = time_attr
-        self._max_t = max_t
+        self._max_t: float | None = plain(max_t)
+        self._max_t_given = max_t is not None
         self._max_concurrent: int | None = None
         self._optimiser: Optimiser | None = None
         self._space_given = space is not None
@@ -130,14 +133,24 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     # Set-up
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Tune's metric, mode and ``param_space``. False if there is a search space already, and not this one."""
+        """Tune's metric, mode and ``param_space``. False if there is a search space already, and not this one.
+
+        Raises:
+            ValueError: If the metric or mode is a list, the mode turns while there are results, or the space can't be
+                searched.
+        """
         if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
             raise ValueError(f"one metric is optimised, with mode 'min' or 'max'; got {metric!r} and {mode!r}")
+        if mode and self._mode and mode != self._mode and (self._completed or self._reports):
+            raise ValueError(f"this searcher has results with mode {self._mode!r}; it can't go on with {mode!r}")
         self._mode = mode or self._mode
         self._metric = metric or self._metric or (DEFAULT_METRIC if self._mode else None)
-        stop = spec.get("stop")
-        if self._max_t is None and self._time_attr and isinstance(stop, Mapping):
-            self._max_t = stop.get(self._time_attr)
+        if not self._max_t_given:
+            stop = spec.get("stop")
+            full = _number(stop.get(self._time_attr)) if self._time_attr and isinstance(stop, Mapping) else None
+            self._max_t = full if full is not None and full > 0 else None
+            if self._optimiser is not None and self._max_t is not None:
+                self._optimiser.full_fidelity = self._max_t
         self._in_experiment = True
         self._absent = dict.fromkeys(self._live_trial_mapping)
         self._give_up_absent()
@@ -217,9 +230,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         return move.config
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass the report on, and remember it in case the trial ends without another."""
+        """Pass the report on, and remember it in case the trial ends without another that has the metric."""
         if self._known(trial_id):
-            value, fidelity = self._reports[trial_id] = self._read(result)
+            value, fidelity = self._read(result)
+            if self._metric in result or trial_id not in self._reports:
+                self._reports[trial_id] = value, fidelity
             if fidelity is not None:
                 self._ready().report(self._live_trial_mapping[trial_id], value, fidelity)
 
@@ -232,8 +247,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         value, fidelity = self._reports.pop(trial_id, (None, None))
         if result:
             final, reached = self._read(result)
-            value = final if self._metric in result else value
-            fidelity = reached if reached is not None else fidelity
+            if value is None or self._metric in result:  # else what it showed last, as far as it had come then
+                value, fidelity = final, fidelity if reached is None else reached
         self._ready().tell(move_id, None if error else value, fidelity)
 
     def _known(self, trial_id: str) -> bool:
@@ -303,7 +318,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         optimiser = self._ready()
         trials = getattr(trials_or_analysis, "trials", trials_or_analysis)
         for trial in trials if isinstance(trials, (list, tuple)) else [trials]:
-            result = trial.last_result
+            result = {**flatten_dict(trial.last_result), **trial.last_result}  # a metric may be named "eval/loss"
             if trial.status in (Trial.TERMINATED, Trial.ERROR) and metric in result:
                 value, fidelity = self._read({**result, self._metric or metric: result[metric]})
                 value = None if trial.status == Trial.ERROR else value
@@ -318,13 +333,14 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             "metric": self._metric,
             "mode": self._mode,
             "max_t": self._max_t,
+            "max_t_given": self._max_t_given,
             "time_attr": self._time_attr,
             "max_concurrent": self._max_concurrent,
             "optimiser": self._unplaced if self._optimiser is None else self._optimiser.get_state(),
-            "live": self._live_trial_mapping,
+            "live": dict(self._live_trial_mapping),
             "absent": list(self._absent),
             "completed": list(self._completed),
-            "reports": self._reports,
+            "reports": dict(self._reports),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -335,17 +351,19 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         """
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"a searcher's state is of version {STATE_VERSION}; got {state.get('version')!r}")
-        self._metric, self._mode = state["metric"], state["mode"]
+        self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
-        self._max_concurrent = state["max_concurrent"]
+        self._max_t_given = state.get("max_t_given", True)
+        if self._max_concurrent is None:  # a limit of today's is meant for today's trials
+            self._max_concurrent = state["max_concurrent"]
         self._live_trial_mapping = dict(state["live"])
         self._absent = dict.fromkeys(state["absent"] if self._in_experiment else state["live"])
         self._completed = dict.fromkeys(state["completed"])
         self._reports = {trial_id: (value, fidelity) for trial_id, (value, fidelity) in state["reports"].items()}
-        self._points, self._rewards = [], None  # they are in the optimiser's state
         saved = state["optimiser"]
         if saved is None:
             return
+        self._points, self._rewards = [], None  # they are in the optimiser's state
         if self._optimiser is not None:
             self._optimiser = self._remake(saved, self._optimiser.space)
         elif Space.is_whole(saved["space"]):

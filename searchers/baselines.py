@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from searchers.ask_tell_search import AskTellSearch
+from searchers.parameters import plain
 from searchers.peers import ENGINES, Engine, Replayed
 from searchers.pso_search import ParticleSwarmSearch
 from searchers.space import Space
@@ -22,8 +23,8 @@ class PeerSearch(AskTellSearch):
 
     def __init__(self, engine: Callable[..., Engine], seed: int | None = None, **arguments: Any) -> None:
         self._engine = engine
-        self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-        self._budget = arguments.pop("budget", None)
+        self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
+        self._budget = plain(arguments.pop("budget", None))
         super().__init__(**arguments)
 
     def _make(self, space: Space, budget: int | None) -> Replayed:

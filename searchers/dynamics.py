@@ -8,13 +8,14 @@ particle swarm optimizer", CEC 1998). Positions live in the unit cube, velocitie
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searchers.parameters import Array
+from searchers.parameters import Array, plain
 
 TopologyName = Literal["global", "ring", "von-neumann", "random"]
 InertiaName = Literal["constant", "constriction", "linear", "adaptive"]
@@ -103,6 +104,8 @@ class Settings:
     generational: bool
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         if isinstance(self.n_particles, bool) or not isinstance(self.n_particles, int) or self.n_particles < 1:
             raise ValueError(f"n_particles is a whole number >= 1; got {self.n_particles!r}")
         check_name("topology", self.topology, TopologyName)
@@ -110,10 +113,21 @@ class Settings:
         check_name("bounds", self.bounds, BoundsName)
         if not self.velocity_limit > 0:
             raise ValueError(f"velocity_limit, in widths of the range, is > 0; got {self.velocity_limit}")
-        if self.budget < 1:
+        if not (math.isfinite(self.cognitive) and math.isfinite(self.social)):
+            raise ValueError(f"cognitive and social are finite numbers; got {self.cognitive} and {self.social}")
+        if not self.budget >= 1:
             raise ValueError(f"budget, in evaluations, is >= 1; got {self.budget}")
         if self.inertia == "constriction":
             constriction(self.cognitive, self.social)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON has no infinity: None."""
+        return {**asdict(self), "velocity_limit": self.velocity_limit if math.isfinite(self.velocity_limit) else None}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Settings:
+        limit = state["velocity_limit"]
+        return cls(**{**state, "velocity_limit": math.inf if limit is None else limit})
 
     def inertia_at(self, settled: float) -> float:
         """The inertia weight, ``settled`` being how far the rule has come from its start (0) to its end (1)."""

@@ -9,7 +9,7 @@ impose an order), which keeps decoding deterministic: going back to a position g
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,11 @@ Array = NDArray[np.float64]
 
 # Above this, the middle of a value's cell on a log scale no longer identifies the value in double precision.
 MAX_VALUES = 2**40
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number, truth value or string as Python's own: JSON, and `type`, tell them apart."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class Parameter(Protocol):
@@ -58,8 +63,12 @@ class _Numeric:
 
     def _check(self) -> None:
         name = type(self).__name__
+        for field in ("lower", "upper", "log", "step"):
+            object.__setattr__(self, field, plain(getattr(self, field)))
         if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower <= self.upper):
             raise ValueError(f"{name} needs finite bounds with lower <= upper; got {self.lower} and {self.upper}")
+        if not math.isfinite(self.upper - self.lower):
+            raise ValueError(f"{name} needs a finite range; got {self.lower} to {self.upper}")
         if self.log and self.lower <= 0:
             raise ValueError(f"{name} with log=True needs lower > 0; got {self.lower}")
         if self.step is None:
@@ -73,6 +82,8 @@ class _Numeric:
     def size(self) -> float:
         if self.step is None:
             return math.inf if self.upper > self.lower else 1.0
+        if isinstance(self, Integer):  # exactly: the slack below is a whole step of a wide range
+            return (self.upper - self.lower) // self.step + 1
         return math.floor((self.upper - self.lower) / self.step * (1 + 1e-12) + 1e-9) + 1
 
     def _index(self, unit: float) -> int:
@@ -118,7 +129,7 @@ class _Numeric:
     def _grid_unit(self, value: float) -> Array:
         index = round((value - self.lower) / (self.step or 1))
         near = self.lower + index * (self.step or 1)
-        if not 0 <= index < self.size or abs(value - near) > 1e-9 * max(abs(value), self.step or 1):
+        if not 0 <= index < self.size or abs(value - near) > 1e-9 * (self.step or 1) + 1e-14 * abs(value):
             raise self._reject(value)
         return self.at(index)
 
@@ -151,7 +162,9 @@ class Float(_Numeric):
     def decode(self, units: Array) -> float:
         unit = float(units[0])
         if self.step is not None:
-            value = float(f"{self.lower + self._index(unit) * self.step:.15g}")
+            # 15 significant digits of the larger bound: relative to the value, nothing would remove the dust at zero.
+            digits = 15 - math.ceil(math.log10(max(abs(self.lower), abs(self.upper), self.step)))
+            value = round(self.lower + self._index(unit) * self.step, digits) + 0.0  # no -0.0
         elif unit <= 0 or unit >= 1:
             value = self.lower if unit <= 0 else self.upper
         elif self.log:
@@ -223,10 +236,28 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right)
     try:
         return type(left) is type(right) and bool(left == right)
     except (TypeError, ValueError):
         return False
+
+
+def _distinct(choices: Iterable[Any]) -> tuple[Any, ...]:
+    """Without repeats: two places of one value would be two configurations to a search, and one to the user."""
+    kept: list[Any] = []
+    alike: dict[Any, list[Any]] = {}  # of those kept, by what can be compared at once
+    for choice in choices:
+        try:
+            key = type(choice), hash(choice)
+        except TypeError:
+            key = type(choice), 0
+        others = alike.setdefault(key, [])
+        if not any(same(choice, other) for other in others):
+            others.append(choice)
+            kept.append(choice)
+    return tuple(kept)
 
 
 class _Choices:
@@ -239,7 +270,7 @@ class _Choices:
             raise ValueError(f"{type(self).__name__} takes a list of choices; got {self.choices!r}")
         if not self.choices:
             raise ValueError(f"{type(self).__name__} needs at least one choice; got none")
-        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "choices", _distinct(map(plain, self.choices)))
 
     @property
     def size(self) -> float:
@@ -251,6 +282,7 @@ class _Choices:
         Raises:
             ValueError: If it is not among them.
         """
+        value = plain(value)
         for index, choice in enumerate(self.choices):
             if same(choice, value):
                 return index
@@ -269,6 +301,8 @@ def _json_same(left: Any, right: Any) -> bool:
 @dataclass(frozen=True)
 class Ordinal(_Choices):
     """One of several ordered values, such as batch sizes: neighbours in the list are neighbours in the search.
+
+    Repeated values count once.
 
     Raises:
         ValueError: If ``choices`` is no list or is empty.
@@ -301,6 +335,8 @@ class Ordinal(_Choices):
 @dataclass(frozen=True)
 class Categorical(_Choices):
     """One of several unordered values. A choice may hold parameters, which then exist under that choice alone.
+
+    Repeated choices count once.
 
     Raises:
         ValueError: If ``choices`` is no list or is empty.

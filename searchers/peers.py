@@ -269,7 +269,11 @@ class Replayed:
         return False
 
     def get_state(self) -> dict[str, Any]:
-        return {"space": self.space.to_json(), "seed": self._seed, "budget": self._budget, "record": self._record}
+        return {"space": self.space.to_json(), "seed": self._seed, "budget": self._budget, "record": list(self._record)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as it is saved: peers hold what can't be pickled, or compare candidates by identity."""
+        return _replayed, (self._make, self.space, self._seed, self._budget, list(self._record))
 
     def replay(self, record: Sequence[Sequence[Any]]) -> None:
         for name, *arguments in record:
@@ -280,6 +284,14 @@ class Replayed:
                 self.ask()
             else:
                 self.tell(*arguments)
+
+
+def _replayed(
+    make: Callable[[Space, int, int | None], Engine], space: Space, seed: int, budget: int | None, record: list[Any]
+) -> Replayed:
+    optimiser = Replayed(make, space, seed, budget)
+    optimiser.replay(record)
+    return optimiser
 
 
 _QUEUED = object()  # token of a configuration that came from ``points_to_evaluate``, not from the engine

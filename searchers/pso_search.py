@@ -66,14 +66,14 @@ class ParticleSwarmSearch(AskTellSearch):
         **swarm: Any,
     ) -> None:
         self._settings: dict[str, Any] = {"n_particles": n_particles, "topology": topology, "seed": seed, **swarm}
-        self._budget = budget
+        if budget is not None:
+            self._settings["budget"] = budget
         self._flown: dict[str, dict[str, Any]] = {}
         ParticleSwarm({}, **self._settings)  # a wrong setting is an error here, not at the first trial
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t)
 
     def _make(self, space: Space, budget: int | None) -> ParticleSwarm:
-        known = self._budget or budget
-        settings = {**self._settings, "budget": known} if known else self._settings
+        settings = self._settings if budget is None else {"budget": budget, **self._settings}
         return ParticleSwarm(space, **settings)
 
     def _remake(self, state: dict[str, Any], space: Space | None) -> ParticleSwarm:
@@ -108,7 +108,7 @@ class ParticleSwarmSearch(AskTellSearch):
         return {**flown, "personal_best": -best if best is not None and self._mode == "max" else best}
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "flown": self._flown}
+        return {**super().get_state(), "flown": dict(self._flown)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)

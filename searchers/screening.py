@@ -14,9 +14,10 @@ the lower confidence bound mean - kappa * standard deviation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from searchers.dynamics import check_name
 from searchers.forest import ExtraTrees
 from searchers.gaussian_process import GaussianProcess
-from searchers.parameters import Array
+from searchers.parameters import Array, plain
 
 SurrogateName = Literal["gaussian-process", "trees"]
 
@@ -55,9 +56,13 @@ class Screen:
     max_results: int = 200
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         check_name("surrogate", self.surrogate, SurrogateName)
         if min(self.n_candidates, self.max_results) < 2:
             raise ValueError(f"n_candidates and max_results are >= 2; got {self}")
+        if not math.isfinite(self.kappa):
+            raise ValueError(f"kappa is a finite number; got {self.kappa}")
         if not (self.local >= 0 and self.uniform >= 0 and self.local + self.uniform <= 1):
             raise ValueError(f"local and uniform are shares, together at most 1; got {self.local} and {self.uniform}")
 

@@ -46,7 +46,7 @@ def _direction_numbers(n_dims: int) -> NDArray[np.uint64]:
                     number ^= numbers[i - k] << k
             numbers.append(number)
         rows.append([number << (_BITS - 1 - i) for i, number in enumerate(numbers)])
-    return np.array(rows[:n_dims], dtype=np.uint64)
+    return np.array(rows[:n_dims], dtype=np.uint64).reshape(n_dims, _BITS)
 
 
 class Sobol:

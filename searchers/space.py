@@ -77,9 +77,11 @@ class Space:
         if isinstance(tree, PARAMETERS):
             return self._compile_parameter(tree, path, parent)
         if isinstance(tree, Mapping):
-            for key in tree:
-                if not isinstance(key, str):
-                    raise ValueError(f"keys of a search space are strings; got {key!r}")
+            strange = [key for key in tree if not isinstance(key, str)]
+            if strange and path and not _has_parameters(tree):  # a table of the user's, such as names of labels
+                return _Node("constant", tree)
+            if strange:
+                raise ValueError(f"keys of a search space are strings; got {strange[0]!r}")
             children = tuple(self._compile(child, (*path, key), parent) for key, child in tree.items())
             return _Node("dict", None, children, tuple(tree), _product(children))
         if isinstance(tree, (list, tuple)):
@@ -209,9 +211,10 @@ class Space:
         return active
 
     def snap(self, positions: Array) -> Array:
-        """(n, n_dims) -> (n, n_dims): rows are equal exactly where the configurations are.
+        """(n, n_dims) -> (n, n_dims): rows of different configurations differ; of equal ones, they are equal.
 
-        Discrete values go to the middle of their cell, parameters that do not exist to 0.5.
+        Discrete values go to the middle of their cell, parameters that do not exist to 0.5. Real numbers stay as they
+        are: two that decode to one, by its 12 digits, still differ. For those see ``identify``.
         """
         snapped = positions + 0.0  # -0.0 and 0.0 are one place
         for leaf in self._discrete:
@@ -221,6 +224,30 @@ class Space:
             for number, leaf in enumerate(self._leaves):
                 snapped[~active[:, number], leaf.units] = 0.5
         return snapped
+
+    def identify(self, position: Array) -> Array:
+        """(n_dims,) -> (n_dims,): equal exactly where the configurations are: snapped, real numbers as they decode."""
+        identity: Array = self.snap(position[None, :])[0]
+        active = self._active(identity[None, :])[0] if self.is_conditional else None
+        for number, leaf in enumerate(self._leaves):
+            if math.isinf(leaf.parameter.size) and (active is None or active[number]):
+                identity[leaf.units] = leaf.parameter.decode(position[leaf.units])
+        return identity + 0.0  # -0.0 and 0.0 are one value
+
+    def loosen(self, position: Array, rng: np.random.Generator) -> Array:
+        """A position, (n_dims,), of an infinite space where some real number exists: choices are changed until so."""
+        loosened = position.copy()
+        node = self._root
+        while node.kind != "leaf":
+            endless = [i for i, child in enumerate(node.children) if math.isinf(child.size)]
+            chosen = endless[int(rng.integers(len(endless)))]
+            if node.kind == "choice":
+                leaf = self._leaves[node.value]
+                now = int(np.argmax(loosened[leaf.units]))
+                chosen = now if now in endless else chosen
+                loosened[leaf.units] = leaf.parameter.at(chosen)
+            node = node.children[chosen]
+        return loosened
 
     def spread(self, uniform: Array) -> Array:
         """Uniform numbers (n_parameters,) -> a position (n_dims,) whose configuration is uniformly drawn."""
@@ -280,6 +307,12 @@ class Space:
         return f"Space({self.tree!r})"
 
 
+def _has_parameters(tree: Any) -> bool:
+    if isinstance(tree, Mapping):
+        return any(map(_has_parameters, tree.values()))
+    return isinstance(tree, PARAMETERS) or (isinstance(tree, (list, tuple)) and any(map(_has_parameters, tree)))
+
+
 def _product(nodes: tuple[_Node, ...]) -> float:
     size: float = 1
     for node in nodes:
@@ -288,7 +321,12 @@ def _product(nodes: tuple[_Node, ...]) -> float:
 
 
 def _is_constant(constant: Any, value: Any) -> bool:
-    return same(constant, value) or (not isinstance(value, bool) and constant == value)
+    if same(constant, value):
+        return True
+    try:
+        return not isinstance(value, bool) and bool(constant == value)
+    except (TypeError, ValueError):  # arrays
+        return False
 
 
 def _unflatten(config: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,10 +350,10 @@ _TYPES: dict[str, Any] = {kind.__name__: kind for kind in PARAMETERS}
 def _to_json(tree: Any) -> Any:
     if isinstance(tree, (Float, Integer)):
         fields = {"lower": tree.lower, "upper": tree.upper, "log": tree.log, "step": tree.step}
-        return {type(tree).__name__: {name: _plain(value) for name, value in fields.items()}}
+        return {type(tree).__name__: fields}
     if isinstance(tree, (Ordinal, Categorical)):
         return {type(tree).__name__: [_to_json(choice) for choice in tree.choices]}
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and all(isinstance(key, str) for key in tree):
         return {"dict": {key: _to_json(child) for key, child in tree.items()}}
     if isinstance(tree, (list, tuple)):
         return {type(tree).__name__ if type(tree) in (list, tuple) else "tuple": [_to_json(child) for child in tree]}
@@ -334,10 +372,6 @@ def _has_opaque(tree: Any) -> bool:
     if kind in ("constant", "not_finite", "Float", "Integer"):
         return False
     return any(map(_has_opaque, content.values() if kind == "dict" else content))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _from_json(tree: Mapping[str, Any]) -> Any:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,8 @@ class ParticleSwarm:
             Applied Soft Computing 11, 2011).
         cognitive: c1, the pull of the personal best; 1.494 (R. Eberhart and Y. Shi, CEC 2000).
         social: c2, the pull of the neighbourhood's best; 1.494.
-        velocity_limit: Largest velocity a coordinate, in widths of the range.
+        velocity_limit: Largest velocity a coordinate, in widths of the range (Vmax of Kennedy and Eberhart 1995, which
+            Eberhart and Shi, CEC 2000, keep beside inertia and constriction); infinite for none.
         bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
         budget: Evaluations over which ``linear`` inertia falls.
         screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
@@ -155,7 +156,6 @@ class ParticleSwarm:
         self._next_id += 1
         self._flights.hear(move.id, Flight(particle, position, velocity), len(self.archive))
         self._particles.n_moves[particle] += 1
-        self.archive.mark_seen(self._snap(position))
         return move
 
     def report(self, move_id: int, value: float | None, fidelity: float) -> None:
@@ -209,7 +209,7 @@ class ParticleSwarm:
         """
         reached = checked_fidelity(fidelity)
         position = self.space.encode(config, strict=False)
-        self.archive.mark_seen(self._snap(position))
+        self._claim(position)
         weakest = self._particles.weakest()
         if self._learn(weakest, position, value, reached):
             self._particles.position[weakest] = position
@@ -267,7 +267,7 @@ class ParticleSwarm:
         """An unseen position for the particle to fly to, and the velocity that it will have there."""
         while self._queue:
             position = self._queue.pop(0)
-            if self._unseen(position[None, :])[0]:
+            if self._claim(position):
                 return position, self._random_velocity()
         if not self._particles.knows(particle):
             return self._unseen_position(), self._random_velocity()
@@ -278,7 +278,8 @@ class ParticleSwarm:
             unseen = np.flatnonzero(self._unseen(positions))
             if len(unseen):
                 chosen = unseen[0 if screening is None else self._screen(screening, positions[unseen])]
-                return positions[chosen], velocities[chosen]
+                if self._claim(positions[chosen]):
+                    return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
     def _screen(self, screening: Screening, candidates: Array) -> int:
@@ -341,16 +342,26 @@ class ParticleSwarm:
     def _unseen(self, positions: Array) -> NDArray[np.bool_]:
         return self.archive.unseen(self.space.snap(positions))
 
+    def _claim(self, position: Array) -> bool:
+        """Seen from now on; False if its configuration was seen before."""
+        return self.archive.mark_seen(self.space.identify(position))
+
     def _unseen_position(self) -> Array:
-        """An unseen place of the Sobol sequence; of a nearly used-up finite space, any unseen one; else any."""
+        """An unseen place of the Sobol sequence; where most are seen, any unseen one; else any."""
         for _ in range(32):
             position = self._sobol_position()
-            if self._unseen(position[None, :])[0]:
+            if self._claim(position):
                 return position
-        if self.archive.n_seen < self.space.size < math.inf:
-            found = self.archive.first_unseen(self.space, int(self._rng.integers(int(self.space.size))))
-            return self._sobol_position() if found is None else found
-        return self._sobol_position()
+        if math.isinf(self.space.size):
+            position = self.space.loosen(position, self._rng)
+            self._claim(position)
+        elif self.archive.n_seen < self.space.size:
+            start = int(self._rng.integers(min(int(self.space.size), 2**62)))
+            found = self.archive.first_unseen(self.space, start)
+            if found is not None:
+                self._claim(found)
+                return found
+        return position
 
     # State
 
@@ -359,7 +370,7 @@ class ParticleSwarm:
         return {
             "version": STATE_VERSION,
             "space": self.space.to_json(),
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
             "screening": None if self._screening is None else self._screening.get_state(),
             "rng": self._rng.bit_generator.state,
             "sobol": self._sobol.get_state(),
@@ -389,7 +400,7 @@ class ParticleSwarm:
         swarm.space = found if isinstance(found, Space) else Space(found)
         if swarm.space.to_json() != state["space"]:
             raise ValueError("the search space is not the one that the state was made with")
-        swarm.settings = Settings(**state["settings"])
+        swarm.settings = Settings.from_json(state["settings"])
         screening = state["screening"]
         swarm._screening = None if screening is None else Screening.from_state(screening)
         swarm._rng = np.random.default_rng(0)

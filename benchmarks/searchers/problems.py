@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.searchers.tables import GRIDS, ORDERED
 from searchers import Categorical, Float, Integer, Ordinal, Space
+from searchers.parameters import plain
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def table(name: str, folder: str) -> Problem:
     errors = np.load(Path(folder) / f"{name}.npy")
     grid = GRIDS[name.partition("-")[0]]
     space = Space({key: (Ordinal if key in ORDERED else Categorical)(values) for key, values in grid.items()})
-    places = {key: {repr(value): i for i, value in enumerate(values)} for key, values in grid.items()}
+    places = {key: {repr(plain(value)): i for i, value in enumerate(values)} for key, values in grid.items()}
 
     def evaluate(config: dict[str, Any]) -> float:
         return float(errors[tuple(places[key][repr(config[key])] for key in grid)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.searchers import compare
+from benchmarks.searchers import compare, problems, tables
 from benchmarks.searchers.problems import Problem
 from benchmarks.searchers.simulate import Run, peers, run
 from searchers import Float, Space
@@ -78,3 +78,15 @@ def test_nevergrads_others_know_how_many_workers_there_are(name: str) -> None:
     searcher = peers(12)[name](SPACE, 0, 24)
     assert searcher._engine._optimizer.num_workers == 12
     assert len(run(searcher, bowl, 24, 12, 0).values) == 24
+
+
+@pytest.mark.parametrize("model", tables.GRIDS)
+def test_a_table_has_a_value_of_every_configuration(tmp_path: Path, model: str) -> None:
+    shape = tuple(len(values) for values in tables.GRIDS[model].values())
+    np.save(tmp_path / f"{model}-digits.npy", np.random.default_rng(0).random(shape))
+    problem = problems.table(f"{model}-digits", str(tmp_path))
+    assert problem.space.size == np.prod(shape)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        config = problem.space.decode(problem.space.spread(rng.random(problem.space.n_parameters)))
+        assert 0 <= problem.function(config) < 1

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 tune = pytest.importorskip("ray.tune")
@@ -272,15 +273,65 @@ def test_concurrency_is_limited(make):
         assert search.suggest("t4") is not None
 
 
+def test_a_limit_of_today_outranks_that_of_a_restored_state(make, tmp_path):
+    search = ConcurrencyLimiter(make(space=SPACE, metric="loss", mode="min"), max_concurrent=8)
+    assert search.suggest("old") is not None
+    search.save(str(tmp_path / "state"))
+    search = ConcurrencyLimiter(make(space=SPACE, metric="loss", mode="min"), max_concurrent=1)
+    search.restore(str(tmp_path / "state"))
+    assert search.suggest("a") is not None
+    assert search.suggest("b") is None
+
+
 def test_searchers_are_copied_and_pickled_by_tune(make):
+    """As Tune does with its Tuner; in mid-run, with a point of the user's in the air."""
+    search = ready(make, points_to_evaluate=[{"lr": 1e-3}])
+    config = search.suggest("point")
+    run(search, 6)
+    trails = []
+    for copied in (pickle.loads(pickle.dumps(search)), copy.deepcopy(search), search):  # noqa: S301
+        copied.on_trial_complete("point", {"loss": loss(config), "training_iteration": 1})
+        trails.append(run(copied, 12, start=9))
+    assert trails[0] == trails[1] == trails[2]
+
+
+def test_a_state_is_of_its_moment(make):
     search = ready(make)
-    if make.name.startswith("pso"):
-        run(search, 6)
-        copied = pickle.loads(pickle.dumps(search))  # noqa: S301  # as Tune does with its Tuner
-        assert run(copied, 5, start=9) == run(copy.deepcopy(search), 5, start=9)
-    else:
-        copy.deepcopy(make())
-        pickle.dumps(make())
+    state = search.get_state()
+    before = json.dumps(state)
+    search.suggest("later")
+    search.on_trial_result("later", {"loss": 1.0, "training_iteration": 1})
+    assert json.dumps(state) == before
+
+
+def test_numbers_of_numpy_are_saved(make, tmp_path):
+    search = make(seed=np.int64(3), budget=np.int64(40), max_t=np.int64(9), metric="loss", mode="min")
+    search.set_search_properties(None, None, SPACE)
+    run(search, 3, lambda config: np.float32(loss(config)))
+    search.save(str(tmp_path / "state"))
+    fresh = make()
+    fresh.restore(str(tmp_path / "state"))
+    assert run(fresh, 3, start=9) == run(search, 3, start=9)
+
+
+def test_points_outlive_a_state_of_before_the_space_was_known(make, tmp_path):
+    make().save(str(tmp_path / "state"))
+    search = make(metric="loss", mode="min", points_to_evaluate=[{"lr": 1e-3}])
+    search.restore(str(tmp_path / "state"))
+    search.set_search_properties(None, None, SPACE)
+    assert search.suggest("first")["lr"] == 1e-3
+
+
+def test_tune_unwraps_nothing(make):
+    """It takes what has an attribute ``searcher`` for a wrapper, and saves what is inside."""
+    assert not hasattr(ready(make), "searcher")
+
+
+def test_a_trial_has_one_suggestion(make):
+    search = ready(make)
+    assert search.suggest("t") is not None
+    with pytest.raises(ValueError, match="trial t has had"):
+        search.suggest("t")
 
 
 def test_an_unknown_name_lists_the_known():

@@ -80,6 +80,40 @@ def test_the_stop_criterion_says_what_a_full_run_is():
     assert search.swarm.best[1] == -0.2
 
 
+def test_another_experiments_stop_criterion_says_it_anew(tmp_path):
+    for given, full in ((None, 30), (20, 20)):
+        search = ready("min", max_t=given)
+        search.set_search_properties("metric", "min", SPACE, stop={"training_iteration": 10})
+        search.suggest("a")
+        report(search, "a", 0.5, t=10)
+        search.save(str(tmp_path / "state"))
+        later = ParticleSwarmSearch()
+        later.restore(str(tmp_path / "state"))
+        for again in (search, later):
+            again.set_search_properties("metric", "min", SPACE, stop={"training_iteration": 30})
+            assert again.swarm.full_fidelity == full
+            again.suggest("b")
+            report(again, "b", 0.7, t=30)
+            assert again.swarm.best[1] == 0.7
+
+
+def test_the_mode_can_not_turn_once_there_are_results():
+    search = ready("min")
+    search.set_search_properties("metric", "max", SPACE)
+    search.suggest("a")
+    report(search, "a", 0.5)
+    with pytest.raises(ValueError, match="results with mode 'max'"):
+        search.set_search_properties("metric", "min", SPACE)
+
+
+def test_earlier_trials_may_have_nested_metrics():
+    search = ready("min")
+    result = {"eval": {"loss": 0.5}, "training_iteration": 1}
+    search.add_evaluated_trials(SimpleNamespace(status="TERMINATED", config={"a": 1.0, "b": "x"}, last_result=result),
+                                "eval/loss")  # fmt: skip
+    assert search.swarm.best == ({"a": 1.0, "b": "x"}, 0.5)
+
+
 def test_earlier_results_are_full_runs_whatever_a_full_run_is():
     search = ready(points_to_evaluate=[{"a": 1.0, "b": "x"}], evaluated_rewards=[0.7])
     for trial, t in (("a", 1), ("b", 9)):
@@ -114,6 +148,22 @@ def test_a_trial_stopped_while_paused_counts_by_its_last_report():
     report(search, "a", 3.0, t=2, done=False)
     search.on_trial_complete("a")
     assert search.swarm.best[1] == 3.0
+
+
+def test_a_trial_counts_by_its_last_report_that_has_the_metric():
+    """Where each fifth epoch is evaluated, say: as far as it had come then."""
+    for last in (None, {"training_iteration": 6}):
+        search = ready("min")
+        search.suggest("a"), search.suggest("b")
+        report(search, "a", 3.0, t=5, done=False)
+        search.on_trial_result("a", {"training_iteration": 6})
+        search.on_trial_complete("a", last)
+        assert search.swarm.best[1] == 3.0
+        assert search.swarm.archive.fidelities == [5]
+        report(search, "b", 2.0, t=5, done=False)
+        report(search, "b", math.nan, t=6, done=False)
+        search.on_trial_complete("b")  # it diverged
+        assert search.swarm.best[1] == 3.0
 
 
 @pytest.mark.parametrize("lost", [3, 8])
@@ -223,7 +273,14 @@ def test_a_row_of_results_can_name_its_particle():
 
 
 def test_impossible_settings_fail_at_once():
-    for wrong in ({"n_particles": 0}, {"topology": "star"}, {"max_t": 0}, {"evaluated_rewards": [1.0]}):
+    for wrong in (
+        {"n_particles": 0},
+        {"topology": "star"},
+        {"max_t": 0},
+        {"max_t": math.inf},
+        {"budget": 0},
+        {"evaluated_rewards": [1.0]},
+    ):
         with pytest.raises(ValueError, match=r"got|one number"):
             ParticleSwarmSearch(**wrong)
 

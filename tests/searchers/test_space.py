@@ -80,6 +80,18 @@ def test_snap_agrees_with_decode(parameter, data):
         assert space.decode(positions[0]) == space.decode(positions[1])
 
 
+@settings(max_examples=200, deadline=None)
+@given(parameters, st.data())
+def test_identities_are_equal_exactly_where_configurations_are(parameter, data):
+    space = Space({"x": parameter})
+    first = np.array(data.draw(st.lists(st.floats(0, 1), min_size=space.n_dims, max_size=space.n_dims)))
+    near = data.draw(st.sampled_from([0.0, 1e-16, 1e-14, 1e-13, 1e-12, 1e-9, 0.1]))
+    second = np.clip(first + near, 0, 1)
+    values = [space.decode(position)["x"] for position in (first, second)]
+    equal = values[0] == values[1] and type(values[0]) is type(values[1])  # 1 and True are two
+    assert (space.identify(first).tobytes() == space.identify(second).tobytes()) == equal
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(floats(), grids(), integers()))
 def test_bounds_are_included_and_kept(parameter):
@@ -106,6 +118,55 @@ def test_quantised_values_have_no_float_dust():
     space = Space({"x": Float(0.1, 0.9, step=0.1)})
     values = [space.decode(space.position_at(i))["x"] for i in range(9)]
     assert values == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+def test_quantised_values_have_no_float_dust_at_zero_either():
+    space = Space({"x": Float(-0.9, 0.9, step=0.3), "y": Float(-1000.0, 1000.0, step=0.1)})
+    values = [repr(space.decode(space.encode({"x": x, "y": y}))) for x, y in ((0.0, 0.1), (0.3, 0.0))]
+    assert values == ["{'x': 0.0, 'y': 0.1}", "{'x': 0.3, 'y': 0.0}"]
+
+
+def test_wide_integer_ranges_keep_their_bounds():
+    """The slack for rounding errors of quantised floats was a whole step here."""
+    space = Space({"k": Integer(1, 10**12 + 7)})
+    assert space.size == 10**12 + 7
+    for value in (1, 10**12 + 6, 10**12 + 7):
+        assert space.decode(space.encode({"k": value})) == {"k": value}
+    assert space.decode(np.ones(1)) == {"k": 10**12 + 7}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [(Integer(10**11, 2 * 10**11, step=100), 10**11 + 30), (Float(1e6, 1e6 + 1, step=0.01), 1e6 + 0.0005)],
+)
+def test_values_between_the_steps_are_refused_however_large(parameter, value):
+    with pytest.raises(ValueError, match="in steps of"):
+        parameter.encode(value)
+
+
+def test_numpy_values_are_taken_for_pythons_own():
+    """As bounds, as choices (``tune.choice(np.array([8, 16]))``) and as values of a point; JSON has no others."""
+    space = Space(
+        {
+            "x": Float(np.float32(0.1), np.float64(1.0)),
+            "k": Integer(np.int8(1), np.int8(127), log=np.True_),
+            "o": Ordinal([np.int64(8), np.int64(16), 32]),
+            "c": Categorical([np.str_("a"), np.float64(0.5), np.bool_(True)]),
+        }
+    )
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+    for place in (0.0, 0.3, 1.0):
+        config = space.decode(np.full(space.n_dims, place))
+        assert [type(config[name]) for name in "xko"] == [float, int, int]
+        assert space.decode(space.encode(config)) == config
+    config = space.decode(space.encode({"x": np.float64(0.5), "k": np.int64(3), "o": np.int64(16), "c": np.str_("a")}))
+    assert config == {"x": 0.5, "k": 3, "o": 16, "c": "a"}
+
+
+def test_repeated_choices_count_once():
+    space = Space({"c": Categorical(["a", "b", "a", [1], [1], 1, True]), "o": Ordinal([1, 1, 2])})
+    assert space.size == 5 * 2
+    assert space.parameters[0].choices == ("a", "b", [1], 1, True)
 
 
 def test_conditional_parameters_exist_under_their_choice():
@@ -184,6 +245,7 @@ def test_a_point_outside_the_space_says_why(point, words):
     [
         (lambda: Float(1, 0), "lower <= upper"),
         (lambda: Float(0, float("inf")), "finite bounds"),
+        (lambda: Float(-1e308, 1e308), "finite range"),
         (lambda: Float(0, 1, log=True), "lower > 0"),
         (lambda: Float(0, 1, step=0), "step > 0"),
         (lambda: Integer(0.5, 2), "whole numbers"),
@@ -197,6 +259,30 @@ def test_a_point_outside_the_space_says_why(point, words):
 def test_impossible_spaces_say_the_rule(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_constant_dicts_may_have_any_keys():
+    names = {0: "cat", 1: "dog"}
+    space = Space({"x": Float(0, 1), "data": {"names": names}, "c": Categorical([{1: "a"}, {2: "b"}])})
+    config = space.decode(space.encode({"x": 0.5, "data": {"names": names}, "c": {2: "b"}}))
+    assert config == {"x": 0.5, "data": {"names": names}, "c": {2: "b"}}
+    assert not Space.is_whole(space.to_json())  # JSON has keys of one kind
+    with pytest.raises(ValueError, match="keys"):
+        Space({"data": {0: Float(0, 1)}})
+
+
+def test_choices_and_constants_may_be_arrays():
+    """Tune copies what it hands on, so that they come back as others of the same values."""
+    arrays = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    space = Space(
+        {"w": Categorical([None, *arrays]), "m": Categorical([{"w": array} for array in arrays]), "c": arrays[0]}
+    )
+    point = {"w": arrays[1].copy(), "m": {"w": arrays[1].copy()}, "c": arrays[0].copy()}
+    config = space.decode(space.encode(point))
+    assert config["w"] is arrays[1]
+    assert config["m"]["w"] is arrays[1]
+    with pytest.raises(ValueError, match="always"):
+        space.encode({**point, "c": arrays[1]})
 
 
 def test_one_and_true_are_two_choices():

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from searchers import Categorical, Float, Integer, Ordinal, ParticleSwarm
+from searchers import Categorical, Float, Integer, Ordinal, ParticleSwarm, Screen
 
 SPACE = {"x": Float(-5, 5), "y": Float(-5, 5), "k": Integer(1, 6), "c": Categorical(["a", "b", "c"])}
 
@@ -182,6 +182,31 @@ def test_no_configuration_twice_while_unseen_ones_remain():
     assert swarm.ask() is not None  # used up: repeats rather than stops
 
 
+@pytest.mark.parametrize("best", [0.0, 0.3])
+def test_no_real_number_twice_either(best):
+    """A plain swarm that has converged moves by less than the 12 digits that a value has, or against a bound."""
+    swarm = ParticleSwarm({"x": Float(0, 1)}, 4, seed=0, budget=40, screening=False)
+    configs = []
+    run(swarm, 300, lambda config: configs.append(config["x"]) or (config["x"] - best) ** 2)
+    assert len(set(configs)) == 300
+
+
+@pytest.mark.parametrize("endless", [Float(0, 1), {"a": Integer(0, 2**39), "b": Integer(0, 2**39)}])
+def test_the_rest_of_a_space_is_found_where_most_choices_are_used_up(endless):
+    """In ten of eleven places of the Sobol sequence."""
+    swarm = ParticleSwarm({"c": Categorical([*range(10, 110), endless])}, 4, seed=0, screening=False)
+    configs = []
+    run(swarm, 160, lambda config: configs.append(json.dumps(config)) or 0.0)
+    assert len(set(configs)) == 160
+
+
+def test_a_space_of_constants_alone_has_one_configuration():
+    swarm = ParticleSwarm({"a": 3}, seed=0)
+    assert run(swarm, 12, lambda config: config["a"]) == [3] * 12
+    assert swarm.exhausted()
+    assert ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state()))).ask().config == {"a": 3}
+
+
 def test_running_configurations_count_as_seen():
     swarm = ParticleSwarm({"a": Integer(0, 29)}, 4, seed=0)
     assert len({swarm.ask().config["a"] for _ in range(30)}) == 30
@@ -280,6 +305,8 @@ def test_telling_again_changes_nothing():
         ({"bounds": "soft"}, "reflect, absorb"),
         ({"velocity_limit": 0}, "velocity_limit"),
         ({"budget": 0}, "budget"),
+        ({"social": math.nan}, "finite"),
+        ({"cognitive": math.inf}, "finite"),
         ({"inertia": "constriction", "cognitive": 1.0}, "> 4"),
         ({"screening": True, "topology": 3}, "global, ring"),
         ({"points_to_evaluate": [{"z": 1}]}, "no z"),
@@ -288,6 +315,17 @@ def test_telling_again_changes_nothing():
 def test_impossible_settings_say_the_rule(settings, words):
     with pytest.raises(ValueError, match=words):
         ParticleSwarm(SPACE, **settings)
+
+
+def test_settings_of_any_kind_survive_json():
+    """Numbers from NumPy, and velocities without a limit."""
+    screen = Screen(n_candidates=np.int64(20), kappa=np.float32(1.0))
+    settings = {"n_particles": np.int64(3), "budget": np.int64(50), "velocity_limit": math.inf, "screening": screen}
+    first = ParticleSwarm(SPACE, seed=np.int64(1), **settings)
+    run(first, 5)
+    second = ParticleSwarm.from_state(json.loads(json.dumps(first.get_state(), allow_nan=False)))
+    assert second.settings == first.settings
+    assert run(second, 5) == run(first, 5)
 
 
 def test_state_of_another_version_is_refused():

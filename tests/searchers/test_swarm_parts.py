@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from searchers import Float, ParticleSwarm
 from searchers.archive import Archive
-from searchers.dynamics import confine, constriction, informants
+from searchers.dynamics import Settings, confine, constriction, informants
 from searchers.forest import ExtraTrees
 from searchers.gaussian_process import GaussianProcess
+from searchers.particles import Particles
 from searchers.screening import Screen, Screening, local_steps, log_gaps
 from searchers.sobol import Sobol
 
@@ -63,6 +65,77 @@ def test_ring_and_torus_neighbours():
     assert list(informants("von-neumann", 0, 9)) == [0, 1, 2, 3, 6]
     assert list(informants("von-neumann", 0, 1)) == [0]
     assert len(informants("global", 3, 7)) == 7
+
+
+@pytest.mark.parametrize(("topology", "informer"), [("global", 7), ("ring", 1), ("von-neumann", 3)])
+def test_a_particle_hears_of_the_best_among_its_informants(topology, informer):
+    """Particle 0 of nine, on a ring beside 1 and 8, on a 3 x 3 torus beside 1, 2, 3 and 6; 7 is the best of all."""
+    rng = np.random.default_rng(0)
+    particles = Particles(9, 1, topology, rng)
+    for particle, value in enumerate([9.0, 3.0, 8.0, 2.0, 1.0, 7.0, 6.0, 0.0, 5.0]):
+        assert particles.learn(particle, np.zeros(1), value, np.inf, rng)
+    assert particles.informer(0) == informer
+
+
+def test_random_informants_are_drawn_anew_when_nothing_gets_better():
+    rng = np.random.default_rng(0)
+    particles = Particles(12, 1, "random", rng)
+    drawn = particles.get_state()["drawn"]
+    assert all(group[0] == particle and len(group) == 4 for particle, group in enumerate(drawn))
+    particles.learn(0, np.zeros(1), 1.0, np.inf, rng)
+    for _ in range(11):
+        particles.learn(1, np.zeros(1), 2.0, np.inf, rng)
+    assert particles.get_state()["drawn"] == drawn
+    particles.learn(1, np.zeros(1), 2.0, np.inf, rng)
+    assert particles.get_state()["drawn"] != drawn
+
+
+def settings(**changed):
+    given = {"n_particles": 5, "topology": "global", "inertia": "linear", "inertia_start": 0.9, "inertia_end": 0.4}
+    given |= {"cognitive": 1.5, "social": 2.0, "velocity_limit": 10.0, "bounds": "reflect", "budget": 9}
+    return Settings(**{**given, "generational": False, **changed})
+
+
+def test_velocities_are_those_of_the_formula():
+    """v <- w v + c1 r1 (p - x) + c2 r2 (g - x), an r1 and an r2 a coordinate; chi (v + ...) with constriction."""
+    velocity, own, group = np.array([0.1, -0.2]), np.array([0.3, 0.0]), np.array([0.0, 0.4])
+    rng = np.random.default_rng(0)
+    r1, r2 = rng.random((3, 2)), rng.random((3, 2))
+    moved = settings().velocities(velocity, own, group, 0.6, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(moved, 0.6 * velocity + 1.5 * r1 * own + 2.0 * r2 * group)
+    tight = settings(inertia="constriction", cognitive=2.05, social=2.05)
+    moved = tight.velocities(velocity, own, group, 0.6, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(moved, constriction(2.05, 2.05) * (velocity + 2.05 * (r1 * own + r2 * group)))
+    clamped = settings(velocity_limit=0.05).velocities(velocity, own, group, 0.6, 3, np.random.default_rng(0))
+    assert np.abs(clamped).max() == 0.05
+
+
+def inertia(name, values, **given):
+    """The weight of the next move after results, of a swarm of four."""
+    swarm = ParticleSwarm({"x": Float(0, 1)}, 4, seed=0, inertia=name, screening=False, **given)
+    for value in values:
+        swarm.tell(swarm.ask().id, value)
+    weights, velocities = [], Settings.velocities
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "velocities", lambda *given: weights.append(given[4]) or velocities(*given))
+        swarm.ask()
+    return pytest.approx(weights[0])
+
+
+def test_inertia_falls_over_the_budget_or_follows_success():
+    for n, weight in ((4, 0.6), (8, 0.5), (16, 0.3), (30, 0.3)):
+        assert inertia("linear", range(n), budget=16) == weight
+    assert inertia("constant", range(9)) == 0.729
+    assert inertia("adaptive", [9.0] * 4 + [8.0] * 4) == 0.9  # each of the last four improved its particle's best
+    assert inertia("adaptive", [9.0] * 4 + [8.0, 8.0, 9.0, 9.0]) == 0.65
+    assert inertia("adaptive", [9.0] * 8) == 0.4
+
+
+def test_a_swarm_starts_at_sobol_points():
+    swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, 16, seed=3)
+    configs = [swarm.ask().config for _ in range(16)]
+    for name in "xy":
+        assert sorted(int(16 * config[name]) for config in configs) == list(range(16))
 
 
 def test_results_are_compared_at_the_highest_fidelity_that_enough_came_to():

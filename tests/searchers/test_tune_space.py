@@ -77,6 +77,6 @@ def test_what_can_not_be_searched_says_what_to_use(config, words):
 
 
 def test_objects_stay_with_tune():
-    config = {"data": object(), "epochs": 3, "x": tune.uniform(0, 1)}
+    config = {"data": object(), "names": {0: "cat"}, "epochs": 3, "x": tune.uniform(0, 1)}
     assert set(convert(config, keep_objects=False).tree) == {"epochs", "x"}
-    assert set(convert(config).tree) == {"data", "epochs", "x"}
+    assert set(convert(config).tree) == {"data", "names", "epochs", "x"}
