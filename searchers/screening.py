@@ -148,7 +148,10 @@ def log_gaps(values: Array) -> Array:
         return np.zeros(len(values))
     finite = np.clip(np.where(failed, values[~failed].max(), values), -1e300, 1e300)
     gaps = finite - finite.min()
-    logs = np.log(gaps + np.median(gaps) + 1e-12)
+    middle = float(np.median(gaps))
+    if middle == 0:  # half of them are as good as the best
+        middle = float(np.min(gaps, where=gaps > 0, initial=gaps.max())) or 1.0
+    logs = np.log(gaps + middle)
     standardised: Array = (logs - logs.mean()) / (logs.std() + 1e-9)
     return standardised
 

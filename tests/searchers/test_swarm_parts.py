@@ -274,6 +274,9 @@ def test_log_gaps_keep_order_draw_outliers_in_and_know_no_unit():
     assert gaps[2] == gaps[4]
     assert gaps.std() == pytest.approx(1.0)
     np.testing.assert_allclose(log_gaps(1000 * values - 7.0), gaps, atol=1e-6)
+    np.testing.assert_allclose(log_gaps(1e-20 * values), gaps, atol=1e-6)
+    tied = log_gaps(np.array([0.0, 1e-20, 0.0, 0.0, 1e30, 2e-20]))
+    assert tied[0] == tied[2] == tied[3] < tied[1] < tied[5] < tied[4]
     for same in ([3.0, 3.0], [np.inf, np.inf]):
         np.testing.assert_allclose(log_gaps(np.array(same)), 0.0, atol=1e-6)
     assert np.isfinite(log_gaps(np.array([-1.7e308, 1.7e308, 0.0]))).all()
