@@ -7,6 +7,7 @@ contract are handled alike and what is compared is the search.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
         name: One of ``SEARCHERS``: ``pso`` (screened), ``pso-plain``, ``pso-generational`` (plain, waits for each
             generation), ``random``, ``optuna-tpe``, ``nevergrad-pso``, ``pyswarms``.
         seed: One seed gives one sequence of suggestions for one sequence of results.
-        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t``, and
-            for the swarms whatever `ParticleSwarmSearch` takes.
+        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t``; for
+            the swarms whatever `ParticleSwarmSearch` takes, for ``pyswarms`` its ``n_particles`` and ``topology``.
 
     Raises:
         ValueError: If there is no searcher of that name.
@@ -61,5 +62,8 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
     if name == "pso-generational":
         return ParticleSwarmSearch(seed=seed, **{"screening": False, "generational": True, **arguments})
     if name in ENGINES:
-        return PeerSearch(ENGINES[name], seed=seed, **arguments)
+        own = {
+            key: arguments.pop(key) for key in ("n_particles", "topology") if key in arguments and name == "pyswarms"
+        }
+        return PeerSearch(partial(ENGINES[name], **own), seed=seed, **arguments)
     raise ValueError(f"a searcher is one of {', '.join(SEARCHERS)}; got {name!r}")

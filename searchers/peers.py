@@ -149,25 +149,44 @@ def _nearest(value: float, parameter: Any, step: float | None) -> float:
 
 
 class PySwarms(Engine):
-    """PySwarms' global-best swarm over the unit cube, with the settings of its documentation, one generation at a time.
+    """PySwarms' swarm over the unit cube, with the settings of its documentation, one generation at a time.
 
-    Its backend is driven rather than its optimisers, which call the objective themselves. Star is the topology: pyramid
-    and random raise on NumPy 2. It draws from NumPy's global generator, which is lent a seeded state for each call.
+    Its backend is driven rather than its optimisers, which call the objective themselves. It draws from NumPy's global
+    generator, which is lent a seeded state for each call.
+
+    Args:
+        topology: One of ``TOPOLOGIES``: ``star`` (global best), ``ring`` (the three nearest), ``von-neumann`` (the
+            nearest 2 d + 1 in d dimensions). PySwarms' pyramid and random raise on NumPy 2.
+
+    Raises:
+        ValueError: If the topology is another, or wants more neighbours than there are particles.
     """
 
+    TOPOLOGIES: Mapping[str, tuple[str, Mapping[str, int]]] = {
+        "star": ("Star", {}), "ring": ("Ring", {"p": 2, "k": 3}), "von-neumann": ("VonNeumann", {"p": 2, "r": 1}),
+    }  # fmt: skip
     options: Mapping[str, float] = {"c1": 0.5, "c2": 0.3, "w": 0.9}
 
-    def __init__(self, space: Space, seed: int, budget: int | None, n_particles: int = 10) -> None:
+    def __init__(
+        self, space: Space, seed: int, budget: int | None, n_particles: int = 10, topology: str = "star"
+    ) -> None:
         super().__init__(space, seed, budget)
+        if topology not in self.TOPOLOGIES:
+            raise ValueError(f"a topology of pyswarms is one of {', '.join(self.TOPOLOGIES)}; got {topology!r}")
+        name, self._neighbours = self.TOPOLOGIES[topology]
+        if topology == "von-neumann" and 2 * space.n_dims + 1 > n_particles:
+            raise ValueError(
+                f"von-neumann wants 2 x {space.n_dims} + 1 neighbours in {space.n_dims} dimensions; got {n_particles}"
+                " particles"
+            )
         self._random = np.random.RandomState(seed).get_state()
         self._bounds = np.zeros(space.n_dims), np.ones(space.n_dims)
         with self._lent():
             import pyswarms.backend
             from pyswarms.backend.handlers import BoundaryHandler, VelocityHandler
-            from pyswarms.backend.topology import Star
 
             self._compute_pbest = pyswarms.backend.compute_pbest
-            self._topology = Star()
+            self._topology = getattr(pyswarms.backend.topology, name)()
             self._walls, self._clamp = BoundaryHandler("periodic"), VelocityHandler("unmodified")
             options, bounds = dict(self.options), self._bounds
             self._swarm = pyswarms.backend.create_swarm(n_particles, space.n_dims, options=options, bounds=bounds)
@@ -204,7 +223,7 @@ class PySwarms(Engine):
         with self._lent():
             swarm.current_cost = self._costs.copy()
             swarm.pbest_pos, swarm.pbest_cost = self._compute_pbest(swarm)
-            swarm.best_pos, swarm.best_cost = self._topology.compute_gbest(swarm)
+            swarm.best_pos, swarm.best_cost = self._topology.compute_gbest(swarm, **self._neighbours)
             swarm.velocity = self._topology.compute_velocity(swarm, None, self._clamp, bounds)
             swarm.position = self._topology.compute_position(swarm, bounds, self._walls)
         self._costs[:] = np.nan

@@ -337,3 +337,29 @@ def test_a_trial_has_one_suggestion(make):
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="optuna-tpe"):
         make_searcher("gradient")
+
+
+def pyswarms(topology, dims=3, **arguments):
+    pytest.importorskip("pyswarms")
+    search = make_searcher("pyswarms", seed=1, topology=topology, **arguments)
+    search.set_search_properties("loss", "min", {f"x{i}": tune.uniform(-1, 1) for i in range(dims)})
+    return search
+
+
+def test_topologies_of_pyswarms_search_each_in_its_way():
+    ways = {}
+    for topology in ("star", "ring", "von-neumann"):
+        configs = run(pyswarms(topology), 80, lambda config: sum(x * x for x in config.values()))
+        losses = [sum(x * x for x in config.values()) for config in configs]
+        assert min(losses[10:]) < min(losses[:10])
+        ways[topology] = configs
+    assert ways["star"][:10] == ways["ring"][:10] == ways["von-neumann"][:10]  # one start
+    assert ways["star"][20:] != ways["ring"][20:] != ways["von-neumann"][20:]
+
+
+def test_topologies_that_pyswarms_has_not_are_refused():
+    with pytest.raises(ValueError, match="star, ring, von-neumann; got 'pyramid'"):
+        pyswarms("pyramid")
+    with pytest.raises(ValueError, match="2 x 5 \\+ 1 neighbours in 5 dimensions; got 10 particles"):
+        pyswarms("von-neumann", dims=5)
+    assert pyswarms("von-neumann", dims=5, n_particles=11).suggest("a")
