@@ -245,14 +245,16 @@ def _read_file(filesystem: Any, name: str, columns: list[str] | None = None) -> 
 
     try:
         with filesystem.open_input_file(name) as source:
-            file = pq.ParquetFile(source)
+            file = pq.ParquetFile(source, page_checksum_verification=True)
             absent = [column for column in REQUIRED if column not in file.schema_arrow.names]
             if absent:
                 return DataError(f"{name}: not a result row: no column {', '.join(absent)}")
+            if len(set(file.schema_arrow.names)) < len(file.schema_arrow.names):
+                return DataError(f"{name}: not a result row: two columns of one name")
             return file.read(columns=columns, use_threads=file.metadata.num_rows > _LARGE)
     except FileNotFoundError as error:
         return error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no text any more
         return DataError(f"{name}: corrupt or half-written result row ({' '.join(str(error).split())[:120]})")
 
 
@@ -291,8 +293,11 @@ def _as_text(table: Any, names: set[str]) -> Any:
     import pyarrow as pa
 
     for name in names.intersection(table.column_names):
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, table.column(name).cast(pa.string()))
+        place, column = table.column_names.index(name), table.column(name)
+        if pa.types.is_nested(column.type):  # other programs' rows; ours keep sequences as JSON
+            values = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+            column = pa.array(values, pa.string())
+        table = table.set_column(place, name, column.cast(pa.string()))
     return table
 
 
