@@ -117,10 +117,17 @@ def _and_note(table: pd.DataFrame, caption: str) -> str:
 
 
 def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``."""
+    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``.
+
+    With ``attrs["spreads"]``, a column ``X sd`` stands in the cells of ``X``.
+    """
     once = [name for name in _PLACE if name in table and len(table) > 1 and table[name].nunique(dropna=False) == 1]
-    kept = [name for name in table.columns if name not in once]
-    rows = [[_shown(line[name]) for name in kept] for line in table.to_dict("records")]
+    spreads = [f"{name} sd" for name in table.columns] if table.attrs.get("spreads") else []
+    kept = [name for name in table.columns if name not in (*once, *spreads)]
+    lines = table.to_dict("records")
+    rows = [
+        [_shown(line[name]) + (_spread(line.get(f"{name} sd")) if spreads else "") for name in kept] for line in lines
+    ]
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(kept))]
     best = table.attrs.get("best") or [[False] * table.shape[1] for _ in rows]
     bold = [[cell for cell, name in zip(line, table.columns, strict=True) if name in kept] for line in best]
@@ -133,8 +140,12 @@ def _shown(value: Any) -> str:
     if value is None or value != value:
         return MISSING
     if isinstance(value, float):
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+        return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{value:.3g}"
     return str(value)
+
+
+def _spread(value: float | None) -> str:
+    return f" ± {value:.2g}" if value is not None and value > 0 else ""
 
 
 def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
