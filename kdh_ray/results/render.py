@@ -164,7 +164,7 @@ def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
 def to_plain(table: pd.DataFrame) -> str:
     """Aligned columns, one line a row, ``*`` after what is the best student's; for logs and pipes."""
     text = to_text_table(table)
-    lines = [text.header, *_marked(text, str, "{} *")]
+    lines = [[_one_line(title) for title in text.header], *_marked(text, _one_line, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
     body = ["  ".join(_pad(*cell) for cell in zip(line, widths, text.numeric, strict=True)).rstrip() for line in lines]
     note = f"* {text.best}" if any(map(any, text.bold)) else ""
@@ -216,7 +216,7 @@ def to_latex(table: pd.DataFrame) -> str:
     head, *body = [
         " & ".join(cells) + r" \\" for cells in (map(_latex, text.header), *_marked(text, _latex, r"\textbf{{{}}}"))
     ]
-    caption = [f"% {text.caption}"] if text.caption else []
+    caption = [f"% {_one_line(text.caption)}"] if text.caption else []
     begin, end = rf"\begin{{tabular}}{{{alignment}}}", r"\end{tabular}"
     return "\n".join([*caption, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", end]) + "\n"
 
@@ -245,8 +245,15 @@ def _pad(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
 
 
+def _one_line(cell: str) -> str:
+    return " ".join(cell.splitlines())
+
+
 def _markdown(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return _MARKDOWN.sub(r"\\\g<0>", _one_line(cell))
+
+
+_MARKDOWN = re.compile(r"[\\|*_`<\[\]~$]")  # what would make a tag, a link, a formula or another column of a name
 
 
 _LATEX = str.maketrans(
@@ -254,6 +261,11 @@ _LATEX = str.maketrans(
         **{character: f"\\{character}" for character in "&%$#_{}"},
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "→": r"$\rightarrow$",
+        "…": r"\ldots{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "–": "--",
@@ -262,4 +274,4 @@ _LATEX = str.maketrans(
 
 
 def _latex(cell: str) -> str:
-    return cell.translate(_LATEX)
+    return _one_line(cell).translate(_LATEX)

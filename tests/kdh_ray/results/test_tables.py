@@ -145,6 +145,17 @@ def test_latex_uses_booktabs_and_escapes() -> None:
     assert r"82.0 $\pm$ 2.0 (3)" in text
 
 
+def test_names_can_not_be_tags_links_or_lines() -> None:
+    table = stage_table(FRAME[FRAME["seed"] == 0].assign(stage=["<b>a", "[b](c) `d`", "$e$ ~f~", "g\nh"]))
+    markdown, latex = render.to_markdown(table), render.to_latex(table)
+    for name in (r"\<b>a", r"\[b\](c) \`d\`", r"\$e\$ \~f\~", "g h"):
+        assert name in markdown
+    assert r"\textless{}b\textgreater{}a" in latex
+    assert "g h" in latex
+    assert len(latex.splitlines()) == 6 + 4 + 1  # rules, begin and end, lines, caption and header
+    assert "g h" in render.to_plain(table)
+
+
 def test_numbers_survive_csv_and_parquet() -> None:
     table = stage_table(FRAME)
     from_csv = pd.read_csv(io.StringIO(render.to_csv(table)))
