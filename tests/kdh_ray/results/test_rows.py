@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -303,6 +304,17 @@ def test_missing_buckets_are_one_clear_error(bucket: str) -> None:
         load_runs("s3://no-bucket/x")
     with pytest.raises(UnavailableError, match=r"s3://no-bucket/x: a result row can't be written .*NO_SUCH_BUCKET"):
         write_row("s3://no-bucket/x", row())
+
+
+def test_a_hundred_thousand_rows_take_little_work(tmp_path: Path) -> None:
+    n = 10_000
+    for part in range(10):
+        own = {"run_id": [f"run-{part}-{number}" for number in range(n)], "stage": ["distil"] * n, "status": ["ok"] * n}
+        own |= {"started": [f"2026-01-{part + 1:02}T{number:06}" for number in range(n)], "seed": list(range(n))}
+        store.write(tmp_path, f"rows-{n}", pa.table(own | {f"test_{name}": [0.5] * n for name in range(25)}))
+    before = time.process_time()
+    assert len(load_runs(tmp_path)) == 10 * n
+    assert time.process_time() - before < 2  # of all threads together, so that a busy machine changes nothing
 
 
 def test_column_order_does_not_depend_on_files() -> None:
