@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.grid import Block, Columns, Experiment, Method, Place, main
 from experiments.methods import Perform, checkpoint, stage
+from kdh_ray.errors import UnavailableError
 from kdh_ray.evaluation.efficiency import FORMATS, measure
 from kdh_ray.results import tables
 
@@ -26,12 +27,16 @@ def measured(model: str, number_format: str) -> Perform:
         from kdh_ray.data import corpus_from_config
         from kdh_ray.hardware import describe
         from kdh_ray.jobs.run import run_id
+        from kdh_ray.jobs.training import JobError
         from kdh_ray.results import write_row
         from kdh_ray.results.build import stage_row
 
         config = place.config
         threads = config.job.cpus_per_worker or describe(gpus=False).cores
-        result = measure(Path(checkpoint(place, MODELS[model])), config.data, number_format, threads)
+        try:
+            result = measure(Path(checkpoint(place, MODELS[model])), config.data, number_format, threads)
+        except UnavailableError as error:  # a processor without this format, or too little memory: others go on
+            raise JobError(str(error)) from None
         corpus = corpus_from_config(config.data)
         row = stage_row(config, MODELS[model], run_id(config, f"{columns['experiment']}-{number_format}"), corpus.name)
         about = {"metric": corpus.metric, "variant": number_format, "model": model}

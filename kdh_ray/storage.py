@@ -14,6 +14,7 @@ from kdh_ray.errors import UnavailableError
 
 OBJECT_STORES = ("s3", "gcs", "abfs")  # where folders are but prefixes
 _ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # one value a column: both only cost
+_CHECKED: Any = {"write_page_checksum": True}  # so that readers notice a bit that was lost on a disk
 
 
 def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
@@ -53,7 +54,7 @@ def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> 
     import pyarrow.fs
     import pyarrow.parquet
 
-    encoding = encoding or (_ONE_ROW if table.num_rows == 1 else {})
+    encoding = {**(encoding or (_ONE_ROW if table.num_rows == 1 else {})), **_CHECKED}
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         _write_local(Path(target), table, encoding)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write here instead of printing")
     parser.add_argument(
         "--keep",
-        type=Path,
         metavar="OUT",
-        help="also write all rows and test predictions as two files into OUT: what tables and reports need of runs",
+        help="also write all rows and test predictions as two files into OUT, a folder or a bucket: what tables and"
+        " reports need of runs",
     )
     parser.add_argument(
         "--skip-corrupt", action="store_true", help="name row files that can't be read on stderr, and go on"
@@ -57,18 +58,22 @@ def execute(args: argparse.Namespace) -> int:
 
     frame, _ = load_rows(args.folders, args.skip_corrupt)
     if args.keep:
-        keep(frame, args.folders, args.keep)
+        keep(frame, args.folders, args.keep, args.skip_corrupt)
     frame = of_experiment(frame, args.experiment)
     if args.all:
         table = frame if args.format in ("csv", "parquet") else tables.run_table(frame)
     else:
         table = make_table(frame, args.table, args.reference, args.folders)
+    if args.format in ("csv", "parquet") and table.attrs.get("note"):  # other formats have it in their captions
+        print(f"kdh-ray: {table.attrs['note']}", file=sys.stderr)
     _emit(table, args.format, args.output)
     return 0
 
 
-def keep(frame: pd.DataFrame, folders: list[str], target: Path) -> None:
+def keep(frame: pd.DataFrame, folders: list[str], target: str, skip_corrupt: bool = False) -> None:
     """Write the rows and test predictions of runs into ``target``; says on stderr how many.
+
+    What ``load_rows`` had to say of row files has been said.
 
     Raises:
         DataError: If some can't be read.
@@ -77,9 +82,12 @@ def keep(frame: pd.DataFrame, folders: list[str], target: Path) -> None:
     from kdh_ray.results import copy_rows
     from kdh_ray.results.predictions import keep_predictions
 
-    rows = sum(copy_rows(folder, target) for folder in folders)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for folder in folders:
+            copy_rows(folder, target, on_error="warn" if skip_corrupt else "raise")
     predictions = keep_predictions(frame, target, *folders)
-    print(f"kdh-ray: kept {rows} rows and the predictions of {predictions} stages in {target}", file=sys.stderr)
+    print(f"kdh-ray: kept {len(frame)} rows and the predictions of {predictions} stages in {target}", file=sys.stderr)
 
 
 def of_experiment(frame: pd.DataFrame, name: str | None) -> pd.DataFrame:
@@ -115,7 +123,7 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
         from kdh_ray.results.documents import by_document
 
         return by_document(frame, reference, *folders)
-    makers = {
+    makers: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
         "methods": tables.stage_table,
         "by-size": tables.by_size,
         "efficiency": tables.efficiency,

@@ -68,7 +68,7 @@ class SeedComparison:
         return f"{seeds} can't give p below {self.smallest_p:.4g}; at least {ENOUGH_SEEDS} are wanted"
 
 
-def compare_over_seeds(scores: Mapping[str, Mapping[int, float]], reference: str) -> list[SeedComparison]:
+def compare_over_seeds(scores: Mapping[str, Mapping[Any, float]], reference: str) -> list[SeedComparison]:
     """Every other method against ``reference``, best first.
 
     Args:

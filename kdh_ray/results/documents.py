@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.errors import DataError
 from kdh_ray.results.predictions import Predicted, load_predictions
-from kdh_ray.results.tables import is_repeated, repetitions, within_pairs
+from kdh_ray.results.tables import NothingToCompareError, is_repeated, repetitions, within_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,23 +66,22 @@ def _by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLik
             lines.append({**line, **each, "p_holm": p_holm, "labels": labels})
     if not lines:
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        raise DataError(f"no seed has saved predictions of {reference!r} and of another method{why}")
+        raise NothingToCompareError(f"no seed has saved predictions of {reference!r} and of another method{why}")
     table = pd.DataFrame(lines)
     table.attrs["caption"] = (
         "difference: of test micro F1, as a fraction; low, high: 95 % paired bootstrap over documents;"
         " p: paired permutation; p_holm: corrected after Holm for the methods of one protocol, size and seed;"
         " labels: told apart by McNemar's test at the 5 % level, Holm over labels"
     )
-    table.attrs["note"] = "; ".join(again)
+    table.attrs["note"] = "; ".join([*again, *reasons])
     return table
 
 
 def _places(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     """Run id and stage of a row to its protocol, size and seed."""
-    columns = ["run_id", "stage", *_PLACE]
     return {
         (str(row["run_id"]), str(row["stage"])): {name: row[name] for name in _PLACE}
-        for row in frame[columns].to_dict("records")
+        for row in frame.reindex(columns=["run_id", "stage", *_PLACE]).to_dict("records")
     }
 
 

@@ -220,6 +220,8 @@ def _with_truth(saved: _Saved, place: Path, row: dict[Hashable, Any], corpus: Co
     split = corpus.splits["test"]
     if saved.ids != list(split.ids) or saved.logits.shape != split.targets.shape:
         raise DataError(f"{place}: {saved.stage} is of other documents or labels than the corpus has now")
+    if row.get("threshold") is None or row["threshold"] != row["threshold"]:
+        raise DataError(f"{place}: the row of {saved.stage} has no threshold")
     probabilities = 0.5 * (1.0 + np.tanh(0.5 * saved.logits.astype(np.float64)))  # no overflow at either end
     targets = np.asarray(split.targets, dtype=np.int8)
     method, threshold = str(row["method"]), float(row["threshold"])

@@ -117,10 +117,17 @@ def _and_note(table: pd.DataFrame, caption: str) -> str:
 
 
 def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``."""
+    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``.
+
+    With ``attrs["spreads"]``, a column ``X sd`` stands in the cells of ``X``.
+    """
     once = [name for name in _PLACE if name in table and len(table) > 1 and table[name].nunique(dropna=False) == 1]
-    kept = [name for name in table.columns if name not in once]
-    rows = [[_shown(line[name]) for name in kept] for line in table.to_dict("records")]
+    spreads = [f"{name} sd" for name in table.columns] if table.attrs.get("spreads") else []
+    kept = [name for name in table.columns if name not in (*once, *spreads)]
+    lines = table.to_dict("records")
+    rows = [
+        [_shown(line[name]) + (_spread(line.get(f"{name} sd")) if spreads else "") for name in kept] for line in lines
+    ]
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(kept))]
     best = table.attrs.get("best") or [[False] * table.shape[1] for _ in rows]
     bold = [[cell for cell, name in zip(line, table.columns, strict=True) if name in kept] for line in best]
@@ -133,8 +140,12 @@ def _shown(value: Any) -> str:
     if value is None or value != value:
         return MISSING
     if isinstance(value, float):
-        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.3g}"
+        return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{value:.3g}"
     return str(value)
+
+
+def _spread(value: float | None) -> str:
+    return f" ± {value:.2g}" if value is not None and value > 0 else ""
 
 
 def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
@@ -153,7 +164,7 @@ def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
 def to_plain(table: pd.DataFrame) -> str:
     """Aligned columns, one line a row, ``*`` after what is the best student's; for logs and pipes."""
     text = to_text_table(table)
-    lines = [text.header, *_marked(text, str, "{} *")]
+    lines = [[_one_line(title) for title in text.header], *_marked(text, _one_line, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
     body = ["  ".join(_pad(*cell) for cell in zip(line, widths, text.numeric, strict=True)).rstrip() for line in lines]
     note = f"* {text.best}" if any(map(any, text.bold)) else ""
@@ -205,7 +216,7 @@ def to_latex(table: pd.DataFrame) -> str:
     head, *body = [
         " & ".join(cells) + r" \\" for cells in (map(_latex, text.header), *_marked(text, _latex, r"\textbf{{{}}}"))
     ]
-    caption = [f"% {text.caption}"] if text.caption else []
+    caption = [f"% {_one_line(text.caption)}"] if text.caption else []
     begin, end = rf"\begin{{tabular}}{{{alignment}}}", r"\end{tabular}"
     return "\n".join([*caption, begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", end]) + "\n"
 
@@ -234,8 +245,15 @@ def _pad(cell: str, width: int, right: bool) -> str:
     return cell.rjust(width) if right else cell.ljust(width)
 
 
+def _one_line(cell: str) -> str:
+    return " ".join(cell.splitlines())
+
+
 def _markdown(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    return _MARKDOWN.sub(r"\\\g<0>", _one_line(cell))
+
+
+_MARKDOWN = re.compile(r"[\\|*_`<\[\]~$]")  # what would make a tag, a link, a formula or another column of a name
 
 
 _LATEX = str.maketrans(
@@ -243,6 +261,11 @@ _LATEX = str.maketrans(
         **{character: f"\\{character}" for character in "&%$#_{}"},
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "→": r"$\rightarrow$",
+        "…": r"\ldots{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "–": "--",
@@ -251,4 +274,4 @@ _LATEX = str.maketrans(
 
 
 def _latex(cell: str) -> str:
-    return cell.translate(_LATEX)
+    return _one_line(cell).translate(_LATEX)

@@ -124,16 +124,18 @@ def compact(folder: str | os.PathLike[str]) -> Path:
     return Path(store.replace(folder, _latest(_unite(list(read.values()))), list(read)))
 
 
-def copy_rows(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
+def copy_rows(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], on_error: Literal["raise", "warn"] = "raise"
+) -> int:
     """Write every row at or below ``source`` into the folder ``target``, as one file; returns how many rows.
 
     A row that ``target`` has already counts once there, as any does that was written twice.
 
     Raises:
-        DataError: If a file is corrupt.
+        DataError: If a file is corrupt, unless ``on_error`` is ``warn``.
         UnavailableError: If ``target`` can't be written.
     """
-    tables = [table for _, table in _read_all([source], "raise")]
+    tables = [table for _, table in _read_all([source], on_error)]
     if not tables:
         return 0
     table = _latest(_unite(tables))
@@ -245,14 +247,16 @@ def _read_file(filesystem: Any, name: str, columns: list[str] | None = None) -> 
 
     try:
         with filesystem.open_input_file(name) as source:
-            file = pq.ParquetFile(source)
+            file = pq.ParquetFile(source, page_checksum_verification=True)
             absent = [column for column in REQUIRED if column not in file.schema_arrow.names]
             if absent:
                 return DataError(f"{name}: not a result row: no column {', '.join(absent)}")
+            if len(set(file.schema_arrow.names)) < len(file.schema_arrow.names):
+                return DataError(f"{name}: not a result row: two columns of one name")
             return file.read(columns=columns, use_threads=file.metadata.num_rows > _LARGE)
     except FileNotFoundError as error:
         return error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no text any more
         return DataError(f"{name}: corrupt or half-written result row ({' '.join(str(error).split())[:120]})")
 
 
@@ -291,8 +295,11 @@ def _as_text(table: Any, names: set[str]) -> Any:
     import pyarrow as pa
 
     for name in names.intersection(table.column_names):
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, table.column(name).cast(pa.string()))
+        place, column = table.column_names.index(name), table.column(name)
+        if pa.types.is_nested(column.type):  # other programs' rows; ours keep sequences as JSON
+            values = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+            column = pa.array(values, pa.string())
+        table = table.set_column(place, name, column.cast(pa.string()))
     return table
 
 

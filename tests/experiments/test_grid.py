@@ -12,7 +12,7 @@ import pytest
 from experiments import ablations, baselines, dataset_sizes, efficiency, searchers
 from experiments.grid import CONFIGS, PRESETS, Block, Columns, Experiment, Method, Place, main, places, select
 from kdh_ray.config import load_config
-from kdh_ray.errors import ConfigError, UserError
+from kdh_ray.errors import ConfigError, UnavailableError, UserError
 from kdh_ray.jobs.training import JobError
 from kdh_ray.jobs.tuning.space import search_space
 from kdh_ray.results import load_runs, write_row
@@ -49,6 +49,24 @@ def test_the_smallest_pair_has_ten_seeds_and_others_three(tmp_path: Path) -> Non
              ("minilm-l3", "mpnet-minilm")}  # fmt: skip
     assert seeds == {"minilm-l3": 10, "mpnet-minilm": 3}
     assert [place.config.seed for place in found] == sorted(place.config.seed for place in found)
+
+
+def test_the_study_compares_what_it_is_about() -> None:
+    names = {each.name: {method.name for method in each.methods} for each in EXPERIMENTS}
+    assert names["dataset_sizes"] == {
+        "teacher", "plain-student", "distilled", "distilled-finetuned", "swarm-tuned", "swarm-tuned-finetuned"
+    }  # fmt: skip
+    assert names["ablations"] >= {
+        "full", "without-distillation", "without-sequential-stages", "default-settings", "random-search",
+        "softmax-loss", "alpha-0.25", "alpha-1", "temperature-1", "temperature-8", "hidden-loss", "other-start",
+        "two-teachers",
+    }  # fmt: skip
+    assert names["baselines"] == {
+        "tf-idf-logistic", "tf-idf-svm", "embeddings-logistic", "finetuned-student", "finetuned-teacher"
+    }  # fmt: skip
+    assert names["searchers"] >= {"pso", "pso-generational", "pyswarms", "nevergrad-pso", "optuna-tpe", "random"}
+    formats = {f"{model}-{name}" for model in ("teacher", "distilled") for name in ("float32", "bfloat16", "int8")}
+    assert names["efficiency"] >= formats
 
 
 class Fake:
@@ -124,6 +142,16 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(tmp_path: Path, capsys: p
     fake.failing = set()
     assert fake.run(tmp_path) == 0
     assert len(fake.calls) == 12
+
+
+def test_a_format_that_can_not_be_measured_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise UnavailableError("no bfloat16 here")
+
+    monkeypatch.setattr(efficiency, "measure", refused)
+    place = next(places(efficiency.GRID["smoke"], tmp_path, []))
+    with pytest.raises(JobError, match="no bfloat16 here"):  # which run_cells counts, and goes on
+        efficiency.measured("teacher", "bfloat16")(place, {"experiment": "efficiency"})
 
 
 def test_wrong_settings_are_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-MOST_METHODS = 20
+MOST_NAMED = 10  # methods with a mark of their own; of more, those on the front alone
 COSTS = {
     "latency_p50_ms": ("median latency of a document, in ms", 1.0),
     "parameters": ("parameters, in millions", 1e-6),
@@ -22,22 +22,32 @@ COSTS = {
 
 @figure("cost", "Test score against cost")
 def cost(frame: pd.DataFrame) -> Plot:
-    """Methods by what they cost and score; those that no other beats in both are joined."""
+    """Methods by what they cost and score; those that no other beats in both are joined.
+
+    Where there are many, only these are named in the picture: the data names all.
+    """
     rows = largest(results(frame))
     costs = {name: _median_costs(rows, name) for name in COSTS if name in rows}
     name = next((name for name, found in costs.items() if found.nunique() > 1), None)
     if name is None:
         raise DataError("fewer than two models of different size or latency were measured")
     title, _ = COSTS[name]
-    table = means(rows[rows[name].notna()]).head(MOST_METHODS)
+    table = means(rows[rows[name].notna()])
     table = table.assign(cost=table["method"].map(costs[name]))
     table = table.assign(best=not_dominated(table["cost"], -table["mean"]))
-    drawing, (axes,) = canvas(2.6 + 0.15 * len(table))
+    named = table if len(table) <= MOST_NAMED else table[table["best"]]
+    others = table.drop(index=named.index)
+    drawing, (axes,) = canvas(2.6 + 0.15 * (len(named) + (len(others) > 0)))
     front = table[table["best"]].sort_values("cost")
     axes.plot(front["cost"], front["mean"], color=MUTED, linewidth=1, linestyle="--", drawstyle="steps-post")
-    for index, line in enumerate(table.to_dict("records")):
+    for index, line in enumerate(named.to_dict("records")):
         spread = None if line["n"] < 2 else line["sd"]
         axes.errorbar(line["cost"], line["mean"], yerr=spread, label=line["method"], linestyle="", **look(index))
+    if len(others):
+        axes.errorbar(
+            others["cost"], others["mean"], yerr=others["sd"].fillna(0), label=f"{len(others)} others", linestyle="",
+            color=MUTED, marker=".", elinewidth=0.8, zorder=1,
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.12)
     _plain_ticks(axes, table["cost"])
@@ -46,6 +56,7 @@ def cost(frame: pd.DataFrame) -> Plot:
     legend(drawing, axes)
     shown = "; ".join(f"{line.method}: {line.cost:.3g}, {line.mean:.1f} %" for line in front.itertuples())
     text = f"No other method both costs less ({title}) and scores higher than: {shown}."
+    text += f" The {len(others)} others are grey; the data names them." if len(others) else ""
     return Plot(text, table[["method", "n", "cost", "mean", "sd", "best"]].rename(columns={"cost": title}), drawing)
 
 

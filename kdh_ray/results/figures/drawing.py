@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Figure:
                 other figure has. Otherwise a file of its own.
         """
         buffer = io.StringIO()
-        with style(**{"svg.hashsalt": self.name}):
+        with style(**{"svg.hashsalt": self.name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # text stays text: the reader's own fonts show it
             self.drawing.savefig(buffer, format="svg", metadata={"Date": None, "Title": self.title})
         return _themed(buffer.getvalue(), self.name, self.text) if themed else buffer.getvalue()
 
@@ -165,10 +167,16 @@ def legend(drawing: Drawing, axes: Axes, columns: int = 2) -> None:
 
     handles, labels = axes.get_legend_handles_labels()
     handles = [each[0] if isinstance(each, ErrorbarContainer) else each for each in handles]  # marks without bars
+    labels = [cut(label) for label in labels]
     room = max(1, _CHARACTERS // (max(map(len, labels), default=0) + 6))
     drawing.legend(
         handles, labels, loc="outside upper left", ncols=min(columns, room), handlelength=1.8, columnspacing=1.2
     )
+
+
+def cut(name: str, length: int = _CHARACTERS - 8) -> str:
+    """A name without its middle, where it has no room: beginnings and ends are what tells names apart."""
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[len(name) - (length - 1) // 2 :]}"
 
 
 def log_scale(axes: Axes, name: Literal["x", "y"]) -> None:

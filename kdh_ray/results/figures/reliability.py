@@ -28,7 +28,8 @@ def calibration(predicted: Sequence[Predicted]) -> Plot:
     import numpy as np
     import pandas as pd
 
-    names = list(dict.fromkeys(each.name for each in predicted))[:MOST]
+    everyone = list(dict.fromkeys(each.name for each in predicted))
+    names = everyone[:MOST]
     if not names:
         raise DataError("no predictions lie beside the rows (stages/NAME/predictions)")
     drawing, (axes,) = canvas(3.0 + 0.15 * len(names))
@@ -50,6 +51,8 @@ def calibration(predicted: Sequence[Predicted]) -> Plot:
         f"Expected calibration error over {BINS} equal bins: {shown}. On the dashed diagonal, of all pairs of document"
         " and label given a probability of 0.7, 70 % are right; below it, probabilities are too high."
     )
+    if len(everyone) > MOST:
+        text += f" The {MOST} best of {len(everyone)} methods are drawn."
     return Plot(text, pd.concat(parts)[["method", "predicted", "observed", "pairs"]].reset_index(drop=True), drawing)
 
 

@@ -9,13 +9,14 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError
-from kdh_ray.results.figures.drawing import INK, MARKERS, MUTED, SERIES, Plot, canvas, figure, legend, look
+from kdh_ray.results.figures.drawing import INK, MARKERS, MUTED, SERIES, Plot, canvas, cut, figure, legend, look
 from kdh_ray.results.figures.rows import largest, means, metric_name, results, sizes
 from kdh_ray.results.tables import KINDS, REFERENCE, changes
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MOST_METHODS = 20  # of a figure; more can't be told apart
 MOST_LINES = 8
@@ -26,7 +27,8 @@ _LABEL = "test_f1_label."
 def by_method(frame: pd.DataFrame) -> Plot:
     """Every seed's test score and the mean of each method, at the largest size."""
     rows = largest(results(frame))
-    table = means(rows).head(MOST_METHODS)
+    everything = means(rows)
+    table = everything.head(MOST_METHODS)
     names = [_wrapped(method) for method in table["method"]]
     drawing, (axes,) = canvas(0.9 + _height(names))
     for place, line in enumerate(table.to_dict("records")):
@@ -45,7 +47,10 @@ def by_method(frame: pd.DataFrame) -> Plot:
     spread = f" ± {best['sd']:.1f}" if best["n"] > 1 else ""
     text = f"Highest{size} is {best['method']} with {best['mean']:.1f}{spread} % over {_seeds(best['n'])}."
     text += f" Then: {others}." if others else ""
-    return Plot(f"{text} Small dots are seeds, large marks means, bars one standard deviation.", table, drawing)
+    text += " Small dots are seeds, large marks means, bars one standard deviation."
+    left = len(everything) - len(table)
+    text += f" {_methods(left)} with lower scores {_are(left)} not drawn; the data names all." if left else ""
+    return Plot(text, everything, drawing)
 
 
 @figure("by-size", "Test score by size of the training split")
@@ -75,7 +80,7 @@ def by_size(frame: pd.DataFrame) -> Plot:
     legend(drawing, axes)
     drawn = table[table["method"].isin(order)].reset_index(drop=True)
     text = _size_text(table, known)
-    text += f" {left} methods with fewer sizes or lower scores are not drawn." if left else ""
+    text += f" {_methods(left)} with fewer sizes or lower scores {_are(left)} not drawn." if left else ""
     return Plot(text, drawn, drawing)
 
 
@@ -96,16 +101,18 @@ def labels(frame: pd.DataFrame) -> Plot:
     columns = [name for name in map(str, rows) if name.startswith(_LABEL) and rows[name].notna().any()]
     if not columns:
         raise DataError("no row has scores of single labels")
-    order = means(rows)["method"].head(MOST_LINES).tolist()
+    ranked = means(rows)["method"].tolist()
+    order = ranked[:MOST_LINES]
     table = 100 * rows[rows["method"].isin(order)].groupby("method")[columns].mean().loc[order].T
     table.index = [name.removeprefix(_LABEL) for name in table.index]
     table = table.loc[table.mean(axis=1).sort_values(ascending=False).index]
     letters = "ABCDEFGH"[: len(order)]  # names side by side would not fit
     names = [_wrapped(name, 24) for name in table.index]
-    drawing, (axes,) = canvas(0.5 + _height(names) + 0.15 * len(order))
+    drawing, (axes,) = canvas(0.5 + _height(names) + 0.16 * len(order))
     _heat(axes, table)
     axes.set_xticks([i + 0.5 for i in range(len(order))], list(letters))
-    axes.set_xlabel("\n".join(map("{}: {}".format, letters, order)), loc="left")
+    key = [f"{letter}: {cut(name)}" for letter, name in zip(letters, order, strict=True)]
+    drawing.legend(_nothing(len(key)), key, loc="outside lower left", handlelength=0, handletextpad=0, labelspacing=0.3)
     axes.set_yticks([i + 0.5 for i in range(len(table))], names)
     axes.tick_params(length=0)
     axes.grid(False)
@@ -115,7 +122,16 @@ def labels(frame: pd.DataFrame) -> Plot:
         f"{order[0]} has its highest F1 on {first.idxmax()} ({first.max():.1f} %) and its lowest on {first.idxmin()}"
         f" ({first.min():.1f} %). Means over seeds, in %; methods from the best to the worst."
     )
+    left = len(ranked) - len(order)
+    text += f" {_methods(left)} with lower scores {_are(left)} not shown." if left else ""
     return Plot(text, table.reset_index(names="label"), drawing)
+
+
+def _nothing(n: int) -> list[Line2D]:
+    """Handles of a legend that is all words."""
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], linestyle="") for _ in range(n)]
 
 
 def _heat(axes: Axes, table: pd.DataFrame) -> None:
@@ -208,12 +224,20 @@ def _legend_of_kinds(axes: Axes, kinds: pd.Series[str]) -> None:
 
 
 def _wrapped(name: str, width: int = 20) -> str:
-    return textwrap.fill(name, width)
+    return textwrap.fill(cut(name, 3 * width), width)
 
 
 def _height(names: list[str]) -> float:
     """Of lines with these names, in inches: as high as the highest needs, since all are alike."""
     return len(names) * (0.07 + 0.12 * max(1 + name.count("\n") for name in names))
+
+
+def _methods(n: int) -> str:
+    return "1 method" if n == 1 else f"{n} methods"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _seeds(n: int) -> str:

@@ -10,7 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.results.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, legend, look
+from kdh_ray.results.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, cut, figure, legend, look
 from kdh_ray.results.figures.rows import best_search, is_log, objective_name, settings, short, trials
 from kdh_ray.results.tables import regrets
 
@@ -111,7 +111,7 @@ def regret(frame: pd.DataFrame) -> Plot:
             places = own["trials"] + 0.3 * (index - len(searchers) / 2)  # beside one another
             panel.errorbar(places, own["regret"], yerr=reach, label=searcher, capsize=1.5, markersize=3.5,
                            elinewidth=0.9, **look(index))  # fmt: skip
-        panel.set_title(name)
+        panel.set_title(cut(name))
         panel.set_ylim(bottom=0)
     axes[-1].set_xlabel("trials")
     drawing.supylabel("mean regret", fontsize=8.5)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_UNFINISHED = 50
 _MOST_NOTES = 5  # that are not folded
 _WHOLE = "large"  # the whole training split, as publications have it
-_LONG_PATH = re.compile(r"""/(?:[^/"',]+/)+([^/"',]+/[^/"',]+/[^/"',]+)""")
+_LONG_PATH = re.compile(r"""[^/"',\s]*/{1,2}(?:[^/"',]+/)+([^/"',]+/[^/"',]+/[^/"',]+)""")
 _NO_SETTINGS = ("config_cache", "config_job.address")
 
 
@@ -70,7 +70,11 @@ def _without_folders(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """A setting as one reads it: a list, which rows keep as JSON, as words."""
     value = _without_folders(value)
-    return ", ".join(map(str, json.loads(value))) or None if isinstance(value, str) and value[:1] == "[" else value
+    try:
+        found = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
+    except ValueError:  # a word in brackets
+        return value
+    return ", ".join(map(str, found)) or None if isinstance(found, list) else found
 
 
 def published_results(frame: pd.DataFrame) -> Section:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError, UserError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kdh_ray.results.predictions import Predicted
 
 _BEST_TRIALS = 10
+_LONGEST_NAME = 60  # of a label in a figure's file name
 _OF_A_PAIR = tuple(each for each in SCORES if each is not cost)  # costs compare pairs: they are drawn for all at once
 
 
@@ -72,6 +74,7 @@ def make_report(
             settings.append(configurations(rows, label))
     own = pd.concat([frame.head(0), *everything])
     sections += [_replays(frame), corpora(own), *settings, published_results(own), unfinished(frame, notes)]
+    _told_apart(sections)
     shown = [section for section in sections if section.tables or section.figures]
     absent = [section for section in sections if section not in shown]
     missing = Section("Not shown", left_out=[each for section in absent for each in _of_section(section)])
@@ -132,8 +135,19 @@ def _named(figures: list[Figure], label: str) -> list[Figure]:
     """With their section's label in their names, as of files."""
     if not label:
         return figures
-    suffix = "-" + re.sub(r"[^0-9A-Za-z]+", "-", label.removeprefix(": "))
+    suffix = "-" + re.sub(r"[\W_]+", "-", label.removeprefix(": "))[:_LONGEST_NAME].strip("-")
     return [replace(each, name=each.name + suffix) for each in figures]
+
+
+def _told_apart(sections: list[Section]) -> None:
+    """Give figures whose labels differ in signs alone, or far behind, names of their own: they are names of files."""
+    seen: set[str] = set()
+    for section in sections:
+        for index, each in enumerate(section.figures):
+            names = (each.name if n == 1 else f"{each.name}-{n}" for n in count(1))
+            name = next(name for name in names if name.casefold() not in seen)
+            seen.add(name.casefold())
+            section.figures[index] = replace(each, name=name)
 
 
 def _compared(part: pd.DataFrame) -> pd.DataFrame:
@@ -236,7 +250,7 @@ def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, lis
             "effect": table["effect"].map("{:+.2f}".format),
         }
     )
-    cautions = [note for note in table.sort_values("n")["note"].unique() if note]
+    cautions = [note for note in (*table.sort_values("n")["note"].unique(), found.attrs["note"]) if note]
     return pd.concat([*places, words], axis=1), cautions, sorted(set(found.loc[found["n"] < 2, "method"]))
 
 

@@ -4,7 +4,14 @@ A table holds numbers; ``kdh_ray.results.render`` turns them into text. Results 
 they stand in lines of their own, and the best is marked within one protocol and size.
 """
 
-from kdh_ray.results.tables.comparisons import REFERENCE, ablation, changes, significance, within_pairs
+from kdh_ray.results.tables.comparisons import (
+    REFERENCE,
+    NothingToCompareError,
+    ablation,
+    changes,
+    significance,
+    within_pairs,
+)
 from kdh_ray.results.tables.costs import EFFICIENCY, efficiency, pareto
 from kdh_ray.results.tables.means import COSTS, KINDS, MISSING, SCORES, by_size, run_table, spread_cell, stage_table
 from kdh_ray.results.tables.replays import regrets, searchers
@@ -31,6 +38,7 @@ __all__ = [
     "REFERENCE",
     "SCORES",
     "SIZES",
+    "NothingToCompareError",
     "ablation",
     "by_size",
     "changes",

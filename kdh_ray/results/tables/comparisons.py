@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.tables.means import MISSING, spread_cell
 from kdh_ray.results.tables.rows import (
     GROUP,
+    NO_METHOD,
     SETTINGS,
     in_order,
     is_repeated,
@@ -17,6 +18,7 @@ from kdh_ray.results.tables.rows import (
     own_rows,
     repetitions,
     scored,
+    seed_name,
     with_columns,
 )
 
@@ -28,32 +30,42 @@ REFERENCE = "full"
 _TESTED = ("n", "difference", "low", "high", "p", "p_holm", "effect", "note")
 
 
+class NothingToCompareError(DataError):
+    """The reference, or a method beside it, is not there."""
+
+
 def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.DataFrame, reference: str) -> pd.DataFrame:
     """A comparison with ``reference``, where rows are of several pairs of teacher and student: in each pair by itself.
 
-    A reference that names its pair (``teacher, mpnet-minilm``) is one for the methods of all pairs.
+    A reference that names its pair (``teacher, mpnet-minilm``) is one for the methods of all pairs. Runs of no pair are
+    compared with each other. ``attrs["note"]`` names the pairs that have no reference.
 
     Raises:
-        DataError: If no pair has the reference and something to compare with it.
+        DataError: If no pair has the reference and something to compare with it, or a pair's rows don't compare.
     """
     import pandas as pd
 
+    frame = frame if "kind" not in frame else frame[~frame["kind"].isin(NO_METHOD)]
     pairs = [] if "pair" not in frame else [str(pair) for pair in frame["pair"].dropna().unique()]
     if len(pairs) < 2 or any(reference.endswith(f", {pair}") for pair in pairs):
         return compare(frame)
-    parts, last = [], DataError("no pair has rows")
-    for pair in pairs:
+    parts: list[pd.DataFrame] = []
+    without: dict[str, NothingToCompareError] = {}
+    for pair, rows in frame.groupby("pair", sort=False, dropna=False):
+        named = None if pd.isna(pair) else str(pair)
         try:
-            part = compare(frame[frame["pair"] == pair])
-        except DataError as error:
-            last = error
+            part = compare(rows)
+        except NothingToCompareError as error:
+            without[named or "runs of no pair"] = error
             continue
-        part.insert(0, "pair", pair)
+        part.insert(0, "pair", named)
         parts.append(part)
     if not parts:
-        raise last
+        raise next(iter(without.values()), NothingToCompareError("no pair has rows"))
     table = pd.concat(parts, ignore_index=True)
-    notes = dict.fromkeys(part.attrs.get("note") for part in parts)
+    notes = [*dict.fromkeys(part.attrs.get("note") for part in parts)]
+    if without:
+        notes.append(f"no {reference!r} to compare with among {', '.join(without)}")
     table.attrs = {**parts[0].attrs, "note": "; ".join(filter(None, notes))}
     return table
 
@@ -72,7 +84,7 @@ def significance(frame: pd.DataFrame, reference: str, score: str = "official") -
     Returns:
         pair (where there are several), protocol, size, method, reference, n, difference (mean over shared seeds, as a
         fraction) with ``low`` and ``high`` (Student's 95 % interval), p, p_holm, effect (rank-biserial, -1..1), and a
-        note where there are too few seeds.
+        note where there are too few seeds. Rows that don't name their seed are left aside.
 
     Raises:
         DataError: If the reference is nowhere, two experiments have a method of one name, or no method shares a seed
@@ -86,27 +98,34 @@ def _significance(frame: pd.DataFrame, reference: str, score: str) -> pd.DataFra
 
     from kdh_ray.evaluation.statistics import compare_over_seeds
 
-    rows = with_columns(own_rows(frame), [*GROUP, "metric", score])
+    rows = with_columns(own_rows(frame), [*GROUP, "metric", "seed", score])
     rows["official"] = official_scores(rows)
     rows = rows.assign(method=method_names(rows.drop(columns="method", errors="ignore")))[
-        (rows["status"] == "ok") & rows[score].notna()
+        (rows["status"] == "ok") & rows[score].notna() & rows["seed"].notna()
     ]
-    lines = []
+    lines, apart = [], []
     for (protocol, size), group in rows.groupby(list(SETTINGS), sort=False, dropna=False):
         if reference not in set(group["method"]):
             continue
-        for comparison in compare_over_seeds(_scores_by_seed(group, score), reference):
+        scores = _scores_by_seed(group, score)
+        if not any(own.keys() & scores[reference].keys() for name, own in scores.items() if name != reference):
+            apart.append(" ".join(str(name) for name in (protocol, size) if name == name and name is not None))
+            continue
+        for comparison in compare_over_seeds(scores, reference):
             line = {"protocol": protocol, "size": size, "method": comparison.method, "reference": reference}
             lines.append(line | {name: getattr(comparison, name) for name in _TESTED})
     if not lines:
-        raise DataError(f"no protocol and size has {reference!r} and another method to compare with it")
+        raise NothingToCompareError(
+            f"no protocol and size has {reference!r} and another method to compare with it, with a seed that both have"
+        )
     table = pd.DataFrame(lines)
     table.attrs["caption"] = (
         f"difference: mean of {scored(rows, score)} less the reference's, as a fraction, over the n seeds that both"
         " have; low, high: Student's 95 % interval; p: Wilcoxon signed-rank; p_holm: corrected after Holm for the"
         " methods tested in a protocol and size; effect: rank-biserial correlation"
     )
-    table.attrs["note"] = "; ".join(repetitions(frame))
+    alone = [f"nothing shares a seed with {reference!r} on {', '.join(apart)}"] if apart else []
+    table.attrs["note"] = "; ".join([*repetitions(frame), *alone])
     return table
 
 
@@ -137,7 +156,7 @@ def ablation(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offi
         "best": [[False] * 5 + [each, False, False] for each in highest],
         "caption": f"{table.attrs['scored']} in %, mean ± standard deviation over seeds (n); difference: to the first"
         " line, in points, over the seeds that both have, with Student's 95 % interval",
-        "note": "; ".join(repetitions(frame)),
+        "note": "; ".join(repetitions(_of_ablations(frame, reference))),
     }
     return words.rename(columns={"interval": "95 %"})
 
@@ -165,12 +184,11 @@ def changes(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offic
 
     if "method" not in frame:
         raise DataError("an ablation's rows have a method; these are no study's rows")
-    rows = with_columns(in_order(frame[~is_repeated(frame)]), [*GROUP, "pair", "metric", score])
+    rows = with_columns(in_order(frame[~is_repeated(frame)]), [*GROUP, "pair", "metric", "seed", score])
     rows["official"] = official_scores(rows)
-    rows = rows[(rows["kind"] == "student") & (rows["status"] == "ok") & rows["method"].notna()]
-    rows = rows[rows["experiment"].isin(rows.loc[rows["method"] == reference, "experiment"])]
+    rows = _of_ablations(rows, reference)
     rows = pd.concat([rows, *_at_other_thresholds(rows[rows["method"] == reference], score)])
-    rows = rows[rows[score].notna()]
+    rows = rows[rows[score].notna() & rows["seed"].notna()]
     lines = []
     for place, group in rows.groupby([*SETTINGS, "pair"], sort=False, dropna=False):
         scores = _scores_by_seed(group, score)
@@ -194,6 +212,13 @@ def changes(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offic
     return table
 
 
+def _of_ablations(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Finished students of the experiments that have the reference."""
+    rows = with_columns(frame, ["kind", "experiment", "method"])
+    rows = rows[(rows["kind"] == "student") & (rows["status"] == "ok") & rows["method"].notna()]
+    return rows[rows["experiment"].isin(rows.loc[rows["method"] == reference, "experiment"])]
+
+
 def _at_other_thresholds(rows: pd.DataFrame, score: str) -> list[pd.DataFrame]:
     """The same models at 0.5 and at label thresholds, as methods of their own."""
     metric = next(iter(rows["metric"].dropna()), "f1_micro")
@@ -205,12 +230,14 @@ def _at_other_thresholds(rows: pd.DataFrame, score: str) -> list[pd.DataFrame]:
     ]
 
 
-def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[int, float]]:
+def _scores_by_seed(rows: pd.DataFrame, score: str) -> dict[str, dict[Any, float]]:
     several = rows[rows.duplicated(["method", "seed"])]
     if len(several):
         method, seed = several.iloc[0][["method", "seed"]]
-        raise DataError(f"{method!r} has more than one row of seed {seed}: choose one experiment first (--experiment)")
+        raise DataError(
+            f"{method!r} has more than one row of seed {seed_name(seed)}: choose one experiment first (--experiment)"
+        )
     return {
-        str(method): {int(seed): float(value) for seed, value in zip(group["seed"], group[score], strict=True)}
+        str(method): {seed_name(seed): float(value) for seed, value in zip(group["seed"], group[score], strict=True)}
         for method, group in rows.groupby("method", sort=False)
     }

@@ -31,31 +31,40 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         frame: From ``load_runs``; rows of ``experiments.efficiency``.
 
     Returns:
-        ``protocol``, ``method``, ``format``, and those of :data:`EFFICIENCY` that were measured, in the units of their
-        titles. ``attrs["best"]`` marks the best of each column within a protocol.
+        ``protocol``, ``method``, ``format``, ``size`` of the training split and number of ``threads`` where they
+        differ, ``n``, and those of :data:`EFFICIENCY` that were measured, in the units of their titles, with their
+        standard deviations (``TITLE sd``) where they vary. ``attrs["best"]`` marks the best of each column within a
+        protocol.
 
     Raises:
         DataError: If there is no such row.
     """
-    if "latency_p50_ms" not in frame:
+    measured_rows = frame[frame["latency_p50_ms"].notna()] if "latency_p50_ms" in frame else frame.head(0)
+    rows = measured_rows[(measured_rows["status"] == "ok") & ~is_repeated(measured_rows)]
+    if rows.empty:
         raise DataError("no row has measured latencies: run experiments.efficiency")
-    rows = frame[frame["latency_p50_ms"].notna() & (frame["status"] == "ok") & ~is_repeated(frame)]
-    rows = with_columns(rows, [*GROUP, "metric", "model", "number_format", *EFFICIENCY])
+    rows = with_columns(rows, [*GROUP, "metric", "model", "number_format", "threads", *EFFICIENCY])
     rows = rows.assign(official=official_scores(rows), method=method_names(rows.assign(method=rows["model"])))
     rows = rows.rename(columns={"number_format": "format"})
     measured = [name for name in EFFICIENCY if rows[name].notna().any()]
     rows = rows.astype(dict.fromkeys(measured, float))
-    means = rows.groupby(["protocol", "method", "format"], sort=False, dropna=False)[measured].mean().reset_index()
-    best = [[False] * 3 for _ in range(len(means))]
+    keys = ["protocol", "method", "format", *(name for name in ("size", "threads") if rows[name].nunique() > 1)]
+    groups = rows.groupby(keys, sort=False, dropna=False)
+    means, spreads = groups[measured].mean().reset_index(), groups[measured].std(ddof=1).reset_index()
+    table = means[keys].assign(n=groups.size().to_numpy())
+    best = [[False] * len(table.columns) for _ in range(len(table))]
     for name in measured:
         title, factor, unit, more = EFFICIENCY[name]
-        groups = means.groupby("protocol", dropna=False)[name]
-        winners = means[name] == groups.transform("max" if more else "min")
-        best = [[*line, bool(wins)] for line, wins in zip(best, winners, strict=True)]
-        means = means.assign(**{name: means[name] * factor}).rename(columns={name: f"{title} {unit}".strip()})
-    caption = "means over seeds; p50, p95: latency of one document"
-    means.attrs |= {"best": best, "caption": caption, "note": "; ".join(repetitions(frame))}
-    return means
+        wins = means[name] == means.groupby("protocol", dropna=False)[name].transform("max" if more else "min")
+        table[f"{title} {unit}".strip()] = means[name] * factor
+        varies = bool((spreads[name] > 0).any())
+        if varies:
+            table[f"{title} {unit}".strip() + " sd"] = spreads[name] * factor
+        best = [[*line, bool(won), *[False] * varies] for line, won in zip(best, wins, strict=True)]
+    several = bool((table["n"] > 1).any())
+    caption = ("mean ± standard deviation over n seeds; " if several else "") + "p50, p95: latency of one document"
+    table.attrs |= {"spreads": several, "best": best, "caption": caption, "note": "; ".join(repetitions(measured_rows))}
+    return table
 
 
 def pareto(frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = "latency_ms") -> pd.DataFrame:

@@ -9,12 +9,12 @@ from kdh_ray.errors import DataError
 from kdh_ray.results.tables.rows import (
     GROUP,
     SETTINGS,
-    SIZES,
     method_names,
     official_scores,
     own_rows,
     repetitions,
     scored,
+    size_order,
     with_columns,
 )
 
@@ -25,21 +25,23 @@ SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall
 COSTS = ("parameters", "seconds", "documents_per_second")
 KINDS = ("student", "teacher", "baseline")
 MISSING = "–"
+NO_SIZE = "no size named"
 
 
-def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFrame:
+def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: str = "official") -> pd.DataFrame:
     """One line a stage or baseline: means over seeds, sample standard deviations (``_sd``), and how many.
 
     Args:
         frame: From ``load_runs``.
         scores: Columns to average; ``official`` is the test score in the protocol's own metric.
+        counted: The one that a row must have to count.
 
     Returns:
-        The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (failed or stopped
-        rows, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and ``best``: whether
-        this student has the highest official score of its protocol and size, where there is another line to compare
-        it with. Lines stand by protocol, pair and size, else in the order of the rows. ``attrs["note"]`` says which
-        runs were repeated: the last one counts.
+        The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (rows that failed, were
+        stopped or have no score, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and
+        ``best``: whether this student has the highest official score of its protocol and size, where there is another
+        line to compare it with. Lines stand by protocol, pair and size, else in the order of the rows.
+        ``attrs["note"]`` says which runs were repeated: the last one counts.
 
     Raises:
         DataError: If the frame is empty.
@@ -52,10 +54,12 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataF
     if rows.empty:
         raise DataError("there are no result rows to make a table of, but trials of searches: see --all")
     rows["official"] = official_scores(rows)
+    has_score = rows[counted].notna() | bool(rows[counted].isna().all())  # none has one: costs alone are looked at
+    rows["counts"] = (rows["status"] == "ok") & has_score
     groups = rows.groupby(list(GROUP), sort=False, dropna=False)
     lines = []
     for key, group in groups:
-        finished = group[group["status"] == "ok"]
+        finished = group[group["counts"]]
         line = {**dict(zip(GROUP, key, strict=True)), "metric": next(iter(group["metric"].dropna()), None)}
         line |= {"n": len(finished), "unfinished": len(group) - len(finished)}
         for name in (*scores, *COSTS):
@@ -101,14 +105,14 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
         DataError: If a method has more than one line of a size, as from two experiments.
 
     Returns:
-        Text columns ``protocol``, ``method`` and the sizes that there are, small first. ``attrs["best"]`` holds, a list
-        a line, which cells are the best student's of their protocol and size.
+        Text columns ``protocol``, ``method`` and the sizes that there are, small first, and :data:`NO_SIZE`.
+        ``attrs["best"]`` holds, a list a line, which cells are the best student's of their protocol and size.
     """
     import pandas as pd
 
-    table = stage_table(frame, tuple(dict.fromkeys(("official", score))))
-    table = table.assign(method=method_names(table))
-    sizes = [size for size in SIZES if (table["size"] == size).any()]
+    table = stage_table(frame, tuple(dict.fromkeys(("official", score))), score)
+    table = table.assign(method=method_names(table), size=table["size"].fillna(NO_SIZE))
+    sizes = sorted(table["size"].unique().tolist(), key=lambda size: (size == NO_SIZE, size_order(size)))
     lines, best = [], []
     for (protocol, method), group in table.groupby(["protocol", "method"], sort=False, dropna=False):
         cells = {line["size"]: line for line in group.to_dict("records")}

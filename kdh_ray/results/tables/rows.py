@@ -46,12 +46,17 @@ def repetitions(frame: pd.DataFrame) -> list[str]:
     rows = rows.assign(method=method_names(rows), size=rows["size"].fillna(""))[is_repeated(frame)]
     notes = []
     for (size, method), group in rows.groupby(["size", "method"], sort=False):
-        seeds = ", ".join(str(int(seed)) for seed in sorted(group["seed"].unique()))
+        seeds = ", ".join(str(seed_name(seed)) for seed in sorted(group["seed"].unique()))
         where = f" at size {size}" if size else ""
         notes.append(
             f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
         )
     return notes
+
+
+def seed_name(seed: Any) -> Any:
+    """A seed as it was set: a column in which some rows lack theirs holds fractions."""
+    return int(seed) if isinstance(seed, float) and seed.is_integer() else seed
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -96,12 +101,15 @@ def scored(rows: pd.DataFrame, score: str) -> str:
 
 
 def method_names(rows: pd.DataFrame) -> pd.Series[str]:
-    """What is compared: a study's method (and its pair, if there are several), else a stage and its variant, if any."""
+    """What is compared: a study's method (and its pair, if there are several), else a stage and its variant, if any.
+
+    Rows of a study from before pairs were told are not those of the pair that has a name.
+    """
     stages, variants = rows["stage"].astype(str), rows["variant"]
     names = stages.where(variants.isna(), stages + " (" + variants.astype(str) + ")")
     if "method" not in rows:
         return names
     own = rows["method"].astype(str)
-    if "pair" in rows and rows["pair"].nunique() > 1:
+    if "pair" in rows and rows.loc[rows["method"].notna(), "pair"].nunique(dropna=False) > 1:
         own = own.where(rows["pair"].isna(), own + ", " + rows["pair"].astype(str))
     return own.where(rows["method"].notna(), names)

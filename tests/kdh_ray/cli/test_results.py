@@ -81,6 +81,29 @@ def test_output_that_can_not_be_written_is_exit_2(runs: Path, capfd: pytest.Capt
     assert "can't be written" in capfd.readouterr().err
 
 
+def test_rows_are_kept_in_a_bucket(runs: Path, bucket: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["results", str(runs), str(runs / "run-0"), "--keep", f"{bucket}/kept"]) == 0
+    assert "kept 2 rows" in capfd.readouterr().err
+    assert len(load_runs(f"{bucket}/kept")) == 2
+
+
+def test_rows_beside_a_corrupt_one_are_kept_where_that_is_asked_for(
+    runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = next((runs / "run-0").glob("*.parquet"))
+    broken.write_bytes(b"PAR1")
+    assert main(["results", str(runs), "--skip-corrupt", "--keep", str(tmp_path / "kept")]) == 0
+    assert capfd.readouterr().err.count(broken.name) == 1
+    assert load_runs(tmp_path / "kept")["run_id"].tolist() == ["run-1"]
+
+
+def test_notes_of_a_table_are_told_where_its_format_has_none(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    again = {"run_id": "again", "stage": "distil", "status": "ok", "seed": 1, "test_f1_micro": 0.6}
+    write_row(runs / "later", again)
+    assert main(["results", str(runs), "--format", "csv"]) == 0
+    assert "distil was run again with seed 1" in capfd.readouterr().err
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     common = {"status": "ok", "kind": "student", "protocol": "hoc-blurb", "size": "small", "stage": "student"}

@@ -136,6 +136,63 @@ def test_cost_marks_what_nothing_beats(study: pd.DataFrame) -> None:
     assert data["best"].to_dict() == {"teacher": True, "distilled": True, "plain": False}
 
 
+def many(study: pd.DataFrame, n: int) -> pd.DataFrame:
+    """``n`` methods at the largest size, each a point worse than the one before; the last but one is the smallest."""
+    part = study[(study["stage"] == "distilled") & (study["size"] == "large")]
+    sizes = [1e6 if place == n - 2 else 9e6 for place in range(n)]
+    parts = [
+        part.assign(stage=f"method {place}", test_f1_micro=0.9 - 0.01 * place, parameters=size)
+        for place, size in enumerate(sizes)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_of_many_methods_the_front_is_named_in_the_picture_and_all_in_the_data(study: pd.DataFrame) -> None:
+    figure = figures.cost(many(study, 30))
+    assert len(figure.data) == 30
+    assert figure.data.loc[figure.data["best"], "method"].tolist() == ["method 0", "method 28"]
+    (key,) = figure.drawing.legends
+    assert [text.get_text() for text in key.get_texts()] == ["method 0", "method 28", "28 others"]
+    assert figure.text.endswith("The 28 others are grey; the data names them.")
+    check_whole(figure)
+    few = figures.cost(many(study, 10))
+    assert len(few.drawing.legends[0].get_texts()) == 10
+    assert "others" not in few.text
+
+
+def test_methods_that_have_no_room_are_counted(study: pd.DataFrame) -> None:
+    rows = many(study, 21)
+    figure = figures.by_method(rows)
+    assert len(figure.data) == 21
+    assert "1 method with lower scores is not drawn" in figure.text
+    assert figures.labels(rows).text.endswith("13 methods with lower scores are not shown.")
+    truth = np.array([[1, 0], [0, 1]], dtype=np.int8)
+    predicted = [Predicted(str(n), "student", f"m{n}", truth, np.full((2, 2), 0.5), 0.5) for n in range(7)]
+    assert figures.calibration(predicted).text.endswith("The 5 best of 7 methods are drawn.")
+
+
+@pytest.mark.parametrize("maker", figures.SCORES, ids=lambda maker: maker.name)
+def test_long_names_stay_within_the_figure(study: pd.DataFrame, maker: figures.Maker) -> None:
+    ends = {name: f"{name} {'and so on ' * 15} {name}" for name in study["stage"].unique()}
+    figure = maker(study.assign(stage=study["stage"].map(ends)))
+    figure.png()
+    for key in figure.drawing.legends:
+        box = key.get_window_extent()
+        assert figure.drawing.bbox.x0 <= box.x0
+        assert box.x1 <= figure.drawing.bbox.x1
+        shown = [text.get_text() for text in key.get_texts()]
+        assert len(set(shown)) == len(shown)
+    (axes,) = figure.drawing.axes
+    assert axes.get_window_extent().width > 0.4 * figure.drawing.bbox.width
+
+
+def test_signs_that_the_drawing_fonts_lack_are_left_to_the_readers(
+    study: pd.DataFrame, recwarn: pytest.WarningsRecorder
+) -> None:
+    assert "病历" in figures.by_method(study.assign(stage=study["stage"] + " 病历")).svg()
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 def test_models_alike_but_for_a_thousandth_cost_the_same(study: pd.DataFrame) -> None:
     study["parameters"] = study["stage"].map({"teacher": 22.7e6, "plain": 22.702e6, "distilled": 22.7e6})
     with pytest.raises(DataError, match="fewer than two models of different size"):

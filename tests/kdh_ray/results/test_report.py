@@ -138,6 +138,16 @@ def test_methods_without_enough_common_seeds_are_named(study: pd.DataFrame) -> N
     assert "Not tested, for want of two common seeds: teacher." in table.note
 
 
+def test_a_size_that_shares_no_seed_takes_no_test_from_the_others(study: pd.DataFrame) -> None:
+    pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
+    study.loc[(study["size"] == "small") & (study["stage"] == "distilled"), "seed"] += 9
+    report = make_report(study)
+    tables = {table.title: table for section in report.sections for table in section.tables}
+    table = tables["Every method against distilled, paired by seed"]
+    assert table.frame["size"].unique().tolist() == ["medium", "large"]
+    assert "Nothing shares a seed with 'distilled' on hoc-blurb small." in table.note
+
+
 def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) -> None:
     again = study[(study["stage"] == "plain") & (study["size"] == "large")].assign(run_id="again", test_f1_micro=0.5)
     report = make_report(pd.concat([study, again]))
@@ -408,6 +418,32 @@ def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) ->
     teachers = section.tables[0].frame.set_index("setting").loc["teachers"]
     assert teachers["distilled"] == "stages/teacher/checkpoint"  # no list in brackets
     assert pd.isna(teachers["plain"])
+
+
+def test_settings_in_brackets_and_relative_paths_are_read_as_they_are(study: pd.DataFrame) -> None:
+    study["config_data.text_column"] = "[text]"
+    study["config_start"] = "runs/of/somebody/" + study["stage"] + "/stages/teacher/checkpoint"
+    words = " ".join(table.frame.to_csv() for table in configurations(study).tables)
+    assert "[text]" in words
+    assert "stages/teacher/checkpoint" in words
+    assert "runs" not in words
+
+
+def test_measurements_of_one_pair_make_no_empty_table_for_the_others(pairs: pd.DataFrame) -> None:
+    measured = pairs[(pairs["pair"] == "small-pair") & (pairs["stage"] == "distilled")].tail(1)
+    measured = measured.assign(run_id="measured", experiment="efficiency", model="distilled", latency_p50_ms=9.0)
+    report = make_report(pd.concat([pairs, measured], ignore_index=True))
+    assert [section.title for section in report.sections if "Efficiency" in section.title] == ["Efficiency: small-pair"]
+
+
+def test_figures_of_corpora_that_differ_in_signs_have_names_of_their_own(study: pd.DataFrame) -> None:
+    part = study[study["size"] == "large"].drop(columns=[name for name in study if "label" in str(name)])
+    names = ("notes a", "notes-a", "病历", "x" * 300, "x" * 299)
+    report = make_report(pd.concat([part.assign(protocol=name) for name in names]))
+    found = [figure.name for figure in report.figures]
+    assert {"by-method-notes-a", "by-method-notes-a-2", "by-method-病历"} <= set(found)
+    assert len(set(found)) == len(found)
+    assert max(map(len, found)) < 100
 
 
 def test_the_best_trials_are_told_with_all_their_settings(search: pd.DataFrame) -> None:

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kdh_ray import storage
@@ -71,6 +74,31 @@ def test_a_truncated_row_is_named(tmp_path: Path, keep: int) -> None:
     assert frame["run_id"].tolist() == ["whole"]
 
 
+def test_a_flipped_bit_in_a_value_is_named(tmp_path: Path) -> None:
+    broken = write_row(tmp_path, row("broken", note="a value that is easy to find"))
+    found = broken.read_bytes()
+    broken.write_bytes(found.replace(b"easy to find", b"easy to fine"))
+    assert broken.read_bytes() != found
+    with pytest.raises(DataError, match=f"{broken.name}: corrupt or half-written"):
+        load_runs(tmp_path)
+
+
+def test_any_flipped_bit_is_an_error_that_names_the_file_or_none(tmp_path: Path) -> None:
+    file = write_row(tmp_path, row("broken", seed=3, test_f1_micro=0.8123, protocol="p"))
+    whole = bytearray(file.read_bytes())
+    messages = []
+    for place in range(0, len(whole), len(whole) // 60):
+        flipped = whole.copy()
+        flipped[place] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        try:
+            load_runs(tmp_path)
+        except DataError as error:  # anything else fails the test
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(file.name in message for message in messages)
+
+
 def test_a_folder_of_corrupt_rows_only_is_an_error_even_when_warned(tmp_path: Path) -> None:
     broken = write_row(tmp_path, row())
     broken.write_bytes(b"PAR1")
@@ -81,6 +109,14 @@ def test_a_folder_of_corrupt_rows_only_is_an_error_even_when_warned(tmp_path: Pa
 def test_a_foreign_parquet_file_is_named(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "row-foreign.parquet")
     with pytest.raises(DataError, match=r"row-foreign.parquet: not a result row: no column run_id"):
+        load_runs(tmp_path)
+
+
+def test_a_file_with_two_columns_of_one_name_is_named(tmp_path: Path) -> None:
+    write_row(tmp_path, row())
+    columns = [pa.array([value]) for value in ("run-1", "distil", "ok", 1, 2)]
+    pq.write_table(pa.table(columns, names=[*rows.REQUIRED, "x", "x"]), tmp_path / "row-twice.parquet")
+    with pytest.raises(DataError, match=r"row-twice.parquet: not a result row: two columns of one name"):
         load_runs(tmp_path)
 
 
@@ -122,6 +158,12 @@ def test_a_setting_that_changes_type_becomes_text(tmp_path: Path) -> None:
     write_row(tmp_path, row("b", config_x="auto"))
     write_row(tmp_path, row("c", config_x=True))
     assert load_runs(tmp_path).set_index("run_id")["config_x"].to_dict() == {"a": "3", "b": "auto", "c": "true"}
+
+
+def test_a_nested_value_of_another_program_becomes_text(tmp_path: Path) -> None:
+    write_row(tmp_path, row("a", config_x=3))
+    pd.DataFrame([row("b", config_x={"y": [1, 2]})]).to_parquet(tmp_path / "row-foreign.parquet")
+    assert load_runs(tmp_path).set_index("run_id")["config_x"].to_dict() == {"a": "3", "b": '{"y": [1, 2]}'}
 
 
 def test_the_last_row_of_a_repeated_stage_counts(tmp_path: Path) -> None:
@@ -262,6 +304,17 @@ def test_missing_buckets_are_one_clear_error(bucket: str) -> None:
         load_runs("s3://no-bucket/x")
     with pytest.raises(UnavailableError, match=r"s3://no-bucket/x: a result row can't be written .*NO_SUCH_BUCKET"):
         write_row("s3://no-bucket/x", row())
+
+
+def test_a_hundred_thousand_rows_take_little_work(tmp_path: Path) -> None:
+    n = 10_000
+    for part in range(10):
+        own = {"run_id": [f"run-{part}-{number}" for number in range(n)], "stage": ["distil"] * n, "status": ["ok"] * n}
+        own |= {"started": [f"2026-01-{part + 1:02}T{number:06}" for number in range(n)], "seed": list(range(n))}
+        store.write(tmp_path, f"rows-{n}", pa.table(own | {f"test_{name}": [0.5] * n for name in range(25)}))
+    before = time.process_time()
+    assert len(load_runs(tmp_path)) == 10 * n
+    assert time.process_time() - before < 2  # of all threads together, so that a busy machine changes nothing
 
 
 def test_column_order_does_not_depend_on_files() -> None:

@@ -95,6 +95,14 @@ def test_seconds_are_named_after_the_stage_alone() -> None:
     assert "stage s" in render.to_text_table(stage_table(FRAME), narrow=True).header
 
 
+def test_a_finished_row_without_a_score_is_in_no_mean_and_no_count() -> None:
+    table = stage_table(pd.concat([FRAME, pd.DataFrame([row("distilled", float("nan"), 9)])]))
+    assert table.set_index("stage").loc["distilled", ["n", "unfinished"]].tolist() == [3, 1]
+    assert "82.0 ± 2.0 (3)" in render.to_plain(table)
+    costs = FRAME[["run_id", "stage", "status", "seconds"]]
+    assert stage_table(costs)["n"].tolist() == [1, 1, 2, 3]  # no row has a score: they are looked at for their costs
+
+
 def test_rows_without_kinds_compare_encoders() -> None:
     table = stage_table(FRAME.assign(kind=None))
     assert table.loc[table["best"], "stage"].tolist() == ["teacher"]
@@ -137,6 +145,17 @@ def test_latex_uses_booktabs_and_escapes() -> None:
     assert r"82.0 $\pm$ 2.0 (3)" in text
 
 
+def test_names_can_not_be_tags_links_or_lines() -> None:
+    table = stage_table(FRAME[FRAME["seed"] == 0].assign(stage=["<b>a", "[b](c) `d`", "$e$ ~f~", "g\nh"]))
+    markdown, latex = render.to_markdown(table), render.to_latex(table)
+    for name in (r"\<b>a", r"\[b\](c) \`d\`", r"\$e\$ \~f\~", "g h"):
+        assert name in markdown
+    assert r"\textless{}b\textgreater{}a" in latex
+    assert "g h" in latex
+    assert len(latex.splitlines()) == 6 + 4 + 1  # rules, begin and end, lines, caption and header
+    assert "g h" in render.to_plain(table)
+
+
 def test_numbers_survive_csv_and_parquet() -> None:
     table = stage_table(FRAME)
     from_csv = pd.read_csv(io.StringIO(render.to_csv(table)))
@@ -168,6 +187,14 @@ def test_sizes_stand_side_by_side_small_first() -> None:
     assert (line["small"], line["large"]) == ("72.0 ± 2.0 (3)", "82.0 ± 2.0 (3)")
 
 
+def test_rows_of_other_sizes_or_of_none_have_columns_too() -> None:
+    table = by_size(
+        pd.concat([SIZES, pd.DataFrame([row("distilled", 0.5, size=None), row("plain", 0.4, size="tiny")])])
+    )
+    assert table.columns.tolist() == ["protocol", "method", "small", "large", "tiny", "no size named"]
+    assert table.set_index("method").loc["distilled", "no size named"] == "50.0"
+
+
 def test_best_cell_of_each_size_is_bold() -> None:
     table = by_size(SIZES)
     assert "| **72.0 ± 2.0 (3)** | **82.0 ± 2.0 (3)** |" in render.to_markdown(table)
@@ -193,6 +220,34 @@ def test_significance_is_paired_by_seed_within_a_size() -> None:
     assert "2 seeds can't give p below 0.5" in line["note"]
     assert [line["low"], line["high"]] == pytest.approx([line["difference"]] * 2)  # both seeds differ alike
     assert render.to_plain(table).startswith("hoc-blurb, difference: mean of test micro F1 less the reference's")
+
+
+def test_what_can_not_be_paired_is_said() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    students = SIZES[SIZES["kind"] == "student"]
+    with pytest.raises(DataError, match="a seed that both have"):
+        significance(students.drop(columns="seed"), "plain")
+    assert set(significance(students.assign(seed=students["seed"].map("s{}".format)), "plain")["n"]) == {2}
+    shifted = students.assign(
+        seed=students["seed"] + 7 * ((students["size"] == "small") & (students["stage"] == "plain"))
+    )
+    table = significance(shifted, "plain")
+    assert table["size"].tolist() == ["large"]
+    assert table.attrs["note"] == "nothing shares a seed with 'plain' on hoc-blurb small"
+
+
+def test_no_pair_is_left_out_in_silence() -> None:
+    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
+    students = FRAME[FRAME["kind"] == "student"]
+    one, two = (students.assign(pair=pair, method=students["stage"]) for pair in ("a-b", "b-c"))
+    alone = students.assign(run_id="alone-" + students["run_id"])
+    table = significance(pd.concat([one, two, alone]), "plain")
+    assert table["pair"].fillna("").tolist() == ["a-b", "b-c", ""]
+    table = significance(pd.concat([one, two[two["stage"] != "plain"]]), "plain")
+    assert table["pair"].tolist() == ["a-b"]
+    assert "no 'plain' to compare with among b-c" in render.to_markdown(table)
+    with pytest.raises(DataError, match=r"'plain' has more than one row of seed 0: choose one experiment"):
+        significance(pd.concat([one, two, two.assign(experiment="again")]), "plain")
 
 
 def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
@@ -291,6 +346,12 @@ def test_pairs_of_encoders_are_told_apart() -> None:
     assert by_size(pairs)["method"].tolist()[:2] == ["softmax-loss, a-b", "full, a-b"]
 
 
+def test_rows_from_before_pairs_were_told_are_not_those_of_a_pair() -> None:
+    mixed = pd.concat([ABLATION.assign(pair="a-b"), ABLATION.assign(pair=None)])
+    assert set(by_size(mixed)["method"]) >= {"full, a-b", "full"}
+    assert stage_table(mixed).set_index("stage").loc["full, a-b", "n"] == 3
+
+
 def test_trials_are_no_methods() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame([row("trial", 0.99, kind="trial")])]))
     assert "trial" not in set(table["stage"])
@@ -306,12 +367,41 @@ def test_efficiency_has_a_line_a_model_and_number_format() -> None:
     ]  # fmt: skip
     table = efficiency(pd.DataFrame(rows))
     assert table["format"].tolist() == ["float32", "int8"]
+    assert table["n"].tolist() == [1, 1]
     assert table["p50 ms"].tolist() == [20.0, 8.0]
     assert table["FLOPs/document G"].tolist() == [2.0, 2.0]
     assert "energy/document J" not in table  # was not measured
     assert "| **8** | **16** | **125** |" in render.to_markdown(table)
     with pytest.raises(DataError, match=r"experiments\.efficiency"):
         efficiency(FRAME)
+
+
+def measured(latency: float, seed: int = 0, **more: Any) -> dict[str, Any]:
+    about = {"model": "distilled", "method": "distilled-int8", "number_format": "int8", "latency_p50_ms": latency}
+    return row("student", 0.8, seed, **about, **more)
+
+
+def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
+    table = efficiency(pd.DataFrame([measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)]))
+    assert "| distilled | int8 | 2 | **22.7** | **11 ± 1.4** | **80** |" in render.to_markdown(table)
+    assert "mean ± standard deviation over n seeds" in render.to_plain(table)
+    assert table["p50 ms sd"].tolist() == pytest.approx([2**0.5])
+    assert "run again" not in render.to_plain(table)  # that is of rows that are not in this table
+
+
+def test_what_was_measured_otherwise_is_not_averaged() -> None:
+    rows = [measured(10.0, threads=1), measured(6.0, 1, threads=2), measured(5.0, 2, threads=2)]
+    assert efficiency(pd.DataFrame(rows))[["threads", "n", "p50 ms"]].to_numpy().tolist() == [[1, 1, 10.0], [2, 2, 5.5]]
+
+
+def test_rows_without_measurements_make_no_table_of_efficiency() -> None:
+    frame = FRAME.assign(latency_p50_ms=None)
+    with pytest.raises(DataError, match=r"experiments\.efficiency"):
+        efficiency(frame)
+
+
+def test_numbers_just_below_a_thousand_have_no_exponent() -> None:
+    assert "1,000" in render.to_plain(efficiency(pd.DataFrame([measured(999.7)])))
 
 
 def test_front_holds_what_nothing_beats() -> None:
