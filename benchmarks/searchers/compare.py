@@ -150,7 +150,8 @@ def _interval(values: Array, digits: int, of: Array | None = None) -> str:
     """The mean over problems, or its share of the mean of ``of``, and its bootstrap 95 % interval."""
     whole = np.ones(len(values)) if of is None else of
     draws = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
-    low, high = np.quantile(values[draws].mean(1) / whole[draws].mean(1), [0.025, 0.975])
+    with np.errstate(invalid="ignore", divide="ignore"):  # of a few solved problems there is no share
+        low, high = np.nanquantile(values[draws].mean(1) / whole[draws].mean(1), [0.025, 0.975])
     return f"{values.mean() / whole.mean():.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
