@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--budget", type=int, default=200)
-    parser.add_argument("--dimensions", type=int, nargs="+", default=[5, 10, 20])
+    parser.add_argument(
+        "--dimensions", type=int, nargs="*", default=[5, 10, 20], help="of the suites; none: tables alone"
+    )
     parser.add_argument("--every", type=int, default=1, metavar="K", help="take each K-th problem of the list")
     parser.add_argument("--tables")
     parser.add_argument("--only", nargs="*", default=list(PEERS))
