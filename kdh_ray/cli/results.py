@@ -84,8 +84,7 @@ def keep(frame: pd.DataFrame, folders: list[str], target: str, skip_corrupt: boo
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        for folder in folders:
-            copy_rows(folder, target, on_error="warn" if skip_corrupt else "raise")
+        copy_rows(folders, target, on_error="warn" if skip_corrupt else "raise")
     predictions = keep_predictions(frame, target, *folders)
     print(f"kdh-ray: kept {len(frame)} rows and the predictions of {predictions} stages in {target}", file=sys.stderr)
 

@@ -41,7 +41,7 @@ def publish(folder: Path, run_id: str, results: str) -> None:
             _copy(folder / "config.yaml", filesystem, place / "config.yaml")
     except OSError as error:
         raise UnavailableError(f"results: {results} can't be written ({one_line(error)}); all is in {folder}") from None
-    copy_rows(folder, f"{results.rstrip('/')}/rows")
+    copy_rows([folder], f"{results.rstrip('/')}/rows")
 
 
 def check_writable(results: str) -> None:

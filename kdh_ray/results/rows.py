@@ -125,9 +125,11 @@ def compact(folder: str | os.PathLike[str]) -> Path:
 
 
 def copy_rows(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], on_error: Literal["raise", "warn"] = "raise"
+    sources: Sequence[str | os.PathLike[str]],
+    target: str | os.PathLike[str],
+    on_error: Literal["raise", "warn"] = "raise",
 ) -> int:
-    """Write every row at or below ``source`` into the folder ``target``, as one file; returns how many rows.
+    """Write every row at or below ``sources`` into the folder ``target``, as one file; returns how many rows.
 
     A row that ``target`` has already counts once there, as any does that was written twice.
 
@@ -135,7 +137,7 @@ def copy_rows(
         DataError: If a file is corrupt, unless ``on_error`` is ``warn``.
         UnavailableError: If ``target`` can't be written.
     """
-    tables = [table for _, table in _read_all([source], on_error)]
+    tables = [table for _, table in _read_all(sources, on_error)]
     if not tables:
         return 0
     table = _latest(_unite(tables))

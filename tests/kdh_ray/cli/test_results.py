@@ -87,6 +87,12 @@ def test_rows_are_kept_in_a_bucket(runs: Path, bucket: str, capfd: pytest.Captur
     assert len(load_runs(f"{bucket}/kept")) == 2
 
 
+def test_rows_of_several_folders_are_kept_as_one_file(runs: Path, tmp_path: Path) -> None:
+    folders = [str(runs / f"run-{number}") for number in (0, 1)]
+    assert main(["results", *folders, "--keep", str(tmp_path / "kept")]) == 0
+    assert [file.name.startswith("rows-2-") for file in (tmp_path / "kept").iterdir()] == [True]
+
+
 def test_rows_beside_a_corrupt_one_are_kept_where_that_is_asked_for(
     runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

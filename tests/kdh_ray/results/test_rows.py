@@ -277,9 +277,9 @@ def test_recorded_stages_are_told_without_reading_all(tmp_path: Path) -> None:
 
 
 def test_copied_rows_count_once(tmp_path: Path) -> None:
-    assert copy_rows(tmp_path, tmp_path / "shared") == 0
+    assert copy_rows([tmp_path], tmp_path / "shared") == 0
     write_row(tmp_path / "run", row("a", score=0.5))
-    assert [copy_rows(tmp_path / "run", tmp_path / "shared") for _ in range(2)] == [1, 1]
+    assert [copy_rows([tmp_path / "run"], tmp_path / "shared") for _ in range(2)] == [1, 1]
     assert load_runs(tmp_path / "shared")["score"].tolist() == [0.5]
 
 
