@@ -37,7 +37,7 @@ from searchers.tune_space import convert
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 class Optimiser(Protocol):
@@ -353,7 +353,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             raise ValueError(f"a searcher's state is of version {STATE_VERSION}; got {state.get('version')!r}")
         self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
-        self._max_t_given = state.get("max_t_given", True)
+        self._max_t_given = state["max_t_given"]
         if self._max_concurrent is None:  # a limit of today's is meant for today's trials
             self._max_concurrent = state["max_concurrent"]
         self._live_trial_mapping = dict(state["live"])

@@ -62,8 +62,7 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
     if name == "pso-generational":
         return ParticleSwarmSearch(seed=seed, **{"screening": False, "generational": True, **arguments})
     if name in ENGINES:
-        own = {
-            key: arguments.pop(key) for key in ("n_particles", "topology") if key in arguments and name == "pyswarms"
-        }
+        settings = ("n_particles", "topology") if name == "pyswarms" else ()
+        own = {key: arguments.pop(key) for key in settings if key in arguments}
         return PeerSearch(partial(ENGINES[name], **own), seed=seed, **arguments)
     raise ValueError(f"a searcher is one of {', '.join(SEARCHERS)}; got {name!r}")

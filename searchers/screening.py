@@ -85,8 +85,8 @@ class Screening:
         self.screen = screen
         self._theta: Array | None = None
 
-    def choose(self, candidates: Array, positions: Array, values: Array, flying: Array) -> int:
-        """The index of the best scored of the candidates.
+    def order(self, candidates: Array, positions: Array, values: Array, flying: Array) -> NDArray[np.intp]:
+        """Indices of the candidates, (n,), the best scored first.
 
         Args:
             candidates: (n, n_dims); these and all positions snapped.
@@ -96,7 +96,7 @@ class Screening:
         """
         with one_thread():
             mean, deviation = self._predict(candidates, positions, values, flying)
-        return int(np.argmin(mean - self.screen.kappa * deviation))
+        return np.argsort(mean - self.screen.kappa * deviation, kind="stable")
 
     def _predict(self, candidates: Array, positions: Array, values: Array, flying: Array) -> tuple[Array, Array]:
         known = _select(values, self.screen.max_results)

@@ -43,7 +43,7 @@ from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -276,19 +276,20 @@ class ParticleSwarm:
         for attempt in range(3):
             positions, velocities = self._candidates(particle, attempt, screen)
             unseen = np.flatnonzero(self._unseen(positions))
-            if len(unseen):
-                chosen = unseen[0 if screening is None else self._screen(screening, positions[unseen])]
+            if screening is not None and len(unseen):
+                unseen = unseen[self._screened(screening, positions[unseen])]
+            for chosen in unseen:  # the first as a rule: at the walls real numbers may be one configuration
                 if self._claim(positions[chosen]):
                     return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
-    def _screen(self, screening: Screening, candidates: Array) -> int:
-        """The most promising of candidate positions, by what is known at the highest fidelity that is known enough."""
+    def _screened(self, screening: Screening, candidates: Array) -> NDArray[np.intp]:
+        """Candidate positions, most promising first, by what is known at the highest fidelity that is known enough."""
         at_least = max(self.settings.n_particles, self.space.n_dims + 1)
         known, values = self.archive.comparable(self._particles.full, at_least)
         flying = np.array([flight.position for flight in self._flights.awaited]).reshape(-1, self.space.n_dims)
         scored, flown = self.space.snap(candidates), self.archive.positions[known]
-        return screening.choose(scored, flown, values, self.space.snap(flying))
+        return screening.order(scored, flown, values, self.space.snap(flying))
 
     def _candidates(self, particle: int, attempt: int, screen: Screen | None) -> tuple[Array, Array]:
         """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""

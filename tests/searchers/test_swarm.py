@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from searchers import Categorical, Float, Integer, Ordinal, ParticleSwarm, Screen
+from searchers.screening import Screening
 
 SPACE = {"x": Float(-5, 5), "y": Float(-5, 5), "k": Integer(1, 6), "c": Categorical(["a", "b", "c"])}
 
@@ -368,8 +369,23 @@ def test_importing_needs_numpy_alone():
     assert printed.strip() == "[]"
 
 
+def test_candidates_are_scored_once_a_move_though_many_are_one_configuration(monkeypatch):
+    """Beyond an optimum in a corner many candidates are reflected to it, or decode to it."""
+    scored = []
+    order = Screening.order
+    monkeypatch.setattr(Screening, "order", lambda self, *known: scored.append(1) or order(self, *known))
+    swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, seed=0)
+    seen = set()
+    for _ in range(80):
+        move = swarm.ask()
+        seen.add(tuple(move.config.values()))
+        swarm.tell(move.id, sum(move.config.values()))
+    assert len(scored) == 80 - 10  # the first of each particle are Sobol points
+    assert len(seen) == 80
+
+
 def test_a_screened_suggestion_stays_cheap_at_a_thousand_results():
-    """The issue's bound is 100 ms a suggestion; twice that here, for machines that do other things as well."""
+    """A suggestion may cost 100 ms; twice that here, for machines that do other things as well."""
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(10)}, seed=0)
     rng = np.random.default_rng(0)
     for _ in range(1000):

@@ -190,7 +190,7 @@ def test_screen_prefers_where_results_were_good(surrogate):
     values = ((positions - 0.8) ** 2).sum(axis=1)
     values[positions[:, 0] < 0.2] = np.inf  # failed
     candidates = np.array([[0.1, 0.1], [0.8, 0.8], [0.2, 0.9]])
-    assert Screening(Screen(surrogate, kappa=0.0)).choose(candidates, positions, values, np.empty((0, 2))) == 1
+    assert Screening(Screen(surrogate, kappa=0.0)).order(candidates, positions, values, np.empty((0, 2)))[0] == 1
 
 
 def test_screen_keeps_away_from_what_is_in_the_air():
@@ -199,7 +199,7 @@ def test_screen_keeps_away_from_what_is_in_the_air():
     candidates = np.array([[0.9, 0.3], [0.3, 0.9]])
 
     def chosen(flying):
-        return Screening(Screen(kappa=3.0)).choose(candidates, positions, values, np.array(flying).reshape(-1, 2))
+        return Screening(Screen(kappa=3.0)).order(candidates, positions, values, np.array(flying).reshape(-1, 2))[0]
 
     assert chosen([]) != chosen([candidates[chosen([])]])
 
@@ -302,7 +302,7 @@ def test_screen_computes_in_one_thread(monkeypatch):
     )
     points = np.random.default_rng(0).random((12, 2))
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        Screening(Screen()).choose(points[:4], points, points.sum(axis=1), points[:1])
+        Screening(Screen()).order(points[:4], points, points.sum(axis=1), points[:1])
         assert threads() == {2}
     assert during
     assert all(count == {1} for count in during)
