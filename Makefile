@@ -17,8 +17,9 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow and not network and not cluster"
 
 # Several machines in namespaces; skips itself, with the reason, where there can be none (root, openssh-server, rsync).
+# The tests go on from each other: after the first that fails, the others would only wait.
 test-cluster: $(INSTALLED)
-	$(BIN)/python -m pytest -m cluster --timeout 1800 tests/cluster
+	$(BIN)/python -m pytest -m cluster --exitfirst --timeout 1800 tests/cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

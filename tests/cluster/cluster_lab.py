@@ -27,7 +27,7 @@ PATIENCE = {
     "RAY_health_check_failure_threshold": 30,
     "RAY_gcs_server_request_timeout_seconds": 180,
     "RAY_gcs_server_port_wait_time_s": 180,
-    "RAY_raylet_client_connect_timeout_milliseconds": 60_000,
+    "RAY_raylet_client_num_connect_attempts": 180,  # with a second's pause after each
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": 300,
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": 300,
 }
@@ -95,6 +95,12 @@ class Machine:
         """Command lines of what belongs to Ray there."""
         lines = self.run("ps", "ax", "-o", "args=").splitlines()
         return [line for line in lines if "ray::" in line or "raylet" in line or "/ray/" in line or "ray start" in line]
+
+    def last_words(self, lines: int = 12) -> str:
+        """How the logs of Ray's own processes of the last session there end, and what listens."""
+        logs = "{gcs_server,raylet,dashboard,dashboard_agent,runtime_env_agent,monitor}.{out,err,log}"
+        script = f"cd /tmp/ray/session_latest/logs && tail -n {lines} {logs} 2> /dev/null | cut -c1-300"
+        return self.run("bash", "-c", f"ls -d /tmp/ray/session_*; {script}; ss -ltnH", code=None)
 
     def listening(self) -> list[str]:
         """``address:port`` of every TCP socket that listens there."""

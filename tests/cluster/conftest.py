@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import cluster_lab as labs
 from cluster_user import Cluster, make_encoder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show, of a test that failed, how Ray's logs on every machine ended."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and lab is not None:
+        report.sections += [(f"Ray on {machine.name}", machine.last_words()) for machine in lab.lab.machines]
+    return report
 
 
 @pytest.fixture(scope="session")
