@@ -45,8 +45,8 @@ def measure(
     Args:
         checkpoint: Its folder.
         data: The corpus.
-        number_format: ``float32``, ``bfloat16`` (weights and arithmetic) or ``int8`` (dynamic quantisation of linear
-            layers: weights ahead, activations as they come; torch.ao.quantization).
+        number_format: ``float32``, ``bfloat16`` (weights and arithmetic) or ``int8`` (weights and activations of
+            linear layers; :class:`kdh_ray.models.int8.Int8Linear`).
         threads: Of PyTorch.
         documents: How many, one at a time, latencies are taken over.
 
@@ -116,12 +116,13 @@ def measure_here(
 def converted(model: Classifier, number_format: str) -> Any:
     """The model in another number format, for inference on a CPU. May change ``model`` itself."""
     import torch
-    from torch import nn
+
+    from kdh_ray.models.int8 import to_int8
 
     if number_format == "bfloat16":
-        return model.to(torch.bfloat16).eval()
+        model.to(torch.bfloat16)
     if number_format == "int8":
-        return torch.ao.quantization.quantize_dynamic(model.eval(), {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]
+        to_int8(model)
     return model.eval()
 
 
