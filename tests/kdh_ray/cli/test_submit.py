@@ -106,6 +106,19 @@ def test_no_cluster_file_is_said(
     assert "give --cluster what `ray up` was given" in capsys.readouterr().err
 
 
+def test_a_head_that_can_not_be_reached_is_one_line(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    cluster, ssh = tmp_path / "cluster.yaml", tmp_path / "ssh"
+    cluster.write_text("cluster_name: x\n")
+    ssh.write_text("#!/bin/sh\necho Connection refused; exit 1\n")  # stands for `ray dashboard`
+    ssh.chmod(0o755)
+    monkeypatch.setattr(submission.sys, "executable", str(ssh))
+    assert main(["submit", config, "--out", "/mnt/my", "--cluster", str(cluster)]) == 2
+    assert capsys.readouterr().err == f"kdh-ray: {cluster}: no SSH tunnel to the head: Connection refused\n"
+
+
 def test_a_search_is_taken_up_by_resume() -> None:
     parser = ArgumentParser()
     submit.add_arguments(parser)
