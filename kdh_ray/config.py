@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from kdh_ray.errors import ConfigError
 from kdh_ray.tune_config import Count, Section, TuneConfig
@@ -26,6 +26,8 @@ from kdh_ray.tune_config import Count, Section, TuneConfig
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what NumPy's older generators and torch take
+Place = Annotated[str, AfterValidator(os.path.expanduser)]  # whoever reads one then needs to know nothing of ~
+PlaceHere = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
 
 
@@ -33,7 +35,7 @@ class DataConfig(Section):
     """Which documents, and how much of them."""
 
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    path: Path | None = Field(None, description="folder of HoC, or a user's file or folder")
+    path: PlaceHere | None = Field(None, description="folder of HoC, or a user's file or folder")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
     sample_seed: Seed = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus")
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
@@ -45,7 +47,7 @@ class DataConfig(Section):
     split_column: str | None = Field(None, description="column of split names; seeded splits where there is none")
     max_tokens: int = Field(256, description="tokens a document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts where the corpus has them")
-    unlabelled: tuple[str, ...] = Field(
+    unlabelled: tuple[Place, ...] = Field(
         (), description="outputs of kdh-ray predict --logits: distillations learn from their texts and logits too"
     )
 
@@ -65,9 +67,9 @@ class LossConfig(Section):
 class StageConfig(Section):
     """One model's training. Units: epochs are passes over the training split, rates are per optimiser step."""
 
-    start: str = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
+    start: Place = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
     layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
-    teachers: tuple[str, ...] = Field(
+    teachers: tuple[Place, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
     max_tokens: int | None = Field(
@@ -127,8 +129,8 @@ class RunConfig(Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    cache: Path | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
-    results: str | None = Field(
+    cache: PlaceHere | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
+    results: Place | None = Field(
         None, description="folder or bucket (s3://bucket/prefix) to which rows and finished stages are copied"
     )
     data: DataConfig = DataConfig()

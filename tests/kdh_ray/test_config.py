@@ -137,3 +137,20 @@ def test_a_merged_section_may_be_overruled(tmp_path: Path) -> None:
     file = tmp_path / "merged.yaml"
     file.write_text("stages:\n  t: &t {epochs: 1}\n  s: &s {<<: *t, epochs: 2}\n  u: {<<: *s, epochs: 3}\n")
     assert [stage.epochs for stage in load_config(file).stages.values()] == [1, 2, 3]
+
+
+def test_a_tilde_is_the_home_folder_in_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "teacher").mkdir()
+    config = parse_config(
+        {
+            "cache": "~/cache",
+            "results": "~/results",
+            "data": {"path": "~/notes.csv", "unlabelled": ["~/predictions"]},
+            "stages": {"s": {"start": "~/encoder", "teachers": ["~/teacher"]}},
+        }
+    )
+    stage = config.stages["s"]
+    places = [config.cache, config.results, config.data.path, *config.data.unlabelled, stage.start, *stage.teachers]
+    names = ["cache", "results", "notes.csv", "predictions", "encoder", "teacher"]
+    assert list(map(str, places)) == [str(tmp_path / name) for name in names]
