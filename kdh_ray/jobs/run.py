@@ -111,7 +111,10 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                     hint = f"; did you mean the stage {match[0]!r}?" if match else ""
                     raise type(error)(f"stages.{name}.start: {error}{hint}") from None
             else:
-                verified(Path(reference))
+                try:
+                    verified(Path(reference))
+                except UserError as error:
+                    raise type(error)(f"stages.{name}.teachers: {error}") from None
         _check_fit(config, name)
 
 

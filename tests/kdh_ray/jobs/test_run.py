@@ -216,6 +216,24 @@ def test_verbs_teach_distil_and_evaluate(encoder: Path, tmp_path: Path, capsys: 
     assert scores["f1_micro"] == pytest.approx(row["test_f1_micro"])
 
 
+def test_a_run_is_evaluated_where_its_teachers_are_gone(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, run_of_best = tmp_path / "cluster" / "teacher", tmp_path / "cluster" / "best"
+    data = {"documents": 120, "max_tokens": 24}
+    run({"data": data, "stages": {"t": {"start": str(encoder), **FAST}}}, teacher, local=True)
+    checkpoint = str(teacher / "stages" / "t" / "checkpoint")
+    stages = {"s": {"start": str(encoder), "teachers": [checkpoint], **FAST}}
+    run({"data": data, "stages": stages}, run_of_best, local=True)
+    fetched = tmp_path / "fetched"
+    (tmp_path / "cluster").rename(fetched)
+    assert main(["evaluate", str(fetched / "best" / "stages" / "s" / "checkpoint"), "--json"]) == 0
+    capsys.readouterr()
+    assert main(["run", str(fetched / "best" / "config.yaml"), "--out", str(tmp_path / "again"), "--local"]) == 2
+    assert capsys.readouterr().err.startswith(f"kdh-ray: stages.s.teachers: {checkpoint} is not a checkpoint")
+    assert not (tmp_path / "again").exists()
+
+
 def test_evaluate_says_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(tmp_path)]) == 2
     error = capsys.readouterr().err
