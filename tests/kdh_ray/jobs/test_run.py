@@ -198,6 +198,11 @@ def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path,
         run(tree(encoder, stages=stages), tmp_path / "run", local=True)
     with pytest.raises(UserError, match=r"stages.teacher: .* reads at most 64 tokens; got 65 \(lower data.max_tokens"):
         run(tree(encoder, data={"documents": 120, "max_tokens": 65}), tmp_path / "run", local=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match=r"cache: .*file/cache can't be written"):
+        run(tree(encoder, cache=str(tmp_path / "file" / "cache")), tmp_path / "run", local=True)
+    with pytest.raises(UserError, match=r"no such stage: pupil \(stages: teacher, student, finetuned\)"):
+        run(tree(encoder), tmp_path / "run", stages=["pupil"], local=True)
     assert not (tmp_path / "run").exists()
 
 
