@@ -70,6 +70,18 @@ def test_the_configuration_alone_is_sent(
     assert "job_1: succeeded" in output.err
 
 
+def test_an_address_from_the_environment_is_the_way_to_the_job(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no cluster.yaml is
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:2")
+    monkeypatch.setattr(submission, "connect", lambda address: Cluster())
+    assert main(["submit", config, "--out", "/mnt/my"]) == 0
+    told = capsys.readouterr().err
+    assert "ray job stop --address http://127.0.0.1:2 job_1" in told
+    assert "cluster.yaml" not in told
+
+
 def test_a_failed_job_fails_the_command(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert submitted(monkeypatch, Cluster(Status.FAILED), config) == 1
 
