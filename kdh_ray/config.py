@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from kdh_ray.errors import ConfigError
 from kdh_ray.tune_config import Count, Section, TuneConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what NumPy's older generators and torch take
+Place = Annotated[str, AfterValidator(os.path.expanduser)]  # whoever reads one then needs to know nothing of ~
+PlaceHere = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
 
 
@@ -32,9 +35,9 @@ class DataConfig(Section):
     """Which documents, and how much of them."""
 
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    path: Path | None = Field(None, description="folder of HoC, or a user's file or folder")
+    path: PlaceHere | None = Field(None, description="folder of HoC, or a user's file or folder")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
-    sample_seed: int = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus", ge=0)
+    sample_seed: Seed = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus")
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
     text_column: str = Field("text", description="column of a user's table that holds the text")
     id_column: str | None = Field(None, description="column of document ids; row numbers where there is none")
@@ -44,7 +47,7 @@ class DataConfig(Section):
     split_column: str | None = Field(None, description="column of split names; seeded splits where there is none")
     max_tokens: int = Field(256, description="tokens a document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts where the corpus has them")
-    unlabelled: tuple[str, ...] = Field(
+    unlabelled: tuple[Place, ...] = Field(
         (), description="outputs of kdh-ray predict --logits: distillations learn from their texts and logits too"
     )
 
@@ -64,9 +67,9 @@ class LossConfig(Section):
 class StageConfig(Section):
     """One model's training. Units: epochs are passes over the training split, rates are per optimiser step."""
 
-    start: str = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
+    start: Place = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
     layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
-    teachers: tuple[str, ...] = Field(
+    teachers: tuple[Place, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
     max_tokens: int | None = Field(
@@ -92,7 +95,7 @@ class StageConfig(Section):
         0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
     )
     patience: int = Field(0, description="epochs without a better validation score before stopping; 0: never", ge=0)
-    seed: int | None = Field(None, description="made from the run's seed and the stage's name if not set", ge=0)
+    seed: Seed | None = Field(None, description="made from the run's seed and the stage's name if not set")
     loss: LossConfig = LossConfig()
 
     @property
@@ -124,10 +127,10 @@ class RunConfig(Section):
     """A whole run. See ``experiments/configs/`` for examples."""
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    cache: Path | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
-    results: str | None = Field(
+    cache: PlaceHere | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
+    results: Place | None = Field(
         None, description="folder or bucket (s3://bucket/prefix) to which rows and finished stages are copied"
     )
     data: DataConfig = DataConfig()
@@ -163,7 +166,8 @@ class RunConfig(Section):
                 f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
                 f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
                 for teacher in stage.teachers
-                if teacher not in earlier and not Path(teacher).is_dir()
+                # What is a path is looked for when it is trained from: a configuration is read where that is gone, too.
+                if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
             ]
             if stage.start in self.stages and stage.start not in earlier:
                 faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
@@ -213,7 +217,9 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     """
     source = os.fspath(path)
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+        repeated = _repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError([f"can't be read: {reason}"], source) from None
@@ -221,7 +227,26 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         raise ConfigError([f"is not YAML: {' '.join(str(error).split())}"], source) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"must hold a mapping of sections; got {type(tree).__name__}"], source)
+    if repeated:
+        raise ConfigError(repeated, source)
     return parse_config(apply_overrides(tree, overrides), source)
+
+
+def _repeated_keys(node: yaml.Node | None, place: str = "") -> list[str]:
+    """A fault for each key that a mapping has twice, of which YAML's reader keeps the last without a word."""
+    faults: list[str] = []
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            faults += _repeated_keys(item, place)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = f"{place}{key.value}", key.start_mark.line + 1
+            if name in lines:
+                faults.append(f"{name}: is there twice, in lines {lines[name]} and {line}")
+            lines[name] = line
+            faults += _repeated_keys(value, f"{name}.")
+    return faults
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from itertools import islice
@@ -63,6 +64,8 @@ def _predict_lines(args: argparse.Namespace) -> int:
     from kdh_ray.deployment.predictor import Predictor, Task
     from kdh_ray.errors import DataError
 
+    if isinstance(sys.stdin, io.TextIOWrapper):  # containers often have no locale, and take any byte
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     predictor = Predictor(Task(args.checkpoint, ".", (), "", None, args.logits, args.batch_size, args.precision))
     size = 1 if sys.stdin.isatty() else args.batch_size
     try:

@@ -160,6 +160,7 @@ def _on_ray(
     if not pending:
         return
     from kdh_ray.jobs.cluster import ray_session
+    from kdh_ray.jobs.nodes import most_each
 
     with ray_session(job, verbose):
         import logging
@@ -171,7 +172,8 @@ def _on_ray(
         total = ray.cluster_resources()
         gpus, cpus = int(total.get("GPU", 0)), max(1, int(total.get("CPU", 1)))
         workers = min(len(pending), workers or gpus or cpus)
-        each = max(1, cpus // workers)
+        share = min(1.0, gpus / workers)
+        each = most_each(workers, share) or 1
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = verbose
         if not verbose:
@@ -185,6 +187,6 @@ def _on_ray(
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=each,
-            num_gpus=min(1.0, gpus / workers),
+            num_gpus=share,
         )
         yield from predictions.iter_rows()

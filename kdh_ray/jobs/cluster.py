@@ -14,7 +14,7 @@ from kdh_ray import hardware
 from kdh_ray.config import JobConfig
 from kdh_ray.distillation.events import EventLog
 from kdh_ray.errors import UnavailableError
-from kdh_ray.jobs.nodes import alive_nodes
+from kdh_ray.jobs.nodes import Room, alive_nodes, most_each
 
 # Read by Ray when it is started; what the user has set stays. Token authentication is Ray's own default for what it
 # starts here (the token lies in ~/.ray/auth_token), and can't be set once Ray is imported.
@@ -120,27 +120,22 @@ def has_gpus() -> bool:
 
 
 def resources(job: JobConfig) -> tuple[float, float]:
-    """(CPUs, GPUs) of each worker: what is configured, else an equal share of the largest machine there is now.
+    """(CPUs, GPUs) of each worker: what is configured, else as many CPUs as all of them find on the machines of now.
 
     Raises:
         UnavailableError: If the cluster hasn't as much.
     """
-    nodes = [node["Resources"] for node in alive_nodes()]
-    most_cpus = max(node.get("CPU", 0.0) for node in nodes)
     gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus())
-    together = -(-job.workers // len(nodes))  # workers on a machine
-    cpus = float(job.cpus_per_worker or max(1, int(most_cpus) // together))
+    most_cpus = max(node["Resources"].get("CPU", 0.0) for node in alive_nodes())
+    cpus = float(job.cpus_per_worker or most_each(job.workers, gpus) or (job.autoscaling and int(most_cpus)) or 1)
     if job.autoscaling:
         return cpus, gpus
     if cpus > most_cpus:
         raise UnavailableError(
             f"job.cpus_per_worker: the largest machine has {most_cpus:g} CPUs; got {cpus:g} for each worker"
         )
-    total = {kind: sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
-    for kind, each in (("CPU", cpus), ("GPU", gpus)):
-        if each * job.workers > total[kind]:
-            raise UnavailableError(
-                f"job.workers: {job.workers} workers with {each:g} {kind} each need {each * job.workers:g};"
-                f" there are {total[kind]:g}"
-            )
+    room = Room({"CPU": cpus, "GPU": gpus}).count()
+    if room < job.workers:
+        each = f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+        raise UnavailableError(f"job.workers: the machines have room for {room} with {each} each; got {job.workers}")
     return cpus, gpus

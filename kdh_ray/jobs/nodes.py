@@ -128,6 +128,13 @@ class Room:
             )
 
 
+def most_each(workers: int, gpus: float) -> int:
+    """The most CPUs that each of ``workers`` can have beside ``gpus`` GPUs, on the machines of this moment; 0: none."""
+    most = max(int(node["Resources"].get("CPU", 0.0)) for node in alive_nodes())
+    fitting = (cpus for cpus in range(most, 0, -1) if Room({"CPU": cpus, "GPU": gpus}).count() >= workers)
+    return next(fitting, 0)
+
+
 def _amounts(resources: Mapping[str, float]) -> str:
     return ", ".join(
         f"{amount / 2**30:.1f} GiB of memory" if kind == "memory" else f"{amount:g} {kind}"

@@ -44,8 +44,8 @@ def publish(folder: Path, run_id: str, results: str) -> None:
     copy_rows([folder], f"{results.rstrip('/')}/rows")
 
 
-def check_writable(results: str) -> None:
-    """Write and remove a small file.
+def check_writable(results: str, setting: str = "results") -> None:
+    """Write and remove a small file in the place that ``setting`` names.
 
     Raises:
         UnavailableError: If that can't be done.
@@ -57,7 +57,7 @@ def check_writable(results: str) -> None:
             stream.write(b"kdh-ray")
         filesystem.delete_file(str(probe))
     except OSError as error:
-        raise UnavailableError(f"results: {results} can't be written ({one_line(error)})") from None
+        raise UnavailableError(f"{setting}: {results} can't be written ({one_line(error)})") from None
 
 
 def _copy_stage(folder: Path, filesystem: Any, place: PurePosixPath) -> None:

@@ -89,13 +89,17 @@ def run(
 
 
 def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
-    """Refuse in seconds what would fail after minutes: encoders, results or stages that are not there.
+    """Refuse in seconds what would fail after minutes: encoders, results, a cache or stages that are not there.
 
     Raises:
         UserError: With the stage and what it lacks.
     """
     if config.results:
         check_writable(config.results)
+    if config.cache is not None:
+        check_writable(str(config.cache), "cache")
+    if unknown := [name for name in stages if name not in config.stages]:
+        raise UserError(f"no such stage: {', '.join(unknown)} (stages: {', '.join(config.stages)})")
     for name in stages:
         stage = config.stages[name]
         for reference in (stage.start, *stage.teachers):
@@ -111,7 +115,10 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                     hint = f"; did you mean the stage {match[0]!r}?" if match else ""
                     raise type(error)(f"stages.{name}.start: {error}{hint}") from None
             else:
-                verified(Path(reference))
+                try:
+                    verified(Path(reference))
+                except UserError as error:
+                    raise type(error)(f"stages.{name}.teachers: {error}") from None
         _check_fit(config, name)
 
 

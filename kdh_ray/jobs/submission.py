@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def head_address(address: str | None, cluster: Path) -> Iterator[str]:
         _await_port(tunnel, port, cluster)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(tunnel.pid, 15)
+        with suppress(ProcessLookupError):  # it may have given up by itself
+            os.killpg(tunnel.pid, 15)
         tunnel.communicate()
 
 

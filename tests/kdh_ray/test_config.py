@@ -64,6 +64,9 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
          "tune.time_budget: takes seconds, or like 90s, 30m, 2h; got '2hours'"),
         ({"stages": STAGES, "tune": {"memory_per_trial": "2GB"}}, "takes bytes, or like 800M, 1.5G; got '2GB'"),
         ({"stages": STAGES, "tune": {"time_budget": "-1m"}}, "tune.time_budget: "),
+        ({"stages": STAGES, "data": {"sample_seed": 2**33}},
+         "data.sample_seed: must be at least 0 and below 2.14748e+09; got 8589934592"),
+        ({"stages": {"t": {"seed": 10**23}}}, "stages.t.seed: input should be less than 2147483648; got 1000"),
     ],
 )  # fmt: skip
 def test_faults_say_what_is_meant(tree: dict, message: str) -> None:  # type: ignore[type-arg]
@@ -117,3 +120,37 @@ def test_files_that_hold_no_configuration_are_named(tmp_path: Path, content: byt
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text("name: x\nstages:\n  t: {epochs: 1, epochs: 2}\n  s: {}\n  t: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert caught.value.faults == [
+        "stages.t.epochs: is there twice, in lines 3 and 3",
+        "stages.t: is there twice, in lines 3 and 5",
+    ]
+
+
+def test_a_merged_section_may_be_overruled(tmp_path: Path) -> None:
+    file = tmp_path / "merged.yaml"
+    file.write_text("stages:\n  t: &t {epochs: 1}\n  s: &s {<<: *t, epochs: 2}\n  u: {<<: *s, epochs: 3}\n")
+    assert [stage.epochs for stage in load_config(file).stages.values()] == [1, 2, 3]
+
+
+def test_a_tilde_is_the_home_folder_in_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "teacher").mkdir()
+    config = parse_config(
+        {
+            "cache": "~/cache",
+            "results": "~/results",
+            "data": {"path": "~/notes.csv", "unlabelled": ["~/predictions"]},
+            "stages": {"s": {"start": "~/encoder", "teachers": ["~/teacher"]}},
+        }
+    )
+    stage = config.stages["s"]
+    places = [config.cache, config.results, config.data.path, *config.data.unlabelled, stage.start, *stage.teachers]
+    names = ["cache", "results", "notes.csv", "predictions", "encoder", "teacher"]
+    assert list(map(str, places)) == [str(tmp_path / name) for name in names]

@@ -48,7 +48,8 @@ class SearchMetrics:
     def __init__(self, search: str, mode: str, trials: list[Trial]) -> None:
         from ray.util.metrics import Gauge
 
-        self._search, self._mode = search, mode
+        # Ray's labels are ASCII.
+        self._search, self._mode = search.encode("ascii", "backslashreplace").decode(), mode
         self._trials = {trial.number: trial for trial in trials}
         self._gauges = {
             series.name: Gauge(series.name, series.description, tag_keys=series.labels) for series in SERIES.values()

@@ -51,7 +51,7 @@ class Search:
         trial = best_of(self.trials, self.mode)
         if trial is None:
             errors = "; ".join(sorted({trial.error for trial in self.trials if trial.error}))[:300]
-            number, why = len(self.trials), errors or "all were stopped"
+            number, why = len(self.trials), errors or "none reported a number"
             raise UserError(f"none of {number} trials gave a {self.metric} to go by: {why}")
         return trial
 

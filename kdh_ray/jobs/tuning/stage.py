@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.config import RunConfig, StageConfig, parse_config
+from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
 from kdh_ray.data import Corpus
 from kdh_ray.distillation.events import EVENTS, EventLog
 from kdh_ray.errors import UnavailableError, UserError
+from kdh_ray.jobs.baselines import TFIDF
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import publish
 from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, load_data, preflight, run, run_id
@@ -80,12 +81,20 @@ def tune_stage(
         raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
     check_trackers(config.tune.trackers)
     wanted = list(config.stages) if whole else earlier_stages(config, name)
-    needed = [stage for stage in wanted if read_result(folder / "stages" / stage) is None]
+    identity, rows = run_id(config), recorded(folder / "rows")  # a kill may have come between a stage and its row
+    needed = [
+        stage for stage in wanted
+        if read_result(folder / "stages" / stage) is None or (identity, stage) not in rows
+    ]  # fmt: skip
+    baseline = config.baselines.tfidf and (identity, TFIDF) not in rows
     preflight(config, folder, [*needed, *({name} - set(needed))])
     corpus = load_data(config, [*needed, name])
     with run_folder(folder, config):  # before a cluster is started: another run there, or another configuration
-        if read_result(folder / BEST / "stages" / name) is not None:
-            return load_runs(folder)
+        best = _trained_best(folder)
+    if best is not None:
+        if not {(run_id(best, columns.get("experiment")), stage) for stage in best.stages} <= recorded(folder / BEST):
+            _run_best(best, folder, local, verbose, listener, columns)
+        return load_runs(folder)
     from kdh_ray.jobs.cluster import ray_session
     from kdh_ray.jobs.nodes import check_machines
 
@@ -95,7 +104,7 @@ def tune_stage(
     log = EventLog(folder / EVENTS, listener)
     with ray_session(config.job, verbose, check=check, log=log):  # one for teachers, trials and the best
         trial_resources(config)  # a refusal before the teacher is trained
-        if needed:
+        if needed or baseline:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
             search = _search(config, corpus, name, folder, searcher, verbose, log, on_trial, columns)
@@ -119,8 +128,25 @@ def _train_best(
     best, trained = best_config(config, name, folder, values), trained_stage(config, name, folder)
     if trained is not None and trained.has(values):
         take_over(folder, folder / BEST, best.stages)
+    _run_best(best, folder, local, verbose, listener, columns)
+
+
+def _run_best(
+    best: RunConfig, folder: Path, local: bool, verbose: bool, listener: Listener | None, columns: Mapping[str, Any]
+) -> None:
     columns = {"variant": VARIANT, **columns}
     run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
+
+
+def _trained_best(folder: Path) -> RunConfig | None:
+    """The best configuration of the search in ``folder``, where each of its stages is finished."""
+    from kdh_ray.distillation.stages import read_result
+
+    file = folder / BEST / "config.yaml"
+    if not file.exists():
+        return None
+    best = load_config(file)
+    return best if all(read_result(folder / BEST / "stages" / name) is not None for name in best.stages) else None
 
 
 def trained_stage(config: RunConfig, name: str, folder: Path) -> TrainedStage | None:
@@ -277,12 +303,25 @@ def trial_task(
 
 
 def earlier_stages(config: RunConfig, name: str) -> list[str]:
-    """Stages that ``name`` starts from or learns from, directly or not, in order."""
-    needed = {name}
+    """What the best configuration of ``name`` is trained from: see :func:`best_config`.
+
+    Stages that ``name``, or one that builds on it, starts from or learns from, directly or not, in order.
+    """
+    kept = set(_building_on(config, name))
+    needed = set(kept)
     for earlier in reversed(list(config.stages)):
         if earlier in needed:
             needed |= {ref for ref in _references(config.stages[earlier]) if ref in config.stages}
-    return [stage for stage in config.stages if stage in needed - {name}]
+    return [stage for stage in config.stages if stage in needed - kept]
+
+
+def _building_on(config: RunConfig, name: str) -> list[str]:
+    """``name``, and the stages that start from it or learn from it, directly or not, in order."""
+    kept = [name]
+    for later, stage in config.stages.items():
+        if later not in kept and any(reference in kept for reference in _references(stage)):
+            kept.append(later)
+    return kept
 
 
 def best_config(config: RunConfig, name: str, folder: Path, values: Mapping[str, Any]) -> RunConfig:
@@ -290,10 +329,8 @@ def best_config(config: RunConfig, name: str, folder: Path, values: Mapping[str,
 
     Earlier stages are named by their checkpoints in ``folder``, so that it is an ordinary run of its own.
     """
-    kept = {name: configured(config.stages[name], values)}
-    for later, stage in config.stages.items():
-        if later not in kept and any(reference in kept for reference in _references(stage)):
-            kept[later] = stage
+    kept = {stage: config.stages[stage] for stage in _building_on(config, name)}
+    kept[name] = configured(config.stages[name], values)
 
     def place(reference: str) -> str:
         known = reference in config.stages and reference not in kept

@@ -70,6 +70,18 @@ def test_the_configuration_alone_is_sent(
     assert "job_1: succeeded" in output.err
 
 
+def test_an_address_from_the_environment_is_the_way_to_the_job(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no cluster.yaml is
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:2")
+    monkeypatch.setattr(submission, "connect", lambda address: Cluster())
+    assert main(["submit", config, "--out", "/mnt/my"]) == 0
+    told = capsys.readouterr().err
+    assert "ray job stop --address http://127.0.0.1:2 job_1" in told
+    assert "cluster.yaml" not in told
+
+
 def test_a_failed_job_fails_the_command(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert submitted(monkeypatch, Cluster(Status.FAILED), config) == 1
 
@@ -104,6 +116,19 @@ def test_no_cluster_file_is_said(
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     assert main(["submit", config, "--out", "/mnt/my", "--cluster", "none.yaml"]) == 2
     assert "give --cluster what `ray up` was given" in capsys.readouterr().err
+
+
+def test_a_head_that_can_not_be_reached_is_one_line(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    cluster, ssh = tmp_path / "cluster.yaml", tmp_path / "ssh"
+    cluster.write_text("cluster_name: x\n")
+    ssh.write_text("#!/bin/sh\necho Connection refused; exit 1\n")  # stands for `ray dashboard`
+    ssh.chmod(0o755)
+    monkeypatch.setattr(submission.sys, "executable", str(ssh))
+    assert main(["submit", config, "--out", "/mnt/my", "--cluster", str(cluster)]) == 2
+    assert capsys.readouterr().err == f"kdh-ray: {cluster}: no SSH tunnel to the head: Connection refused\n"
 
 
 def test_a_search_is_taken_up_by_resume() -> None:

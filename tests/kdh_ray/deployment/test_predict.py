@@ -148,6 +148,22 @@ def test_lines_of_stdin_are_predicted_without_ray(
                                                                (0.5, 0.45, 0.55), strict=True) if p >= t]  # fmt: skip
 
 
+def test_stdin_is_utf_8_whatever_the_locale_says(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def predicted(text: bytes) -> int:
+        stdin = io.TextIOWrapper(io.BytesIO(text), encoding="ascii", errors="surrogateescape")  # as LC_ALL=C has it
+        monkeypatch.setattr("sys.stdin", stdin)
+        return main(["predict", str(checkpoint), "--precision", "float32"])
+
+    assert predicted(b"the cell") == 0
+    plain = capsys.readouterr().out
+    assert predicted(b"\xef\xbb\xbfthe cell\r\n") == 0
+    assert capsys.readouterr().out == plain
+    assert predicted("the cell é".encode("latin-1")) == 2
+    assert capsys.readouterr().err == "kdh-ray: stdin must be UTF-8\n"
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_data_gives_the_same_and_a_workers_fault_is_one_line(
@@ -162,3 +178,19 @@ def test_ray_data_gives_the_same_and_a_workers_fault_is_one_line(
     assert any(line.startswith("kdh-ray:") and "body" in line for line in capfd.readouterr().err.splitlines())
     predict(checkpoint, str(notes), tmp_path / "here", block=8, local=True, precision="float32")
     pd.testing.assert_frame_equal(read(tmp_path / "ray"), read(tmp_path / "here"), atol=1e-5)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_block_is_predicted_on_a_cluster_of_several_machines(checkpoint: Path, notes: Path, tmp_path: Path) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        with ray_session(JobConfig(address=cluster.address)):
+            assert ray.cluster_resources()["CPU"] == 2  # more than any machine has
+            assert predict(checkpoint, str(notes / "a.parquet"), tmp_path / "out").documents == 30
+    finally:
+        cluster.shutdown()

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
+from kdh_ray.jobs import cluster as jobs_cluster
 from kdh_ray.jobs import nodes
 
 
@@ -44,6 +46,34 @@ def test_a_trial_that_fits_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(nodes, "alive_nodes", lambda: [machine(CPU=4.0), machine(CPU=2.0)])
     with pytest.raises(UnavailableError, match="the largest machine has"):
         nodes.Room({"CPU": 8.0}).require()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "settings", "each"),
+    [
+        ([machine(CPU=8.0)], {"workers": 3}, (2, 0)),
+        ([machine(), machine(CPU=8.0)], {"workers": 2}, (4, 0)),  # a head that runs no work
+        ([machine(CPU=8.0), machine(CPU=4.0)], {"workers": 2}, (4, 0)),
+        ([machine(CPU=32.0), machine(CPU=8.0, GPU=1.0)], {}, (8, 1)),  # the GPU's machine has fewer CPUs
+        ([machine(CPU=4.0)], {"autoscaling": True, "gpus_per_worker": 1.0}, (4, 1)),  # machines with GPUs are to come
+        ([machine()], {"autoscaling": True}, (1, 0)),
+    ],
+)
+def test_workers_have_what_a_machine_can_give(
+    cluster: list[dict[str, Any]], settings: dict[str, Any], each: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (nodes, jobs_cluster):
+        monkeypatch.setattr(module, "alive_nodes", lambda: cluster)
+    assert jobs_cluster.resources(JobConfig(**settings)) == each
+
+
+def test_workers_that_fit_on_no_machine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (nodes, jobs_cluster):
+        monkeypatch.setattr(module, "alive_nodes", lambda: [machine(CPU=8.0), machine(CPU=4.0, GPU=1.0)])
+    with pytest.raises(UnavailableError, match="room for 1 with 6 CPU each; got 2"):
+        jobs_cluster.resources(JobConfig(workers=2, cpus_per_worker=6, gpus_per_worker=0))
+    with pytest.raises(UnavailableError, match="room for 0 with 6 CPU and 1 GPU each; got 1"):
+        jobs_cluster.resources(JobConfig(cpus_per_worker=6))
 
 
 def test_a_search_hands_out_as_many_trials_as_there_is_room_for(tmp_path: Path) -> None:

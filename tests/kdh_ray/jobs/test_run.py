@@ -198,6 +198,11 @@ def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path,
         run(tree(encoder, stages=stages), tmp_path / "run", local=True)
     with pytest.raises(UserError, match=r"stages.teacher: .* reads at most 64 tokens; got 65 \(lower data.max_tokens"):
         run(tree(encoder, data={"documents": 120, "max_tokens": 65}), tmp_path / "run", local=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match=r"cache: .*file/cache can't be written"):
+        run(tree(encoder, cache=str(tmp_path / "file" / "cache")), tmp_path / "run", local=True)
+    with pytest.raises(UserError, match=r"no such stage: pupil \(stages: teacher, student, finetuned\)"):
+        run(tree(encoder), tmp_path / "run", stages=["pupil"], local=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -214,6 +219,24 @@ def test_verbs_teach_distil_and_evaluate(encoder: Path, tmp_path: Path, capsys: 
     scores = json.loads(capsys.readouterr().out)["scores"]
     row = load_runs(out).set_index("stage").loc["student"]
     assert scores["f1_micro"] == pytest.approx(row["test_f1_micro"])
+
+
+def test_a_run_is_evaluated_where_its_teachers_are_gone(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, run_of_best = tmp_path / "cluster" / "teacher", tmp_path / "cluster" / "best"
+    data = {"documents": 120, "max_tokens": 24}
+    run({"data": data, "stages": {"t": {"start": str(encoder), **FAST}}}, teacher, local=True)
+    checkpoint = str(teacher / "stages" / "t" / "checkpoint")
+    stages = {"s": {"start": str(encoder), "teachers": [checkpoint], **FAST}}
+    run({"data": data, "stages": stages}, run_of_best, local=True)
+    fetched = tmp_path / "fetched"
+    (tmp_path / "cluster").rename(fetched)
+    assert main(["evaluate", str(fetched / "best" / "stages" / "s" / "checkpoint"), "--json"]) == 0
+    capsys.readouterr()
+    assert main(["run", str(fetched / "best" / "config.yaml"), "--out", str(tmp_path / "again"), "--local"]) == 2
+    assert capsys.readouterr().err.startswith(f"kdh-ray: stages.s.teachers: {checkpoint} is not a checkpoint")
+    assert not (tmp_path / "again").exists()
 
 
 def test_evaluate_says_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

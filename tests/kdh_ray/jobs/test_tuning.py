@@ -69,6 +69,11 @@ def test_trials_end_as_they_should(ray, tmp_path, capfd):
     assert "trial" not in output.err.lower()
 
 
+def test_the_folder_may_have_any_name(ray, tmp_path):
+    found = search(tmp_path, 1, storage=tmp_path / "essai 1%20, été")
+    assert [trial.status for trial in found.trials] == ["ok"]
+
+
 def test_finished_search_is_not_run_again(ray, tmp_path):
     search(tmp_path, 3)
     before = (tmp_path / "epochs.jsonl").read_text()

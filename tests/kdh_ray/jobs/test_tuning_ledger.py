@@ -247,3 +247,8 @@ def test_savings_count_what_the_scheduler_stopped():
     assert (saved.ran, saved.spared, saved.seconds) == (17, 14, 28.0)
     assert saved.share == pytest.approx(14 / 31)
     assert savings([]).share == 0.0
+
+
+def test_a_search_without_a_number_has_no_best():
+    with pytest.raises(UserError, match="none of 2 trials gave a score to go by: none reported a number"):
+        _ = Search([trial(1, math.nan), trial(2, math.nan)], "score", "max", 1.0).best

@@ -1,5 +1,8 @@
 """What a search needs and is refused before it starts, and the run that its best configuration becomes."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 from cheap_search import RandomSearch
 from filelock import FileLock
@@ -26,8 +29,9 @@ def config():
 
 def test_all_that_a_stage_builds_on_comes_first(config):
     assert earlier_stages(config, "student") == ["large", "assistant", "other"]
-    assert earlier_stages(config, "assistant") == ["large"]
-    assert earlier_stages(config, "large") == []
+    assert earlier_stages(config, "assistant") == ["large", "other"]  # what the student needs, which builds on it
+    assert earlier_stages(config, "large") == ["other"]
+    assert earlier_stages(config, "aside") == ["large"]
 
 
 def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
@@ -58,6 +62,72 @@ def test_folder_of_another_configuration_or_run_is_refused_before_anything_start
     assert "concurrency" not in str(refused.value)  # of the machine
     with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
         tune_stage(small(encoder, trials=4, grace=1), RandomSearch(), tmp_path, resume=True)
+
+
+@pytest.fixture
+def searched(encoder, tmp_path, monkeypatch):
+    """``tune_stage`` in this process, over a search that has just found its best; and what it returns."""
+
+    @contextmanager
+    def session(*arguments, **settings):
+        yield ""
+
+    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 2e-3}))
+    monkeypatch.setattr("kdh_ray.jobs.cluster.ray_session", session)
+    monkeypatch.setattr("kdh_ray.jobs.tuning.stage.trial_resources", lambda config: {})
+    monkeypatch.setattr("kdh_ray.jobs.tuning.stage._search", lambda *arguments: found)
+    tree = small(encoder).model_dump()
+    tree["baselines"], tree["tune"]["space"], tree["data"]["documents"] = {}, None, 60
+    one_epoch = {"epochs": 1}
+    tree["stages"] = {
+        "teacher": {"start": str(encoder), **one_epoch},
+        "assistant": {"start": str(encoder), **one_epoch},
+        "student": {"start": str(encoder), "teachers": ["teacher", "assistant"], **one_epoch},
+        "finetuned": {"start": "student", **one_epoch},
+    }
+
+    def tune(interrupted="", **settings):
+        def listen(event):
+            if event["kind"] == "epoch" and event["stage"] == interrupted:
+                raise KeyboardInterrupt
+
+        stages = {name: tree["stages"][name] for name in settings.pop("only", tree["stages"])}
+        config = parse_config({**tree, "stages": stages, "tune": {**tree["tune"], **settings.pop("changes", {})}})
+        return tune_stage(config, RandomSearch(), tmp_path, resume=True, local=True, listener=listen, **settings)
+
+    return tune
+
+
+def test_a_resumed_search_has_the_rows_that_were_not_written_before_the_interruption(searched):
+    with pytest.raises(KeyboardInterrupt):
+        searched(interrupted="assistant")
+    rows = searched().set_index("stage")
+    assert rows.loc[["teacher", "assistant", "tf-idf"]].status.tolist() == ["ok"] * 3
+
+
+def test_stages_after_the_best_are_trained_when_the_search_is_resumed(searched):
+    with pytest.raises(KeyboardInterrupt):
+        searched(interrupted="finetuned")
+    rows = searched()
+    assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["student", "finetuned"]
+
+
+def test_another_experiment_that_asks_for_a_finished_search_gets_rows_too(searched, monkeypatch):
+    searched()
+    monkeypatch.setattr("kdh_ray.jobs.tuning.stage._search", None)  # nothing is left to search
+    rows = searched(columns={"experiment": "another"})
+    assert sorted(rows[rows.experiment == "another"].stage) == ["finetuned", "student"]
+    assert len(searched(columns={"experiment": "another"})) == len(rows)
+
+
+def test_a_search_that_needs_no_other_stage_has_its_baseline_too(searched):
+    assert "baseline" in searched(changes={"stage": "assistant"}, only=["assistant"]).kind.tolist()
+
+
+def test_what_later_stages_need_besides_the_best_is_trained_first(searched):
+    rows = searched(changes={"stage": "teacher"})
+    assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["teacher", "student", "finetuned"]
+    assert rows[rows.variant == "fine-tuned"].stage.tolist() == ["assistant"]
 
 
 @pytest.fixture
