@@ -34,7 +34,9 @@ class DataConfig(Section):
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
     path: Path | None = Field(None, description="folder of HoC, or a user's file or folder")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
-    sample_seed: int = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus", ge=0)
+    sample_seed: int = Field(
+        0, description="seed of samples, of splits made here, and of the synthetic corpus", ge=0, lt=2**31
+    )
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
     text_column: str = Field("text", description="column of a user's table that holds the text")
     id_column: str | None = Field(None, description="column of document ids; row numbers where there is none")
@@ -92,7 +94,9 @@ class StageConfig(Section):
         0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
     )
     patience: int = Field(0, description="epochs without a better validation score before stopping; 0: never", ge=0)
-    seed: int | None = Field(None, description="made from the run's seed and the stage's name if not set", ge=0)
+    seed: int | None = Field(
+        None, description="made from the run's seed and the stage's name if not set", ge=0, lt=2**31
+    )
     loss: LossConfig = LossConfig()
 
     @property
@@ -308,7 +312,7 @@ def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
         for kind in _WORDS
         if hasattr(each, kind)
     ]
-    return " and ".join(f"{_WORDS[kind]} {value:g}" for kind, value in bounds)
+    return " and ".join(f"{_WORDS[kind]} {value:.10g}" for kind, value in bounds)
 
 
 def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
