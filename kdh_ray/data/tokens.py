@@ -84,8 +84,8 @@ def tokenize(
     """
     fingerprint = _fingerprint(split, tokenizer, max_tokens)
     file = None if cache is None else cache / f"tokens-{fingerprint[:20]}.arrow"
-    if file is not None and file.exists():
-        return _read(file, fingerprint)
+    if file is not None and (known := _read(file, fingerprint)) is not None:
+        return known
     ids: list[NDArray[np.int32]] = []
     owners: list[NDArray[np.int32]] = []
     for start in range(0, len(split), batch):
@@ -174,10 +174,14 @@ def _write(file: Path, tokens: Tokens) -> None:
         raise
 
 
-def _read(file: Path, fingerprint: str) -> Tokens:
+def _read(file: Path, fingerprint: str) -> Tokens | None:
+    """What is kept in ``file``; None where there is none, or only part of one, as a machine's crash can leave it."""
     import pyarrow as pa
 
-    with pa.memory_map(str(file)) as source:
-        table = pa.ipc.open_file(source).read_all()
+    try:
+        with pa.memory_map(str(file)) as source:
+            table = pa.ipc.open_file(source).read_all()
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
     ids, segments = (table[name].combine_chunks() for name in ("ids", "segments"))
     return Tokens(ids.values.to_numpy(), segments.values.to_numpy(), ids.offsets.to_numpy(), fingerprint)

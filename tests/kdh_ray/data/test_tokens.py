@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kdh_ray.data import Corpus
 from kdh_ray.data.tokens import tokenize, trailing_specials
@@ -33,6 +34,19 @@ def test_the_cache_gives_back_the_same_tokens(corpus: Corpus, encoder: Path, tmp
     for name in ("ids", "segments", "offsets"):
         np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
     assert made.fingerprint == read.fingerprint
+
+
+@pytest.mark.parametrize("left", [0, 100, -1])
+def test_tokens_of_which_only_a_part_is_left_are_made_again(
+    corpus: Corpus, encoder: Path, tmp_path: Path, left: int
+) -> None:
+    made = tokenize(corpus.splits["test"], load_tokenizer(str(encoder)), 48, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left])
+    again = tokenize(corpus.splits["test"], load_tokenizer(str(encoder)), 48, tmp_path)
+    np.testing.assert_array_equal(made.ids, again.ids)
+    assert file.read_bytes() == whole
 
 
 def test_a_changed_text_length_segment_or_tokenizer_is_another_entry(corpus: Corpus, encoder: Path) -> None:
