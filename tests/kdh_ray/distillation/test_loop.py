@@ -106,9 +106,15 @@ def test_keeps_no_more_than_the_best_weights_after_the_last_epoch(
     assert sorted(file.name for file in folder.iterdir()) == ["best.safetensors", "history.json", "last"]
 
 
-def test_refuses_a_corrupt_state(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
-    train_until(2, corpus, encoder, tmp_path)
-    (file,) = tmp_path.glob("epoch-*/state.safetensors")
+@pytest.mark.parametrize(
+    ("killed_after", "name"), [(2, "state.safetensors"), (2, "best.safetensors"), (4, "best.safetensors")]
+)
+def test_refuses_a_corrupt_state(
+    corpus: Corpus, encoder: Path, tmp_path: Path, killed_after: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_until(killed_after, corpus, encoder, tmp_path)
+    monkeypatch.setattr(Training, "advance", lambda training: pytest.fail("trained before it was told"))
+    (file,) = tmp_path.glob(f"epoch-*/{name}")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="can't be resumed from"):
         train(corpus, encoder, state=tmp_path)
