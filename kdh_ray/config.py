@@ -167,7 +167,7 @@ class RunConfig(Section):
                 f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
                 f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
                 for teacher in stage.teachers
-                if teacher not in earlier and not Path(teacher).is_dir()
+                if teacher not in earlier and not Path(teacher).expanduser().is_dir()
             ]
             if stage.start in self.stages and stage.start not in earlier:
                 faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")

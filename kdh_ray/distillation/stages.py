@@ -145,11 +145,13 @@ class StageRunner:
         return self.folder / "stages" / name
 
     def _cache(self) -> Path:
-        return self.config.cache or self.folder / "cache"
+        return self.folder / "cache" if self.config.cache is None else self.config.cache.expanduser()
 
     def _source(self, reference: str) -> str:
-        """The folder of an earlier stage's checkpoint, or the reference itself."""
-        return str(self.stage_folder(reference) / "checkpoint") if reference in self.config.stages else reference
+        """The folder of an earlier stage's checkpoint, or the reference itself, with the home folder for ``~``."""
+        if reference in self.config.stages:
+            return str(self.stage_folder(reference) / "checkpoint")
+        return os.path.expanduser(reference)
 
     def _start(self, stage: StageConfig) -> tuple[Classifier, PreTrainedTokenizerBase]:
         """The model before training. A checkpoint's heads are kept where its labels and segments are this run's."""

@@ -111,7 +111,7 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
                     hint = f"; did you mean the stage {match[0]!r}?" if match else ""
                     raise type(error)(f"stages.{name}.start: {error}{hint}") from None
             else:
-                verified(Path(reference))
+                verified(Path(reference).expanduser())
         _check_fit(config, name)
 
 
@@ -144,7 +144,8 @@ def load_data(config: RunConfig, stages: Sequence[str]) -> Corpus:
     corpus = corpus_from_config(config.data)
     for folder in sorted({teacher for name in stages for teacher in config.stages[name].teachers}):
         if folder not in config.stages:
-            check_labels(Path(folder), load_card(Path(folder)).labels, list(corpus.labels))
+            teacher = Path(folder).expanduser()
+            check_labels(teacher, load_card(teacher).labels, list(corpus.labels))
     return corpus
 
 
