@@ -61,7 +61,7 @@ def hidden_cosine(student_pooled: Tensor, teacher_pooled: Tensor) -> Tensor:
     """Mean over documents of 1 - cos(student, teacher), DistilBERT's hidden loss on pooled states (Sanh et al., 2019).
 
     Args:
-        student_pooled: (n, hidden of the teacher), projected where the widths differ.
+        student_pooled: (n, hidden of the teacher), by a linear map that is learnt with the student.
         teacher_pooled: (n, hidden of the teacher).
     """
     return (1 - F.cosine_similarity(student_pooled, teacher_pooled, dim=-1)).mean()
