@@ -115,13 +115,22 @@ def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _owners(spans: NDArray[np.int32], segments: Segments | None, document: int) -> NDArray[np.int32]:
-    """The segment of each token: the one in whose character range the token starts."""
+    """The segment of each token: the one in whose character range its last character stands, or else its first.
+
+    Some tokenizers count the space before a word to its token, and some a line end to the full stop before it.
+    """
     if segments is None or len(segments.spans[document]) == 0:
         return np.full(len(spans), OUTSIDE, dtype=np.int32)
     ranges = segments.spans[document]
-    owner = np.searchsorted(ranges[:, 0], spans[:, 0], side="right") - 1
-    inside = (owner >= 0) & (spans[:, 1] > spans[:, 0]) & (spans[:, 0] < ranges[np.maximum(owner, 0), 1])
-    return np.where(inside, owner, OUTSIDE).astype(np.int32)
+
+    def owner(characters: NDArray[np.int32]) -> NDArray[np.int64]:
+        found = np.searchsorted(ranges[:, 0], characters, side="right") - 1
+        inside = (found >= 0) & (characters < ranges[np.maximum(found, 0), 1])
+        return np.where(inside, found, OUTSIDE)
+
+    last = owner(spans[:, 1] - 1)
+    owners = np.where(last == OUTSIDE, owner(spans[:, 0]), last)
+    return np.where(spans[:, 1] > spans[:, 0], owners, OUTSIDE).astype(np.int32)
 
 
 def _fingerprint(split: Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> str:

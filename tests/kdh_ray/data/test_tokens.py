@@ -23,6 +23,22 @@ def test_each_token_belongs_to_the_segment_it_stands_in(corpus: Corpus, encoder:
         assert list(tokens.segments[part][[0, -1]]) == [-1, -1]  # [CLS] and [SEP]
 
 
+def test_a_word_with_the_space_before_it_belongs_to_its_segment(corpus: Corpus) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    split = corpus.splits["train"]
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # as ModernBERT's
+    trained.train_from_iterator(split.texts, trainers.BpeTrainer(vocab_size=400, show_progress=False))
+    tokens = tokenize(split, PreTrainedTokenizerFast(tokenizer_object=trained), 200)
+    assert split.segments is not None
+    for i, spans in enumerate(split.segments.spans):
+        part = slice(tokens.offsets[i], tokens.offsets[i + 1])
+        sentences = ["".join(map(trained.id_to_token, tokens.ids[part][tokens.segments[part] == n])) for n in range(3)]
+        assert [text.lstrip("Ġ") for text in sentences] == [split.texts[i][a:b].replace(" ", "Ġ") for a, b in spans]
+
+
 def test_documents_are_cut_at_the_maximum(corpus: Corpus, encoder: Path) -> None:
     tokens = tokenize(corpus.splits["train"], load_tokenizer(str(encoder)), 9)
     assert tokens.lengths.max() == 9
