@@ -46,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
     ):
         client = connect(address)
         job = submit(client, entrypoint(args, config), folder)
-        _tell(args, job)
+        _tell(args, job, address if args.address or not args.cluster.is_file() else None)
         if args.no_wait:
             return 0
         try:
@@ -86,11 +86,11 @@ def _files(config: Path, folder: Path | None) -> Iterator[tuple[Path, str]]:
         raise UserError(f"{config} must be in --working-dir {folder}") from None
 
 
-def _tell(args: argparse.Namespace, job: str) -> None:
-    """How to watch and stop a job and to fetch what it gives, on stderr."""
-    if args.address:
-        target = f"--address {args.address} "
-        log, stop, watch = f"ray job logs {target}--follow {job}", f"ray job stop {target}{job}", args.address
+def _tell(args: argparse.Namespace, job: str, address: str | None) -> None:
+    """How to watch and stop a job and to fetch what it gives, on stderr; through SSH where there is no ``address``."""
+    if address:
+        target = f"--address {address} "
+        log, stop, watch = f"ray job logs {target}--follow {job}", f"ray job stop {target}{job}", address
         fetch = f"copy {args.out} from the shared storage"
     else:
         on_head = f"ray exec {args.cluster} "
