@@ -234,7 +234,7 @@ def _session(cells: Sequence[Cell]) -> AbstractContextManager[Any]:
 def main(experiment: Experiment, doc: str | None, argv: Sequence[str] | None = None) -> int:
     """The command line of every script; returns the exit code (0 done, 1 a cell failed, 2 bad input)."""
     args = _parser(experiment, doc).parse_args(argv)
-    out = args.out or Path("runs") / f"study-{args.preset}"
+    out = (args.out or Path("runs") / f"study-{args.preset}").expanduser()
     local = args.local or args.preset in IN_THIS_PROCESS
     if args.preset in IN_THIS_PROCESS:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # on batches so small a second thread mostly waits

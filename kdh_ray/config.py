@@ -333,7 +333,7 @@ def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
         for kind in _WORDS
         if hasattr(each, kind)
     ]
-    return " and ".join(f"{_WORDS[kind]} {value:g}" for kind, value in bounds)
+    return " and ".join(f"{_WORDS[kind]} {value:.10g}" for kind, value in bounds)
 
 
 def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:

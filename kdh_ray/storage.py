@@ -30,7 +30,7 @@ def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
     text = os.fspath(path)
     scheme, separator, _ = text.partition("://")
     if not separator:
-        return pyarrow.fs.LocalFileSystem(), os.path.abspath(text)
+        return pyarrow.fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(text))
     try:
         if scheme in ("file", "s3", "gs", "gcs", "hdfs"):
             filesystem, root = pyarrow.fs.FileSystem.from_uri(text)

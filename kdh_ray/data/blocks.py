@@ -6,6 +6,7 @@ what was done with a block stands when the work is taken up again.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -106,6 +107,8 @@ def _plan(file: str, size: int) -> Iterator[Block]:
             yield from (_plan_parquet if _format(file) == ".parquet" else _plan_lines)(file, source, size)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: must be UTF-8; its header is not") from None
     except (pa.ArrowException, OSError) as error:
         raise UnavailableError(f"{file}: can't be read ({one_line(error)})") from None
 
@@ -124,14 +127,17 @@ def _plan_parquet(file: str, source: Any, size: int) -> Iterator[Block]:
 
 
 def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
-    records = _records(source, quoted=_format(file) in DELIMITERS)
+    delimiter = DELIMITERS.get(_format(file))
+    records = _records(source, delimiter)
     header: tuple[str, ...] = ()
     start = stop = begin = count = 0
-    if _format(file) in DELIMITERS:
+    if delimiter is not None:
         line, start = next(records, (b"", 0))
-        header = tuple(next(_fields(file, line, 0), []))
+        header = tuple(name.strip() for name in next(_fields(file, line, 0), []))
+        if len(set(header)) != len(header):
+            raise DataError(f"{file}: must name each column once; a name is repeated")
     for line, stop in records:
-        if not line.strip():
+        if not line.strip(None if delimiter is None else b"\r\n"):  # a tab may part two empty fields
             continue
         count += 1
         if count == size:
@@ -141,17 +147,37 @@ def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
         yield Block(file, begin, count, start, stop, header)
 
 
-def _records(source: Any, quoted: bool) -> Iterator[tuple[bytes, int]]:
+def _records(source: Any, delimiter: str | None) -> Iterator[tuple[bytes, int]]:
     """Each record of a stream and the byte after it: a line, or, where quotes may hold line breaks, several."""
-    stream, stop, pending, odd = io.BufferedReader(source, 2**20), 0, b"", 0
+    stream, stop, pending, quoted = io.BufferedReader(source, 2**20), 0, [], False
     for line in stream:
-        stop += len(line)
-        pending, odd = pending + line, (odd + line.count(b'"')) % 2 if quoted else 0
-        if not odd:
-            yield pending, stop
-            pending = b""
+        first, stop = stop == 0, stop + len(line)
+        pending.append(line)
+        if delimiter is not None:
+            quoted = _ends_quoted(line.removeprefix(codecs.BOM_UTF8) if first else line, delimiter.encode(), quoted)
+        if not quoted:
+            yield b"".join(pending), stop
+            pending = []
     if pending:
-        yield pending, stop
+        yield b"".join(pending), stop
+
+
+def _ends_quoted(line: bytes, delimiter: bytes, quoted: bool) -> bool:
+    """Whether a line ends within a quoted field, if it began in one or not.
+
+    As ``csv`` reads, a quote opens a field at its very start only: those of ``5" long`` are characters like others.
+    """
+    place = 0
+    if not quoted and line.startswith(b'"'):
+        quoted, place = True, 1
+    while (found := line.find(b'"' if quoted else delimiter + b'"', place)) >= 0:
+        if not quoted:
+            quoted, place = True, found + 2
+        elif line.startswith(b'""', found):  # one that is meant
+            place = found + 2
+        else:
+            quoted, place = False, found + 1
+    return quoted
 
 
 def check_columns(blocks: Iterable[Block], text_column: str, id_column: str | None) -> None:
@@ -180,7 +206,7 @@ def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[l
     try:
         with filesystem.open_input_file(path) as source:
             rows = list(_read_parquet(block, source, columns) if _is_parquet(block) else _read_lines(block, source))
-        if len(rows) != block.count:  # quotes that CSV doesn't allow where they are
+        if len(rows) != block.count:  # line ends that CSV knows, and files don't
             raise DataError(
                 f"{block.file}: documents {_range(block)} are malformed: {len(rows)} instead of {block.count}"
             )
@@ -245,10 +271,13 @@ def _fields(file: str, content: bytes, begin: int) -> Iterator[list[str]]:
 def _value(row: dict[str, Any], column: str, block: Block, number: int, kinds: Any = str) -> str:
     if column not in row:
         _check_columns(block, [column], list(row))
-    value = row[column]
+    value, place = row[column], f"{block.file}: document {block.begin + number}"
     if not isinstance(value, kinds) or isinstance(value, bool):
-        place = f"{block.file}: document {block.begin + number}"
         raise DataError(f"{place}: column {column!r} must hold text; got {type(value).__name__}")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place}: column {column!r} holds half a surrogate pair, which is not Unicode text") from None
     return str(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import re
 import shutil
 import ssl
@@ -43,7 +44,8 @@ def fetch_hoc(
     destination appears only once all its files are there and are the expected ones.
 
     Args:
-        destination: A folder that doesn't exist, is empty, or holds the corpus already.
+        destination: A folder that doesn't exist, is empty, or holds the corpus already. An empty one is replaced, so
+            it can't be the working folder.
         url: Of a ZIP archive of the repository.
         digest: Expected ``corpus_digest``.
         progress: Called as bytes arrive.
@@ -58,11 +60,14 @@ def fetch_hoc(
     """
     if not url.startswith(("https://", "http://")):
         raise DataError(f"a URL starts with https:// or http://; got {url!r}")
+    destination = Path(os.path.abspath(destination.expanduser()))
     try:
         if destination.is_dir() and any(destination.iterdir()):
             if corpus_digest(destination) == digest:
                 return False
             raise DataError(f"{destination}: must be absent, empty or hold HoC as published; holds something else")
+        if destination == Path.cwd():
+            raise DataError(f"{destination}: must be another folder than the working folder, such as ./hoc")
         destination.parent.mkdir(parents=True, exist_ok=True)
         archive = destination.with_name(f".{destination.name}.zip.part")
         _download(url, archive, progress, pause)

@@ -6,12 +6,15 @@ Messages name rows or ids and say what kind of value was received, never the val
 from __future__ import annotations
 
 import ast
+import io
 import math
 import re
+import tokenize
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +159,12 @@ def _labels(value: Any, name: str, data: DataConfig, faults: Faults) -> set[str]
         return set()
     if isinstance(value, str) and re.fullmatch(r"\s*\[.*\]\s*", value, flags=re.DOTALL):
         try:
-            value = ast.literal_eval(value.strip())
+            written, value = value.strip(), ast.literal_eval(value.strip())
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             faults.add(f"column {data.labels_column!r} must hold lists; malformed", name)
+            return set()
+        if _strings_meet(written):
+            faults.add(f"lists in column {data.labels_column!r} must have commas between labels; got none", name)
             return set()
     if isinstance(value, str):
         value = [label for label in value.split(data.label_separator) if label.strip()]
@@ -169,6 +175,15 @@ def _labels(value: Any, name: str, data: DataConfig, faults: Faults) -> set[str]
     if any(len(label) > LONGEST_LABEL for label in labels):
         faults.add(f"labels in column {data.labels_column!r} must have at most {LONGEST_LABEL} characters", name)
     return labels
+
+
+def _strings_meet(source: str) -> bool:
+    """Whether strings stand side by side, as in NumPy's ``['a' 'b']``, which Python reads as the one string ``ab``."""
+    if not re.search(r"""['"]\s*['"]""", source):
+        return False
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(source).readline)]
+    kinds = [kind for kind in kinds if kind != tokenize.NL]
+    return any(kind == following == tokenize.STRING for kind, following in pairwise(kinds))
 
 
 def _split(value: Any, name: str, data: DataConfig, faults: Faults) -> str | None:

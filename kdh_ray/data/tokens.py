@@ -84,8 +84,8 @@ def tokenize(
     """
     fingerprint = _fingerprint(split, tokenizer, max_tokens)
     file = None if cache is None else cache / f"tokens-{fingerprint[:20]}.arrow"
-    if file is not None and file.exists():
-        return _read(file, fingerprint)
+    if file is not None and (known := _read(file, fingerprint)) is not None:
+        return known
     ids: list[NDArray[np.int32]] = []
     owners: list[NDArray[np.int32]] = []
     for start in range(0, len(split), batch):
@@ -115,13 +115,22 @@ def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _owners(spans: NDArray[np.int32], segments: Segments | None, document: int) -> NDArray[np.int32]:
-    """The segment of each token: the one in whose character range the token starts."""
+    """The segment of each token: the one in whose character range its last character stands, or else its first.
+
+    Some tokenizers count the space before a word to its token, and some a line end to the full stop before it.
+    """
     if segments is None or len(segments.spans[document]) == 0:
         return np.full(len(spans), OUTSIDE, dtype=np.int32)
     ranges = segments.spans[document]
-    owner = np.searchsorted(ranges[:, 0], spans[:, 0], side="right") - 1
-    inside = (owner >= 0) & (spans[:, 1] > spans[:, 0]) & (spans[:, 0] < ranges[np.maximum(owner, 0), 1])
-    return np.where(inside, owner, OUTSIDE).astype(np.int32)
+
+    def owner(characters: NDArray[np.int32]) -> NDArray[np.int64]:
+        found = np.searchsorted(ranges[:, 0], characters, side="right") - 1
+        inside = (found >= 0) & (characters < ranges[np.maximum(found, 0), 1])
+        return np.where(inside, found, OUTSIDE)
+
+    last = owner(spans[:, 1] - 1)
+    owners = np.where(last == OUTSIDE, owner(spans[:, 0]), last)
+    return np.where(spans[:, 1] > spans[:, 0], owners, OUTSIDE).astype(np.int32)
 
 
 def _fingerprint(split: Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> str:
@@ -174,10 +183,14 @@ def _write(file: Path, tokens: Tokens) -> None:
         raise
 
 
-def _read(file: Path, fingerprint: str) -> Tokens:
+def _read(file: Path, fingerprint: str) -> Tokens | None:
+    """What is kept in ``file``; None where there is none, or only part of one, as a machine's crash can leave it."""
     import pyarrow as pa
 
-    with pa.memory_map(str(file)) as source:
-        table = pa.ipc.open_file(source).read_all()
+    try:
+        with pa.memory_map(str(file)) as source:
+            table = pa.ipc.open_file(source).read_all()
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
     ids, segments = (table[name].combine_chunks() for name in ("ids", "segments"))
     return Tokens(ids.values.to_numpy(), segments.values.to_numpy(), ids.offsets.to_numpy(), fingerprint)

@@ -48,8 +48,9 @@ def teacher_prediction(
     Raises:
         CheckpointError: If the teacher can't be read.
     """
-    entry = cache / cache_key(load_card(teacher).fingerprint, documents.tokens, precision)
-    known = world.of_first(world.rank() == 0 and entry.exists())
+    card = load_card(teacher)
+    entry = cache / cache_key(card.fingerprint, documents.tokens, precision)
+    known = world.of_first(world.rank() == 0 and _is_whole(entry, card.segments))
     if not known:
         model, _ = load_checkpoint(teacher)
         prediction = predict(model.to(device), documents, precision=precision, progress=progress)
@@ -81,12 +82,23 @@ def _write(entry: Path, prediction: Prediction, ids: list[str]) -> None:
             raise
 
 
-def _read(entry: Path) -> Prediction:
-    def array(name: str) -> NDArray[np.float32] | None:
-        file = entry / f"{name}.npy"
-        return np.load(file, mmap_mode="r", allow_pickle=False) if file.exists() else None
+def _is_whole(entry: Path, segments: bool) -> bool:
+    """Whether an entry is there; what a machine's crash or a cleaning of files has left of one is removed."""
+    if not entry.exists():
+        return False
+    try:
+        whole = (_read(entry).segments is not None) == segments
+    except (OSError, ValueError, EOFError):  # a file that is missing, shorter than it says, or empty
+        whole = False
+    if not whole:
+        shutil.rmtree(entry, ignore_errors=True)
+    return whole
 
-    documents, segments, pooled = (array(name) for name in ARRAYS)
-    if documents is None or pooled is None:
-        raise FileNotFoundError(f"{entry} is not a whole cache entry; remove it")
-    return Prediction(documents, segments, pooled)
+
+def _read(entry: Path) -> Prediction:
+    def array(name: str) -> NDArray[np.float32]:
+        loaded: NDArray[np.float32] = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return loaded
+
+    segments = array("segments") if (entry / "segments.npy").exists() else None
+    return Prediction(array("documents"), segments, array("pooled"))

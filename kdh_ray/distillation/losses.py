@@ -24,15 +24,18 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, positive_weights: Tens
     return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weights)
 
 
-def asymmetric(logits: Tensor, targets: Tensor, gamma: float = 4.0, margin: float = 0.05) -> Tensor:
+def asymmetric(
+    logits: Tensor, targets: Tensor, positive_weights: Tensor | None = None, gamma: float = 4.0, margin: float = 0.05
+) -> Tensor:
     """Asymmetric loss (Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021, equation 7).
 
-    With p = s(z) and p_m = max(p - margin, 0), the mean of -y log p - (1 - y) p_m^gamma log(1 - p_m): easy negatives,
-    which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper recommends.
+    With p = s(z) and p_m = max(p - margin, 0), the mean of -w y log p - (1 - y) p_m^gamma log(1 - p_m): easy negatives,
+    which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper recommends; w is 1
+    there, and here (n_labels,) weights as those of ``binary_cross_entropy`` where they are given.
     """
     probability = torch.sigmoid(logits)
     shifted = (probability - margin).clamp(min=0.0)
-    positive = targets * F.logsigmoid(logits)
+    positive = targets * F.logsigmoid(logits) * (1.0 if positive_weights is None else positive_weights)
     negative = (1 - targets) * shifted.pow(gamma) * torch.log((1 - shifted).clamp(min=1e-8))
     return -(positive + negative).mean()
 
@@ -61,7 +64,7 @@ def hidden_cosine(student_pooled: Tensor, teacher_pooled: Tensor) -> Tensor:
     """Mean over documents of 1 - cos(student, teacher), DistilBERT's hidden loss on pooled states (Sanh et al., 2019).
 
     Args:
-        student_pooled: (n, hidden of the teacher), projected where the widths differ.
+        student_pooled: (n, hidden of the teacher), by a linear map that is learnt with the student.
         teacher_pooled: (n, hidden of the teacher).
     """
     return (1 - F.cosine_similarity(student_pooled, teacher_pooled, dim=-1)).mean()
@@ -109,13 +112,13 @@ def loss_terms(
         output: What the student says.
         batch: Labels, and what the teacher says.
         config: Which losses, and their weights.
-        positive_weights: (n_labels,) for the BCE.
+        positive_weights: (n_labels,) for the hard loss.
         projected: (n_documents, hidden of the teacher) the student's pooled states in the teacher's width.
     """
 
     def hard(logits: Tensor, targets: Tensor) -> Tensor:
         if config.hard == "asymmetric":
-            return asymmetric(logits, targets)
+            return asymmetric(logits, targets, positive_weights)
         return binary_cross_entropy(logits, targets, positive_weights)
 
     soft = SOFT[config.soft]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdh_ray.errors import CheckpointError
 
+_BEST = "best.safetensors"
 _LAST = "last"  # file that says that no epoch follows
 
 
@@ -47,9 +48,9 @@ class TrainingState:
             _save(self._tensors(), temporary / "state.safetensors")
         (temporary / "history.json").write_text(json.dumps(history), encoding="utf-8")
         if best is not None:
-            _save(best.state_dict(), temporary / "best.safetensors")
+            _save(best.state_dict(), temporary / _BEST)
         elif self._epochs():
-            _link(self._epochs()[-1] / "best.safetensors", temporary / "best.safetensors")
+            _link(self._epochs()[-1] / _BEST, temporary / _BEST)
         earlier = self._epochs()
         os.replace(temporary, self.folder / f"epoch-{len(history):04d}")
         for folder in earlier:
@@ -74,6 +75,9 @@ class TrainingState:
         folder = self.folder / epoch
         try:
             history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+            if (folder / _BEST).exists():
+                with safe_open(folder / _BEST, "pt"):
+                    pass  # a damaged file is told now, not after the last epoch
             if (folder / _LAST).exists():
                 return history
             tensors = load_file(folder / "state.safetensors")
@@ -82,15 +86,22 @@ class TrainingState:
                 self.average.load_state_dict(_under("average.", tensors))
             self._restore_moments(_under("moment.", tensors))
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"{folder} can't be resumed from ({reason}); remove it to start the stage again"
-            ) from None
+            raise _unusable(folder, error) from None
         return history
 
     def best_weights(self, epoch: str | None) -> dict[str, Tensor] | None:
-        """Weights of the best epoch up to ``epoch``, or None before the first."""
-        return None if epoch is None else load_file(self.folder / epoch / "best.safetensors")
+        """Weights of the best epoch up to ``epoch``, or None before the first.
+
+        Raises:
+            CheckpointError: If they can't be read.
+        """
+        if epoch is None:
+            return None
+        try:
+            weights: dict[str, Tensor] = load_file(self.folder / epoch / _BEST)
+        except (OSError, SafetensorError) as error:
+            raise _unusable(self.folder / epoch, error) from None
+        return weights
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
@@ -110,6 +121,11 @@ class TrainingState:
 
     def _epochs(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-[0-9]*"))
+
+
+def _unusable(folder: Path, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())[:200]
+    return CheckpointError(f"{folder} can't be resumed from ({reason}); remove it to start the stage again")
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:

@@ -165,7 +165,7 @@ def compare_over_documents(
         targets: (n_documents, n_labels) of 0 and 1.
         first: Predictions of one model, as 0 and 1.
         second: Of the other.
-        resamples: Of both procedures; the smallest p is 1 / (resamples + 1), or 2 / 2^n for few documents.
+        resamples: Of both procedures; the smallest p is 2 / (resamples + 1), or 2 / 2^n for few documents.
         seed: Of both.
 
     Raises:

@@ -161,8 +161,13 @@ def take_layers(classifier: Classifier, count: int) -> Classifier:
         raise CheckpointError(f"layers: the start has {depth} encoder layers; got {count}")
     student = copy.deepcopy(classifier)
     stack = encoder_layers(student.encoder)
-    kept = [stack[i * depth // count] for i in range(count)]
+    chosen = [i * depth // count for i in range(count)]
+    kept = [stack[i] for i in chosen]
     del stack[:]
     stack.extend(kept)
-    student.encoder.config.num_hidden_layers = count
+    config = student.encoder.config
+    config.num_hidden_layers = count
+    for name in ("layer_types", "attention_window"):  # what ModernBERT and Longformer say of each layer
+        if isinstance(each := getattr(config, name, None), list):
+            setattr(config, name, [each[i] for i in chosen])
     return student

@@ -88,14 +88,20 @@ def check_reachable(source: str) -> None:
         UnavailableError: If the encoder is neither here nor within reach.
         CheckpointError: If the folder holds something else than an encoder.
     """
-    from huggingface_hub import constants, try_to_load_from_cache
     from transformers import AutoConfig
 
-    place = locate(source)
-    cached = Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json"), str)
-    if not cached and (constants.HF_HUB_OFFLINE or hub.reach(constants.ENDPOINT) != "reachable"):
+    if not _is_within_reach(locate(source)):
         raise UnavailableError(_out_of_reach(source))
     _from_pretrained(AutoConfig, source)
+
+
+def _is_within_reach(place: str) -> bool:
+    """Whether ``place`` is a folder, in the local hub cache, or on a hub that can be asked."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json"), str):
+        return True
+    return not constants.HF_HUB_OFFLINE and hub.reach(constants.ENDPOINT) == "reachable"
 
 
 def _out_of_reach(source: str) -> str:
@@ -192,7 +198,7 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
         try:
             return kind.from_pretrained(place, **arguments)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            if Path(place).is_dir():
+            if _is_within_reach(place):
                 reason = " ".join(str(error).split())[:200]
                 raise CheckpointError(f"{place} is not an encoder that can be read: {reason}") from None
             raise UnavailableError(_out_of_reach(source)) from None

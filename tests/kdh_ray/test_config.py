@@ -55,6 +55,14 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
         ({"stages": {"s": {"teachers": ["nobody"]}}}, "'nobody' is neither an earlier stage"),
         ({"stages": {"s": {"start": "t"}, "t": {}}}, "stages.s.start: stage 't' does not come before 's'"),
         ({"stages": {"embedded": {}}}, "a stage's name"),
+        (
+            {"stages": {"t": {"seed": 2**31}}},
+            "stages.t.seed: must be at least 0 and below 2147483648; got 2147483648",
+        ),
+        (
+            {"stages": STAGES, "data": {"sample_seed": 2**31}},
+            "data.sample_seed: must be at least 0 and below 2147483648; got 2147483648",
+        ),
         ({"stages": {"t": 3}}, "stages.t: must be a section of settings; got 3"),
         ({"stages": {"t": {"epochs": True}}}, "stages.t.epochs: can't be yes or no, true or false; got True"),
         ({"stages": STAGES, "tune": [1]}, "tune: must be a section of settings; got [1]"),

@@ -41,6 +41,28 @@ def test_blocks_hold_every_document_once(tmp_path: Path, form: str, size: int) -
     assert read_block(blocks[-1], "text", None)[0][-1] == f"notes.{form}#22"
 
 
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_quotes_within_a_field_are_characters(tmp_path: Path, form: str, size: int) -> None:
+    texts = ['a scar of 5" length', "plain", 'of 6", no pain', '"', 'says ""nothing""', "", 'two\nlines, 7"']
+    separator = "," if form == "csv" else "\t"
+    fields = ['"' + text.replace('"', '""') + '"' if {*text} & {*"\n,"} or text == '"' else text for text in texts]
+    lines = "".join(f"{field}{separator}{separator}\n" for field in fields)
+    (tmp_path / f"a.{form}").write_text(f'"text"{separator}x{separator}"y"\n{lines}', encoding="utf-8-sig")
+    blocks = plan([str(tmp_path / f"a.{form}")], size)
+    assert [text for block in blocks for text in read_block(block, "text", None)[1]] == texts
+    assert max(block.count for block in blocks) <= size
+
+
+def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id, text \n1,x\n")
+    assert read_block(plan([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
+    for content, message in ((b"text,text\nx,y\n", "must name each column once"), (b"\xff\xfet\0", "must be UTF-8")):
+        (tmp_path / "a.csv").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            plan([str(tmp_path / "a.csv")], 4)
+
+
 def test_a_row_group_is_not_cut_into_very_many_blocks(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["x"] * 1000}).to_parquet(tmp_path / "a.parquet")
     blocks = plan([str(tmp_path / "a.parquet")], 10)
@@ -89,6 +111,7 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
         ("a.csv", b"text\nok\n\xff\xfe secret\n", "must be UTF-8; documents 0 to 1 are not"),
         ("a.csv", b'text\nok\n"secret', "at or after document 0"),
         ("a.jsonl", b'{"text": "\xff secret"}\n', "must be UTF-8"),
+        ("a.jsonl", b'{"text": "secret \\ud83d"}\n', "document 0: column 'text' holds half a surrogate pair"),
     ],
 )
 def test_faults_are_named_without_the_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:

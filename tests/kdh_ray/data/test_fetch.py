@@ -92,6 +92,21 @@ def test_fetched_corpus_is_whole(tmp_path: Path, published: Path, server: Server
     assert left_over(tmp_path) == {"a"}
 
 
+def test_destination_may_be_any_path_but_the_working_folder(
+    tmp_path: Path, published: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(DataError, match="must be another folder than the working folder"):
+        fetch_hoc(Path("."), server.url, corpus_digest(published))
+    assert not server.asked
+    for destination in ("hoc", "~/hoc", "../there/"):
+        assert fetch_hoc(Path(destination), server.url, corpus_digest(published))
+    assert left_over(tmp_path) == {"here", "home", "there"}
+    assert left_over(tmp_path / "here") == left_over(tmp_path / "home") == {"hoc"}
+
+
 def test_second_fetch_downloads_nothing(tmp_path: Path, published: Path, server: Server) -> None:
     digest = corpus_digest(published)
     assert fetch_hoc(tmp_path / "hoc", server.url, digest)

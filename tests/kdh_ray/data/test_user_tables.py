@@ -116,6 +116,8 @@ def test_faults_of_all_kinds_come_at_once(tmp_path: Path) -> None:
         ({"pain": 1}, "must be non-empty strings: row 'd3'"),
         ("[{[1]: 2}]", "must hold lists; malformed: row 'd3'"),
         ("[pain]", "must hold lists; malformed: row 'd3'"),
+        ("['pain' 'fever']", "must have commas between labels; got none: row 'd3'"),  # a NumPy array's
+        ("['pain'\n \"it's bad\"]", "must have commas between labels; got none: row 'd3'"),
         (["x" * 81], "at most 80 characters: row 'd3'"),
     ],
 )

@@ -68,6 +68,25 @@ def test_a_changed_teacher_is_asked_again(
     np.testing.assert_allclose(after.documents, before.documents + 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["documents.npy", "segments.npy", "pooled.npy"])
+@pytest.mark.parametrize("left", [None, 0, 200])
+def test_what_is_left_of_an_entry_is_made_again(
+    teacher: Path, corpus: Corpus, tmp_path: Path, forward_passes: list[int], name: str, left: int | None
+) -> None:
+    before = ask(teacher, corpus, tmp_path / "cache")
+    whole = {each: np.array(getattr(before, each)) for each in ("documents", "segments", "pooled")}
+    (file,) = (tmp_path / "cache").glob(f"*/{name}")
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:left])
+    for _ in range(2):
+        after = ask(teacher, corpus, tmp_path / "cache")
+        for each, expected in whole.items():
+            np.testing.assert_array_equal(getattr(after, each), expected)
+    assert sum(forward_passes) == 96  # once more, and the second time not
+
+
 @pytest.mark.parametrize("change", ["max_tokens", "corpus", "tokenizer", "precision"])
 def test_a_stale_entry_is_never_read(
     teacher: Path, corpus: Corpus, tmp_path: Path, forward_passes: list[int], change: str

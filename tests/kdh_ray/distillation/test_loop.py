@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,15 @@ def test_keeps_no_more_than_the_best_weights_after_the_last_epoch(
     assert sorted(file.name for file in folder.iterdir()) == ["best.safetensors", "history.json", "last"]
 
 
-def test_refuses_a_corrupt_state(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
-    train_until(2, corpus, encoder, tmp_path)
-    (file,) = tmp_path.glob("epoch-*/state.safetensors")
+@pytest.mark.parametrize(
+    ("killed_after", "name"), [(2, "state.safetensors"), (2, "best.safetensors"), (4, "best.safetensors")]
+)
+def test_refuses_a_corrupt_state(
+    corpus: Corpus, encoder: Path, tmp_path: Path, killed_after: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_until(killed_after, corpus, encoder, tmp_path)
+    monkeypatch.setattr(Training, "advance", lambda training: pytest.fail("trained before it was told"))
+    (file,) = tmp_path.glob(f"epoch-*/{name}")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="can't be resumed from"):
         train(corpus, encoder, state=tmp_path)
@@ -125,6 +132,21 @@ def test_accumulated_passes_give_the_same_step(corpus: Corpus, encoder: Path) ->
     parts = train(corpus, encoder, plain.model_copy(update={"accumulate": 4}))
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(parts)[name], value, atol=2e-4, rtol=1e-3)
+
+
+def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(corpus: Corpus, encoder: Path) -> None:
+    teacher = Prediction(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
+    data = documents(corpus, encoder, "train", teacher)
+    few = replace(data, targets=np.where(np.arange(48)[:, None] % 6 == 0, data.targets, np.nan).astype(np.float32))
+    plain = StageConfig(
+        epochs=1, batch_size=48, learning_rate=1e-3, dropout=0.0, loss=LossConfig(alpha=0.0, segment_weight=0.0)
+    )
+    losses = []
+    for accumulate in (1, 12):
+        stage = plain.model_copy(update={"accumulate": accumulate})
+        training = Training(make(encoder, 0.0), few, documents(corpus, encoder, "validation"), stage, seed=3)
+        losses.append(training.run()[0].losses["hard"])  # of a single step, before it
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_gradients_agree_with_finite_differences() -> None:
         lambda z: bernoulli_kl(z, teacher, 2.5),
         lambda z: softmax_kl(z, teacher, 2.5),
         lambda z: binary_cross_entropy(z, targets, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)),
-        lambda z: asymmetric(z, targets),
+        lambda z: asymmetric(z, targets, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)),
     ):
         assert torch.autograd.gradcheck(function, (logits,))
 
@@ -119,6 +120,17 @@ def test_without_a_teacher_the_total_is_the_hard_loss() -> None:
     output = Output(torch.randn(2, 2), None, torch.randn(2, 3))
     terms = loss_terms(output, batch(), LossConfig(alpha=0.9))
     assert terms["total"].item() == terms["hard"].item()
+
+
+@pytest.mark.parametrize("hard", ["bce", "asymmetric"])
+def test_class_weights_count_in_either_hard_loss(hard: Literal["bce", "asymmetric"]) -> None:
+    output = Output(torch.zeros(2, 2), None, torch.zeros(2, 3))
+    plain, weighted = (
+        loss_terms(output, batch(), LossConfig(hard=hard), weights)["hard"].item()
+        for weights in (None, torch.tensor([3.0, 1.0]))
+    )
+    # One of four entries is a positive of the first label, and costs ln 2.
+    assert weighted - plain == pytest.approx(2 * math.log(2) / 4)
 
 
 def test_padding_segments_and_segments_cut_off_cost_nothing() -> None:

@@ -167,6 +167,25 @@ def test_a_teacher_may_be_another_runs_checkpoint(
     assert frame.set_index("stage").loc["student", "variant"] == "distilled"
 
 
+def test_a_tilde_is_the_home_folder(
+    finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "earlier").symlink_to(finished[0])
+    place = "~/earlier/stages/teacher/checkpoint"
+    still = {**FAST, "learning_rate": 1e-12, "head_multiplier": 1.0, "start": place}
+    stages = {"again": still, "student": {**still, "teachers": [place]}}
+    run(tree(encoder, stages=stages, cache="~/kept", results="~/all"), "~/out", local=True)
+    rows = load_runs("~/out/rows").set_index("stage")
+    earlier = load_runs(finished[0]).set_index("stage")
+    score = "test_average_precision_macro"  # with its heads, which a fresh start would draw anew
+    assert rows.loc["again", score] == pytest.approx(earlier.loc["teacher", score], abs=1e-3)
+    assert {file.name for file in tmp_path.iterdir()} == {"home"}
+    assert {"kept", "all", "out"} <= {file.name for file in (tmp_path / "home").iterdir()}
+
+
 def test_a_teacher_of_other_labels_is_refused(
     finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
 ) -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from kdh_ray.errors import CheckpointError
-from kdh_ray.models.checkpoint import build_classifier
-from kdh_ray.models.classifier import encoder_layers, freeze_layers, take_layers
+from kdh_ray.models.checkpoint import Card, build_classifier, load_checkpoint, save_checkpoint
+from kdh_ray.models.classifier import Classifier, encoder_layers, freeze_layers, take_layers
+from kdh_ray.models.encoders import load_tokenizer
 
 
 def test_student_has_every_second_layer(encoder: Path) -> None:
@@ -19,6 +20,26 @@ def test_student_has_every_second_layer(encoder: Path) -> None:
             assert torch.equal(value, stacks[0][origin].state_dict()[name])
     assert student.encoder.config.num_hidden_layers == 2
     assert len(encoder_layers(teacher.encoder)) == 4
+
+
+def test_student_of_layers_that_differ_is_read_as_it_was_written(encoder: Path, tmp_path: Path) -> None:
+    from transformers import ModernBertConfig, ModernBertModel
+
+    config = ModernBertConfig(
+        vocab_size=32, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, pad_token_id=0, cls_token_id=2, bos_token_id=2, sep_token_id=3, eos_token_id=3,
+        local_attention=4, global_attn_every_n_layers=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    teacher = Classifier(ModernBertModel(config), 3, segments=False, dropout=0.0)
+    student = take_layers(teacher, 2).eval()  # the two that see whole documents, not one of these and a narrow one
+    card = Card(["a", "b", "c"], [0.5] * 3, 48, False, {})
+    save_checkpoint(tmp_path / "student", student, load_tokenizer(str(encoder)), card)
+    read = load_checkpoint(tmp_path / "student")[0].eval()
+    ids = torch.arange(2, 30)[None]
+    expected = student(ids, torch.ones_like(ids)).documents
+    torch.testing.assert_close(read(ids, torch.ones_like(ids)).documents, expected)
+    assert len(teacher.encoder.config.layer_types) == 4
 
 
 def test_refuses_more_layers_than_there_are(encoder: Path) -> None:

@@ -44,6 +44,21 @@ def test_a_hub_name_out_of_reach_names_the_ways_round() -> None:
         check_reachable("owner/model-that-nobody-has")
 
 
+def test_a_cached_model_that_can_not_be_read_is_not_said_to_be_out_of_reach(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--owner--old" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--owner--old" / "refs").mkdir()
+    (tmp_path / "models--owner--old" / "refs" / "main").write_text("a" * 40)
+    (snapshot / "config.json").write_bytes((encoder / "config.json").read_bytes())
+    (snapshot / "pytorch_model.bin").touch()  # weights as pickles, which are not read
+    with pytest.raises(CheckpointError, match=r"owner/old is not an encoder that can be read: .*safetensors"):
+        load_encoder("owner/old")
+
+
 @pytest.mark.usefixtures("no_hub")
 def test_a_folder_needs_no_hub(encoder: Path) -> None:
     check_reachable(str(encoder))
