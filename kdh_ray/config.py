@@ -25,7 +25,8 @@ from kdh_ray.tune_config import Count, Section, TuneConfig
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what NumPy's older generators and torch take
+SEEDS = 2**31  # what NumPy's older generators and torch take
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Place = Annotated[str, AfterValidator(os.path.expanduser)]  # whoever reads one then needs to know nothing of ~
 PlaceHere = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
@@ -95,7 +96,9 @@ class StageConfig(Section):
         0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
     )
     patience: int = Field(0, description="epochs without a better validation score before stopping; 0: never", ge=0)
-    seed: Seed | None = Field(None, description="made from the run's seed and the stage's name if not set")
+    seed: int | None = Field(
+        None, description="made from the run's seed and the stage's name if not set", ge=0, lt=SEEDS
+    )
     loss: LossConfig = LossConfig()
 
     @property
