@@ -219,12 +219,13 @@ class Training:
 
     def _step(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms, float64."""
-        mine = world.share(indices)
+        mine, labelled = world.share(indices), self._labelled(indices)
         size = -(-len(mine) // self.config.accumulate)
         sums: dict[str, Tensor] = {}
         for start in range(0, len(mine), size):
             part = mine[start : start + size]
             batch = collate(self.train, part, self.classifier.pad_id, self.device)
+            batch.labelled = self._labelled(part) / labelled if labelled else 1.0
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 terms = self.objective(batch)
             (terms["total"] * (len(part) / len(mine))).backward()
@@ -236,6 +237,10 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.classifier)
         return sums
+
+    def _labelled(self, indices: Sequence[int]) -> float:
+        """Share of the documents that have labels."""
+        return float(np.isfinite(self.train.targets[list(indices)]).all(1).mean())
 
     def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
