@@ -134,6 +134,21 @@ def test_accumulated_passes_give_the_same_step(corpus: Corpus, encoder: Path) ->
         torch.testing.assert_close(weights(parts)[name], value, atol=2e-4, rtol=1e-3)
 
 
+def test_documents_without_labels_are_left_out_on_labels_alone(corpus: Corpus, encoder: Path) -> None:
+    teacher = Prediction(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
+    data = documents(corpus, encoder, "train", teacher)
+    few = replace(data, targets=np.where(np.arange(48)[:, None] % 6 == 0, data.targets, np.nan).astype(np.float32))
+    steps: list[tuple[int, int]] = []
+    training = Training(
+        make(encoder), few, documents(corpus, encoder, "validation"),
+        StageConfig(epochs=2, finetune_epochs=2, batch_size=8), seed=3,
+        hooks=Hooks(on_step=lambda done, total: steps.append((done, total))),
+    )  # fmt: skip
+    training.run()
+    assert {total for _, total in steps} == {2 * 48 + 2 * 8}
+    assert [done for done, _ in steps] == [*range(8, 2 * 48 + 1, 8), 104, 112]
+
+
 def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(corpus: Corpus, encoder: Path) -> None:
     teacher = Prediction(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
     data = documents(corpus, encoder, "train", teacher)
@@ -221,6 +236,6 @@ def test_labels_alone_follow_a_distillation(corpus: Corpus, encoder: Path) -> No
     assert first["total"] == pytest.approx(first["soft"])
     assert [losses["total"] for losses in rest] == pytest.approx([losses["hard"] for losses in rest])
     assert len(rest) == 2
-    steps = training.steps_per_epoch  # the rate falls, and rises and falls anew
+    steps = 48 // stage.batch_size  # of an epoch; the rate falls, and rises and falls anew
     assert rates[steps - 1] < 0.1 * max(rates[steps:])
     assert rates[-1] < 0.1 * max(rates[steps:])
