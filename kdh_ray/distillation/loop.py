@@ -121,7 +121,7 @@ class Training:
         self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
         self.objective = world.parallel(self._objective)
         self.optimiser = make_optimiser(self._objective, classifier, config)
-        self.steps_per_epoch = -(-len(train) // config.batch_size)
+        self.labelled = np.flatnonzero(np.isfinite(train.targets).all(1))
         self.average: AveragedModel | None = None
         if config.average:
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
@@ -190,7 +190,10 @@ class Training:
         )
 
     def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
-        """Train on every document once; returns the mean loss terms and documents a second. Epochs count from 1."""
+        """Train on every document once, or on labels alone on every one that has some.
+
+        Returns the mean loss terms and documents a second. Epochs count from 1.
+        """
         started = perf_counter()
         torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
         generator = np.random.default_rng([self.seed, epoch])
@@ -198,19 +201,20 @@ class Training:
         before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
         phase = self.config.finetune_epochs if before else self.config.epochs
         self._objective.labels_only = bool(before)
+        chosen = self.labelled if before else np.arange(len(self.train))
+        batches = grouped_batches(self.train.tokens.lengths[chosen], self.config.batch_size, generator)
         sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
-        done = (epoch - 1) * len(self.train)
-        batches = grouped_batches(self.train.tokens.lengths, self.config.batch_size, generator)
-        for number, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
-            step, steps = number - before * self.steps_per_epoch, phase * self.steps_per_epoch
-            set_rate(self.optimiser, step, steps, self.config.warmup)
-            for name, value in self._step([int(i) for i in batch]).items():
+        done = before * len(self.train) + (epoch - before - 1) * len(chosen)
+        total = self.config.epochs * len(self.train) + self.config.finetune_epochs * len(self.labelled)
+        for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
+            set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)
+            for name, value in self._step([int(i) for i in chosen[batch]]).items():
                 sums[name] = value * len(batch) + sums.get(name, 0.0)
             self._keep_small()
             done += len(batch)
-            self.hooks.on_step(done, self.config.total_epochs * len(self.train))
-        losses = {name: float(value) / len(self.train) for name, value in sums.items()}
-        return losses, len(self.train) / (perf_counter() - started)
+            self.hooks.on_step(done, total)
+        losses = {name: float(value) / len(chosen) for name, value in sums.items()}
+        return losses, len(chosen) / (perf_counter() - started)
 
     def _keep_small(self) -> None:
         if self.device.type == "cpu" and resident_memory() > self._resident + HOLES:
@@ -219,12 +223,13 @@ class Training:
 
     def _step(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms, float64."""
-        mine = world.share(indices)
+        mine, labelled = world.share(indices), self._labelled(indices)
         size = -(-len(mine) // self.config.accumulate)
         sums: dict[str, Tensor] = {}
         for start in range(0, len(mine), size):
             part = mine[start : start + size]
             batch = collate(self.train, part, self.classifier.pad_id, self.device)
+            batch.labelled = self._labelled(part) / labelled if labelled else 1.0
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 terms = self.objective(batch)
             (terms["total"] * (len(part) / len(mine))).backward()
@@ -236,6 +241,10 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.classifier)
         return sums
+
+    def _labelled(self, indices: Sequence[int]) -> float:
+        """Share of the documents that have labels."""
+        return float(np.isfinite(self.train.targets[list(indices)]).all(1).mean())
 
     def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities

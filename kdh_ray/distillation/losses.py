@@ -83,6 +83,7 @@ class Batch:
         segment_targets: (n_documents, n_segments, n_labels) float; NaN where there is no such segment.
         teacher_logits, teacher_segments, teacher_pooled: What the teacher said of the same documents, shaped like
             ``targets``, ``segment_targets`` and (n_documents, hidden of the teacher).
+        labelled: Share of its documents that have labels over that share in the whole of which this is a part.
     """
 
     input_ids: Tensor
@@ -93,6 +94,7 @@ class Batch:
     teacher_logits: Tensor | None = None
     teacher_segments: Tensor | None = None
     teacher_pooled: Tensor | None = None
+    labelled: float = 1.0
 
 
 def loss_terms(
@@ -105,8 +107,9 @@ def loss_terms(
     """Every term on its own, unweighted, and ``total`` = alpha soft + (1 - alpha) hard + hidden_weight hidden.
 
     ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present. Means
-    are over the documents that have what is compared: documents without labels count in ``soft`` alone.
-    Without teacher logits, ``total`` is ``hard``.
+    are over the documents that have what is compared: documents without labels count in ``soft``'s
+    document term alone. All other terms are multiplied by ``batch.labelled``, so that the mean over a batch's parts is
+    that of the batch, few labels or many. Without teacher logits, ``total`` is ``hard``.
 
     Args:
         output: What the student says.
@@ -124,9 +127,10 @@ def loss_terms(
     soft = SOFT[config.soft]
     terms = {"hard": _where_known(hard, output.documents, batch.targets)}
     terms["hard"] = terms["hard"] + _over_segments(hard, output, batch.segment_targets, config.segment_weight)
+    terms["hard"] = terms["hard"] * batch.labelled
     if batch.teacher_logits is None:
         return {**terms, "total": terms["hard"]}
-    terms["soft"] = soft(output.documents, batch.teacher_logits, config.temperature) + _over_segments(
+    terms["soft"] = soft(output.documents, batch.teacher_logits, config.temperature) + batch.labelled * _over_segments(
         lambda student, teacher: soft(student, teacher, config.temperature),
         output,
         batch.teacher_segments,
@@ -134,7 +138,7 @@ def loss_terms(
     )
     total = config.alpha * terms["soft"] + (1 - config.alpha) * terms["hard"]
     if config.hidden_weight and batch.teacher_pooled is not None and projected is not None:
-        terms["hidden"] = _where_known(hidden_cosine, projected, batch.teacher_pooled)
+        terms["hidden"] = batch.labelled * _where_known(hidden_cosine, projected, batch.teacher_pooled)
         total = total + config.hidden_weight * terms["hidden"]
     return {**terms, "total": total}
 

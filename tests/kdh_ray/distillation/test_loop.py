@@ -134,19 +134,43 @@ def test_accumulated_passes_give_the_same_step(corpus: Corpus, encoder: Path) ->
         torch.testing.assert_close(weights(parts)[name], value, atol=2e-4, rtol=1e-3)
 
 
-def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(corpus: Corpus, encoder: Path) -> None:
+def test_documents_without_labels_are_left_out_on_labels_alone(corpus: Corpus, encoder: Path) -> None:
     teacher = Prediction(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
     data = documents(corpus, encoder, "train", teacher)
     few = replace(data, targets=np.where(np.arange(48)[:, None] % 6 == 0, data.targets, np.nan).astype(np.float32))
-    plain = StageConfig(
-        epochs=1, batch_size=48, learning_rate=1e-3, dropout=0.0, loss=LossConfig(alpha=0.0, segment_weight=0.0)
+    steps: list[tuple[int, int]] = []
+    training = Training(
+        make(encoder), few, documents(corpus, encoder, "validation"),
+        StageConfig(epochs=2, finetune_epochs=2, batch_size=8), seed=3,
+        hooks=Hooks(on_step=lambda done, total: steps.append((done, total))),
+    )  # fmt: skip
+    training.run()
+    assert {total for _, total in steps} == {2 * 48 + 2 * 8}
+    assert [done for done, _ in steps] == [*range(8, 2 * 48 + 1, 8), 104, 112]
+
+
+def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(corpus: Corpus, encoder: Path) -> None:
+    unlabelled = np.arange(48) % 6 > 0
+    generator = np.random.default_rng(0)
+    logits, segments, pooled = (
+        generator.normal(size=shape).astype(np.float32) for shape in ((48, 3), (48, 3, 3), (48, 32))
     )
+    segments[unlabelled], pooled[unlabelled] = np.nan, np.nan
+    data = documents(corpus, encoder, "train", Prediction(logits, segments, pooled))
+    assert data.segment_targets is not None
+    few = replace(
+        data,
+        targets=np.where(unlabelled[:, None], np.nan, data.targets).astype(np.float32),
+        segment_targets=[rows[: 0 if unlabelled[i] else 3] for i, rows in enumerate(data.segment_targets)],
+    )
+    plain = StageConfig(epochs=1, batch_size=48, learning_rate=1e-3, dropout=0.0, loss=LossConfig(hidden_weight=0.1))
     losses = []
     for accumulate in (1, 12):
         stage = plain.model_copy(update={"accumulate": accumulate})
         training = Training(make(encoder, 0.0), few, documents(corpus, encoder, "validation"), stage, seed=3)
-        losses.append(training.run()[0].losses["hard"])  # of a single step, before it
+        losses.append(training.run()[0].losses)  # of a single step, before it
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert set(losses[0]) == {"hard", "soft", "hidden", "total"}
 
 
 def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:
@@ -221,6 +245,6 @@ def test_labels_alone_follow_a_distillation(corpus: Corpus, encoder: Path) -> No
     assert first["total"] == pytest.approx(first["soft"])
     assert [losses["total"] for losses in rest] == pytest.approx([losses["hard"] for losses in rest])
     assert len(rest) == 2
-    steps = training.steps_per_epoch  # the rate falls, and rises and falls anew
+    steps = 48 // stage.batch_size  # of an epoch; the rate falls, and rises and falls anew
     assert rates[steps - 1] < 0.1 * max(rates[steps:])
     assert rates[-1] < 0.1 * max(rates[steps:])
