@@ -16,9 +16,9 @@ from kdh_ray.config import JobConfig, RunConfig, dump_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.data.describe import leaks
 from kdh_ray.distillation.events import EVENTS, Event, EventLog, EventReader
-from kdh_ray.errors import UserError
+from kdh_ray.errors import DataError, UserError
 from kdh_ray.hardware import precision
-from kdh_ray.jobs.baselines import TFIDF, write_baseline
+from kdh_ray.jobs.baselines import TFIDF, VARIANTS, write_baseline
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import check_writable, publish
 from kdh_ray.models.checkpoint import load_card, verified
@@ -83,7 +83,8 @@ def run(
             _publish(config, folder, error)
             raise
         _write_rows(config, corpus, folder, wanted, columns)
-        baseline.result()
+        if reason := baseline.result():
+            EventLog(folder / EVENTS, listener).write("note", "", text=f"warning: no {TFIDF} baseline: {reason}")
         _publish(config, folder)
     return load_runs(folder / "rows")
 
@@ -259,7 +260,18 @@ def _publish(config: RunConfig, folder: Path, error: Exception | None = None) ->
         error.add_note(str(failure))
 
 
-def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> None:
-    """The bag-of-words baseline's row, unless it is there already."""
-    if config.baselines.tfidf and (run_id(config), TFIDF) not in recorded(folder / "rows"):
-        write_baseline(config, corpus, TFIDF, folder / "rows", run_id(config))
+def _tfidf(config: RunConfig, corpus: Corpus, folder: Path) -> str:
+    """The bag-of-words baseline's row, unless it is there already; why there can be none, or nothing.
+
+    A corpus may be none for a bag of words, written without spaces for one. That is no reason to lose what was trained.
+    """
+    rows, identity = folder / "rows", run_id(config)
+    if not config.baselines.tfidf or (identity, TFIDF) in recorded(rows):
+        return ""
+    try:
+        write_baseline(config, corpus, TFIDF, rows, identity)
+    except DataError as error:
+        variant = VARIANTS[TFIDF]
+        write_row(rows, stage_row(config, TFIDF, identity, corpus.name, error=error, variant=variant))
+        return str(error)
+    return ""

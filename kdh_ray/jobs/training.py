@@ -9,8 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,7 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
     Raises:
         UserError: If a worker met bad input, or a full disk.
         JobError: If workers failed more often than ``job.max_failures``.
+        KeyboardInterrupt: After Ctrl-C, when the workers have been taken down.
     """
     import ray
     from ray.train import FailureConfig, ScalingConfig
@@ -73,11 +77,32 @@ def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str
             failure_config=FailureConfig(max_failures=config.job.max_failures),
         ),
     )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise failure(error, folder, _logs()) from None
+    with _interrupts():
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            raise failure(error, folder, _logs()) from None
     _await_results(folder, stages)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C as ``KeyboardInterrupt`` in a block that runs Ray Train, and as it was before once the block has ended.
+
+    Ray Train answers it with a handler of its own, which takes the workers down, leaves the program without a word
+    (``SystemExit``), and stays when the job is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if before is not None:  # set by what is not Python, and not to be put back from here
+            signal.signal(signal.SIGINT, before)
 
 
 def _await_results(folder: Path, stages: list[str]) -> None:

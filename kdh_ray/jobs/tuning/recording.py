@@ -37,6 +37,11 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
     searcher knows them, so that it never notices. It hands out nothing while ``limit()`` trials run: Tune's own limit
     is fixed for a session, and machines come and go. A trial that came to its own end counts as a full run, however
     short: searchers know the time ``whole[0]`` alone, and would take it for one that was stopped before ``whole[1]``.
+
+    Attributes:
+        timed_out: Tune's ids of trials that took too long.
+        stopped: Tune's ids of trials that the scheduler stopped.
+        finished: Whether the searcher has nothing more to suggest.
     """
 
     # The attribute must not be called ``searcher``, which Tune unwraps.
@@ -55,6 +60,7 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         self._live: set[str] = set()
         self._last: dict[str, dict[str, Any]] = {}
         self.timed_out: set[str] = set()
+        self.stopped: set[str] = set()
         self._to_resume = ledger.running()
         self._trials: dict[str, Trial] = {}
         self._max_concurrent: int | None = None
@@ -107,10 +113,11 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self._live.discard(trial_id)
         last = self._last.pop(trial_id, None)
+        own_end = not error and trial_id not in self.stopped and self._trials[trial_id].feasible
         if error and trial_id in self.timed_out and last:  # what it had reached counts, as where a scheduler stops it
             result, error = last, False
-        (time_attr, longest), full = self._whole, self._trials[trial_id].full
-        if result and longest is not None and full is not None and result.get(time_attr, 0.0) >= full:
+        time_attr, longest = self._whole
+        if result and longest is not None and own_end:
             result = {**result, time_attr: longest}
         self._inner.on_trial_complete(self._trials[trial_id].id, result=result, error=error)
 

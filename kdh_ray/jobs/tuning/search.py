@@ -209,6 +209,7 @@ class _Session:
         limit = _limit(self.resources, self.concurrency, self.job)
         search = RecordedSearch(self.searcher, self.ledger, self.full, limit, whole=(TIME, self.max_t))
         scheduler = RecordedScheduler(self.scheduler, self.ledger, self.metric, TIME, self.max_t)
+        search.stopped = scheduler.stopped
         metrics = SearchMetrics(self.name, self.mode, self.ledger.trials)
 
         def listener(trial: Trial) -> None:

@@ -280,3 +280,22 @@ def test_a_run_warns_of_texts_that_leak_into_the_test_split(encoder: Path, tmp_p
     run({"name": "leaky", "data": data, "stages": stages}, tmp_path / "run", local=True, listener=events.append)
     notes = [event["text"] for event in events if event["kind"] == "note"]
     assert notes == ["warning: leak: text of test document '39' is in the train split too"]
+
+
+def test_a_corpus_that_is_none_for_a_bag_of_words_is_trained_on_all_the_same(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [chr(0x4E00 + i) * 3 for i in range(40)]  # without spaces, each is a word of its own
+    lines = "".join(f"{text},{i % 2}\n" for i, text in enumerate(texts))
+    (tmp_path / "notes.csv").write_text(f"text,pain\n{lines}", encoding="utf-8")
+    file, out = tmp_path / "my.yaml", tmp_path / "run"
+    data = {"corpus": "table", "path": str(tmp_path / "notes.csv"), "label_columns": ["pain"], "max_tokens": 16}
+    config = {"data": data, "stages": {"teacher": {"start": str(encoder), **FAST}}, "results": str(tmp_path / "shared")}
+    file.write_text(dump_config(parse_config(config)), encoding="utf-8")
+    for _ in range(2):
+        assert main(["run", str(file), "--out", str(out), "--local"]) == 0
+        assert "fine-tuned" in capsys.readouterr().out
+    rows = load_runs(tmp_path / "shared").set_index("stage")
+    assert rows["status"].to_dict() == {"teacher": "ok", "tf-idf": "failed"}
+    assert "share no word" in rows.loc["tf-idf", "error"]
+    assert "warning: no tf-idf baseline: notes: " in (out / "events.jsonl").read_text(encoding="utf-8")

@@ -75,6 +75,21 @@ def test_a_killed_worker_is_replaced_and_goes_on(dashboard: str, encoder: Path, 
     assert len(epochs) <= 62  # at most the epochs that were under way or not yet saved are repeated
 
 
+def test_ctrl_c_is_an_interruption_and_stays_one(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if event["kind"] == "epoch" and event["stage"] == "student" and event["epoch"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tree(encoder, epochs=15), tmp_path, listener=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (tmp_path / "stages" / "student" / "result.json").exists()
+    frame = run(tree(encoder, epochs=15), tmp_path)
+    assert frame["status"].tolist() == ["ok", "ok"]
+    assert signal.getsignal(signal.SIGINT) is before  # Ray Train leaves its own answer behind
+
+
 def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(encoder, damaged)

@@ -134,14 +134,22 @@ def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
         def on_trial_complete(self, trial_id, result=None, error=False):
             heard[trial_id] = result["training_iteration"]
 
-    ends = iter((2, 3, 3))
-    search = RecordedSearch(
-        Listening(), Ledger(tmp_path), full=lambda config: next(ends), whole=("training_iteration", 3)
-    )
-    for name, reached in (("a", 2), ("b", 3), ("c", 2)):
+    search = RecordedSearch(Listening(), Ledger(tmp_path), whole=("training_iteration", 5))
+    search.stopped, search.timed_out = {"stopped"}, {"slow"}
+
+    def end(name, reached, error=False, **values):
         search.suggest(name)
-        search.on_trial_complete(name, {"score": 1.0, "training_iteration": reached})
-    assert heard == {"a": 3, "b": 3, "c": 2}  # c was stopped
+        result = {"score": 1.0, "training_iteration": reached}
+        search.on_trial_result(name, result)
+        search.trial(name).add(Report(reached, 1.0, 1.0, values))
+        search.on_trial_complete(name, None if error else result, error)
+
+    end("whole", 5)
+    end("short", 2)  # has fewer epochs, or the patience to see that more are of no use
+    end("stopped", 2)
+    end("slow", 2, error=True)
+    end("over its budget", 0, violation=0.1)
+    assert heard == {"whole": 5, "short": 5, "stopped": 2, "slow": 2, "over its budget": 0}
 
 
 def test_ended_trials_are_put_into_words_once(tmp_path, monkeypatch):
