@@ -111,7 +111,7 @@ class JobConfig(Section):
     """The Ray Train job that runs the stages."""
 
     workers: Count = Field(1, description="data-parallel workers (DDP: gloo on CPU, NCCL on GPU)")
-    cpus_per_worker: Count | None = Field(None, description="all CPUs of this machine over the workers if not set")
+    cpus_per_worker: Count | None = Field(None, description="as many as all workers find on the machines if not set")
     gpus_per_worker: float | None = Field(None, description="1 where there are GPUs, else 0, if not set", ge=0.0)
     max_failures: int = Field(2, description="times a lost worker is replaced", ge=0)
     address: str | None = Field(

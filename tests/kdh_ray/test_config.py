@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdh_ray.config import apply_overrides, dump_config, load_config, parse_config
@@ -102,6 +102,7 @@ def test_overrides_leave_their_input_alone() -> None:
     assert tree == {"stages": {"t": {"epochs": 1}}}
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(
     st.floats(0, 1), st.floats(1e-6, 1.0), st.integers(1, 99), st.sampled_from(["bernoulli-kl", "softmax-kl"]),
     st.integers(0, 2**31 - 1),
