@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdh_ray.distillation.documents import grouped_batches
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=400), st.integers(1, 33), st.integers(0, 5))
 def test_batches_hold_every_document_once(lengths: list[int], size: int, seed: int) -> None:
     batches = grouped_batches(np.array(lengths), size, np.random.default_rng(seed))
