@@ -141,10 +141,13 @@ def tune(
         verbose: Show Ray's own log lines.
 
     Raises:
+        ValueError: If no trial may run at a time.
         UserError: If ``storage`` holds a search and ``resume`` is False, another one is running there, it can't be
             written, the objective doesn't report ``metric``, or the cluster hasn't the resources.
         KeyboardInterrupt: After Ctrl-C, when the trials have been taken down.
     """
+    if concurrency is not None and concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1; got {concurrency}")
     folder = Path(storage).expanduser().absolute()
     with held(folder):
         ledger = Ledger(folder)

@@ -214,6 +214,12 @@ def test_unknown_scheduler_is_refused():
         make_scheduler("hyperband")
 
 
+def test_search_without_a_trial_at_a_time_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="concurrency must be at least 1; got 0"):
+        search(tmp_path / "none", trials=1, concurrency=0)
+    assert not (tmp_path / "none").exists()
+
+
 def test_place_that_cant_be_written_is_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UnavailableError, match="can't be written: File exists"):
