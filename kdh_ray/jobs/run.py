@@ -145,11 +145,15 @@ def load_data(config: RunConfig, stages: Sequence[str]) -> Corpus:
     """The corpus, once the teachers of ``stages`` that are other runs' checkpoints are known to have its labels.
 
     Raises:
-        UserError: If the corpus can't be used, or a teacher has other labels.
+        UserError: If the corpus can't be used, a teacher has other labels, or a loss says nothing over as few.
     """
     from kdh_ray.distillation.stages import check_labels
 
     corpus = corpus_from_config(config.data)
+    for name in stages:
+        stage = config.stages[name]
+        if stage.teachers and stage.loss.alpha and stage.loss.soft == "softmax-kl" and len(corpus.labels) == 1:
+            raise UserError(f"stages.{name}.loss.soft: softmax-kl over a single label is always 0: take bernoulli-kl")
     for folder in sorted({teacher for name in stages for teacher in config.stages[name].teachers}):
         if folder not in config.stages:
             check_labels(Path(folder), load_card(Path(folder)).labels, list(corpus.labels))

@@ -206,6 +206,17 @@ def test_a_teacher_of_other_labels_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_softmax_over_a_single_label_is_refused(encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"note {number}", "labels": ["urgent"] * (number % 2)} for number in range(40)]
+    (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"corpus": "table", "path": str(tmp_path / "notes.jsonl"), "labels_column": "labels", "max_tokens": 24}
+    changes = tree(encoder, data=data)
+    changes["stages"]["student"]["loss"] = {"soft": "softmax-kl"}
+    with pytest.raises(UserError, match=r"stages.student.loss.soft: softmax-kl over a single label is always 0"):
+        run(changes, tmp_path / "run", local=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"stages.student: needs stage 'teacher', which is not finished"):
         run(tree(encoder), tmp_path / "run", stages=["student"], local=True)
