@@ -30,7 +30,7 @@ def read_tables(data: DataConfig) -> Corpus:
     """
     if data.path is None:
         raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
-    documents = documents_of(read_files(data.path.expanduser()), data)
+    documents = documents_of(read_files(data.path), data)
     labels = _labels(documents, data)
     whole = _split(documents, labels)
     parts, notes = _parts(documents, whole, data)

@@ -121,7 +121,7 @@ class Training:
         self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
         self.objective = world.parallel(self._objective)
         self.optimiser = make_optimiser(self._objective, classifier, config)
-        self.labelled = np.flatnonzero(np.isfinite(train.targets).all(1))
+        self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))
         self.average: AveragedModel | None = None
         if config.average:
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
@@ -201,11 +201,11 @@ class Training:
         before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
         phase = self.config.finetune_epochs if before else self.config.epochs
         self._objective.labels_only = bool(before)
-        chosen = self.labelled if before else np.arange(len(self.train))
+        chosen = np.flatnonzero(self._has_labels) if before else np.arange(len(self.train))
         batches = grouped_batches(self.train.tokens.lengths[chosen], self.config.batch_size, generator)
         sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
         done = before * len(self.train) + (epoch - before - 1) * len(chosen)
-        total = self.config.epochs * len(self.train) + self.config.finetune_epochs * len(self.labelled)
+        total = self.config.epochs * len(self.train) + self.config.finetune_epochs * int(self._has_labels.sum())
         for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
             set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)
             for name, value in self._step([int(i) for i in chosen[batch]]).items():
@@ -244,7 +244,7 @@ class Training:
 
     def _labelled(self, indices: Sequence[int]) -> float:
         """Share of the documents that have labels."""
-        return float(np.isfinite(self.train.targets[list(indices)]).all(1).mean())
+        return float(self._has_labels[list(indices)].mean())
 
     def _score(self) -> tuple[float, float]:
         probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities

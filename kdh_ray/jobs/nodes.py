@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -110,10 +110,7 @@ class Room:
 
     def count(self) -> int:
         """Trials that the machines of this moment have room for."""
-        return sum(
-            min(int(node["Resources"].get(kind, 0.0) / amount + 1e-9) for kind, amount in self.resources.items())
-            for node in alive_nodes()
-        )
+        return _room(self.resources, alive_nodes())
 
     def require(self) -> None:
         """Refuse what would wait for ever.
@@ -130,9 +127,18 @@ class Room:
 
 def most_each(workers: int, gpus: float) -> int:
     """The most CPUs that each of ``workers`` can have beside ``gpus`` GPUs, on the machines of this moment; 0: none."""
-    most = max(int(node["Resources"].get("CPU", 0.0)) for node in alive_nodes())
-    fitting = (cpus for cpus in range(most, 0, -1) if Room({"CPU": cpus, "GPU": gpus}).count() >= workers)
+    nodes, beside = alive_nodes(), {"GPU": gpus} if gpus else {}
+    most = max(int(node["Resources"].get("CPU", 0.0)) for node in nodes)
+    fitting = (cpus for cpus in range(most, 0, -1) if _room({"CPU": cpus, **beside}, nodes) >= workers)
     return next(fitting, 0)
+
+
+def _room(resources: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
+    """How often ``nodes`` have ``resources``, each of which is above 0, on one machine."""
+    return sum(
+        min(int(node["Resources"].get(kind, 0.0) / amount + 1e-9) for kind, amount in resources.items())
+        for node in nodes
+    )
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

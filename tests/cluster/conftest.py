@@ -15,26 +15,30 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cluster_lab as labs
 from cluster_user import Cluster, make_encoder
 
+LAB = pytest.StashKey[labs.Lab]()
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show, of a test that failed, how Ray's logs on every machine ended."""
+    """Show, of a test that failed or couldn't begin, how Ray's logs on every machine ended."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and lab is not None:
-        report.sections += [(f"Ray on {machine.name}", machine.last_words()) for machine in lab.lab.machines]
+    opened = item.config.stash.get(LAB, None)
+    if report.failed and opened is not None:
+        report.sections += [(f"Ray on {machine.name}", machine.last_words()) for machine in opened.machines]
     return report
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[labs.Lab]:
     reason = labs.missing()
     if reason:
         pytest.skip(reason)
     opened, switch = labs.open_lab(tmp_path_factory.mktemp("lab"), workers=2)
+    pytestconfig.stash[LAB] = opened
     yield opened
+    del pytestconfig.stash[LAB]
     switch.kill()
     switch.wait()
     shutil.rmtree(opened.folder, ignore_errors=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
+from kdh_ray.config import RunConfig, StageConfig, load_config
 from kdh_ray.data import Corpus
 from kdh_ray.distillation.events import EVENTS, EventLog
 from kdh_ray.errors import UnavailableError, UserError
@@ -16,6 +16,7 @@ from kdh_ray.jobs.baselines import TFIDF
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import publish
 from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, load_data, preflight, run, run_id
+from kdh_ray.jobs.tuning.best import best_config, earlier_stages
 from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, check_budget, measure
 from kdh_ray.jobs.tuning.first import TrainedStage, enter, take_over
 from kdh_ray.jobs.tuning.ledger import FILE
@@ -72,27 +73,19 @@ def tune_stage(
             is False.
         JobError: If training teachers or the best student failed for good.
     """
-    from kdh_ray.distillation.stages import read_result
-
     config, folder = place(config, out)
     name = tuned_stage(config)
     search_space(config)
     if (folder / "search" / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
     check_trackers(config.tune.trackers)
-    wanted = list(config.stages) if whole else earlier_stages(config, name)
-    identity, rows = run_id(config), recorded(folder / "rows")  # a kill may have come between a stage and its row
-    needed = [
-        stage for stage in wanted
-        if read_result(folder / "stages" / stage) is None or (identity, stage) not in rows
-    ]  # fmt: skip
-    baseline = config.baselines.tfidf and (identity, TFIDF) not in rows
+    needed, baseline = _left(config, folder, list(config.stages) if whole else earlier_stages(config, name))
     preflight(config, folder, [*needed, *({name} - set(needed))])
     corpus = load_data(config, [*needed, name])
     with run_folder(folder, config):  # before a cluster is started: another run there, or another configuration
         best = _trained_best(folder)
     if best is not None:
-        if not {(run_id(best, columns.get("experiment")), stage) for stage in best.stages} <= recorded(folder / BEST):
+        if not _has_rows(best, folder / BEST, columns):
             _run_best(best, folder, local, verbose, listener, columns)
         return load_runs(folder)
     from kdh_ray.jobs.cluster import ray_session
@@ -112,6 +105,21 @@ def tune_stage(
                 publish(folder, run_id(config), config.results)
         _train_best(config, name, folder, search.best.config, local, verbose, listener, columns)
     return load_runs(folder)
+
+
+def _left(config: RunConfig, folder: Path, wanted: Sequence[str]) -> tuple[list[str], bool]:
+    """Stages without a result or a row, since a kill may come between the two; and whether the baseline has none."""
+    from kdh_ray.distillation.stages import read_result
+
+    identity, rows = run_id(config), recorded(folder / "rows")
+    stages = [name for name in wanted if read_result(folder / "stages" / name) is None or (identity, name) not in rows]
+    return stages, config.baselines.tfidf and (identity, TFIDF) not in rows
+
+
+def _has_rows(best: RunConfig, folder: Path, columns: Mapping[str, Any]) -> bool:
+    """Whether every stage of the best configuration has its row there, of the experiment that asks."""
+    identity = run_id(best, columns.get("experiment"))
+    return {(identity, stage) for stage in best.stages} <= recorded(folder)
 
 
 def _train_best(
@@ -300,55 +308,6 @@ def trial_task(
     tail = trailing_specials(material.tokenizer)
     costs = measure(material, stage, search_space(config), tail, config.tune.cpus_per_trial)
     return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs, tail)
-
-
-def earlier_stages(config: RunConfig, name: str) -> list[str]:
-    """What the best configuration of ``name`` is trained from: see :func:`best_config`.
-
-    Stages that ``name``, or one that builds on it, starts from or learns from, directly or not, in order.
-    """
-    kept = set(_building_on(config, name))
-    needed = set(kept)
-    for earlier in reversed(list(config.stages)):
-        if earlier in needed:
-            needed |= {ref for ref in _references(config.stages[earlier]) if ref in config.stages}
-    return [stage for stage in config.stages if stage in needed - kept]
-
-
-def _building_on(config: RunConfig, name: str) -> list[str]:
-    """``name``, and the stages that start from it or learn from it, directly or not, in order."""
-    kept = [name]
-    for later, stage in config.stages.items():
-        if later not in kept and any(reference in kept for reference in _references(stage)):
-            kept.append(later)
-    return kept
-
-
-def best_config(config: RunConfig, name: str, folder: Path, values: Mapping[str, Any]) -> RunConfig:
-    """A configuration of the tuned stage with ``values``, and of the stages that build on it.
-
-    Earlier stages are named by their checkpoints in ``folder``, so that it is an ordinary run of its own.
-    """
-    kept = {stage: config.stages[stage] for stage in _building_on(config, name)}
-    kept[name] = configured(config.stages[name], values)
-
-    def place(reference: str) -> str:
-        known = reference in config.stages and reference not in kept
-        return str(folder / "stages" / reference / "checkpoint") if known else reference
-
-    stages = {
-        key: stage.model_copy(
-            update={"start": place(stage.start), "teachers": tuple(place(teacher) for teacher in stage.teachers)}
-        )
-        for key, stage in kept.items()
-    }
-    tree = config.model_dump(mode="json", exclude={"stages", "tune", "cache", "baselines"})
-    tree["stages"] = {key: stage.model_dump(mode="json") for key, stage in stages.items()}
-    return parse_config({**tree, "cache": str(config.cache or folder / "cache"), "baselines": {"tfidf": False}})
-
-
-def _references(stage: StageConfig) -> tuple[str, ...]:
-    return (stage.start, *stage.teachers)
 
 
 def _write_trial(

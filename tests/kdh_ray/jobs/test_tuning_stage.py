@@ -11,7 +11,8 @@ from small_stage import small
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs.nodes import Room
-from kdh_ray.jobs.tuning.stage import best_config, earlier_stages, trial_resources, tune_stage
+from kdh_ray.jobs.tuning.best import best_config, earlier_stages
+from kdh_ray.jobs.tuning.stage import trial_resources, tune_stage
 
 
 @pytest.fixture
