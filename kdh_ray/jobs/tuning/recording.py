@@ -14,7 +14,8 @@ from typing import Any
 import ray
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Callback, Checkpoint
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.result import DONE
+from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from kdh_ray.errors import UserError
@@ -114,8 +115,8 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         self._live.discard(trial_id)
         last = self._last.pop(trial_id, None)
         own_end = not error and trial_id not in self.stopped and self._trials[trial_id].feasible
-        if error and trial_id in self.timed_out and last:  # what it had reached counts, as where a scheduler stops it
-            result, error = last, False
+        if last and ((error and trial_id in self.timed_out) or trial_id in self.stopped):
+            result, error = last, False  # what it had reached counts; Tune has no result of trials stopped in a pause
         time_attr, longest = self._whole
         if result and longest is not None and own_end:
             result = {**result, time_attr: longest}
@@ -181,6 +182,8 @@ class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
 
     def _replay(self, tune_controller: Any) -> None:
         """Rungs and medians as they were: Tune restores searchers, but not schedulers."""
+        if isinstance(self._inner, HyperBandScheduler):  # its brackets wait for their trials to go on
+            return
         for trial in self._ledger.trials:
             # A trial that goes on from a checkpoint reports again what came after that.
             until = float("inf") if trial.ended else trial.checkpoint_result.get(self._time_attr, 0.0)
@@ -192,18 +195,25 @@ class RecordedScheduler(_StaysHere, TrialScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = self._inner.on_trial_result(tune_controller, trial, result)
-        if decision == TrialScheduler.STOP and (self._max_t is None or result[self._time_attr] < self._max_t):
-            self.stopped.add(trial.trial_id)
+        if decision == TrialScheduler.STOP:
+            self._stop(trial, result)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if not result.get(DONE):  # HyperBand also stops trials other than the one that reports
+            self._stop(trial, result)
         self._inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         self._inner.on_trial_error(tune_controller, trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self._stop(trial, trial.last_result)  # while it paused
         self._inner.on_trial_remove(tune_controller, trial)
+
+    def _stop(self, trial: Any, result: Mapping[str, Any]) -> None:
+        if self._max_t is None or result.get(self._time_attr, 0.0) < self._max_t:
+            self.stopped.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         return self._inner.choose_trial_to_run(tune_controller)

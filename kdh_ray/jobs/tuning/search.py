@@ -123,7 +123,8 @@ def tune(
         metric: What the objective reports.
         storage: Folder of the search, one search a folder.
         mode: Whether ``metric`` is to be high or low.
-        scheduler: Any Ray Tune scheduler; none stops trials early by default. See ``make_scheduler``.
+        scheduler: Any Ray Tune scheduler but those that suggest settings themselves, such as population based training;
+            none stops trials early by default. See ``make_scheduler``. HyperBand starts new brackets when resumed.
         max_t: Units of training (``training_iteration``) of a full trial; one that a scheduler stops there is ``ok``.
         full: Units of training of a configuration's full run, where they differ; ``max_t`` for all if not given.
         also: Further results to keep with each report.
@@ -270,6 +271,7 @@ class _Session:
     def _settle(self, recorder: Any, search: Any) -> None:
         """What Tune left: at the end of the time budget it drops trials without a word, after Ctrl-C it returns."""
         if self._seconds_left() <= 0:
+            self.ledger.commit()  # so that a later session knows, whether a trial was running or not
             for trial in self.ledger.running():
                 recorder.end(trial, "the time budget was used up")
         elif self.ledger.running() or (len(self.ledger.trials) < self.trials and not search.finished):

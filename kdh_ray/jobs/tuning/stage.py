@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, load_data, prefligh
 from kdh_ray.jobs.tuning.best import best_config, earlier_stages
 from kdh_ray.jobs.tuning.costs import LATENCY, PARAMETERS, VIOLATION, check_budget, measure
 from kdh_ray.jobs.tuning.first import TrainedStage, enter, take_over
-from kdh_ray.jobs.tuning.ledger import FILE
+from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.memory import PROCESS, memory_per_trial
 from kdh_ray.jobs.tuning.metrics import RATE
 from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
@@ -84,7 +85,7 @@ def tune_stage(
     corpus = load_data(config, [*needed, name])
     with run_folder(folder, config):  # before a cluster is started: another run there, or another configuration
         best = _trained_best(folder)
-    if best is not None:
+    if best is not None and not _goes_on(config, folder):
         if not _has_rows(best, folder / BEST, columns):
             _run_best(best, folder, local, verbose, listener, columns)
         return load_runs(folder)
@@ -105,6 +106,14 @@ def tune_stage(
                 publish(folder, run_id(config), config.results)
         _train_best(config, name, folder, search.best.config, local, verbose, listener, columns)
     return load_runs(folder)
+
+
+def _goes_on(config: RunConfig, folder: Path) -> bool:
+    """Whether a time budget ended the search in ``folder``, and has been raised since."""
+    if not (folder / "search" / FILE).exists():
+        return False
+    ledger, budget = Ledger(folder / "search"), config.tune.time_budget
+    return len(ledger.trials) < config.tune.n_trials and (budget is None or ledger.seconds < budget)
 
 
 def _left(config: RunConfig, folder: Path, wanted: Sequence[str]) -> tuple[list[str], bool]:
@@ -134,6 +143,8 @@ def _train_best(
 ) -> None:
     """The best configuration as a run of its own, trained and tested once; copied where it is trained already."""
     best, trained = best_config(config, name, folder, values), trained_stage(config, name, folder)
+    if _trained_best(folder) not in (None, best):
+        shutil.rmtree(folder / BEST)  # of fewer trials
     if trained is not None and trained.has(values):
         take_over(folder, folder / BEST, best.stages)
     _run_best(best, folder, local, verbose, listener, columns)

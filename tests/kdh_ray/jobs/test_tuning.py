@@ -13,6 +13,7 @@ import pytest
 from cheap_search import RandomSearch, assert_whole, search
 from prometheus_client.parser import text_string_to_metric_families
 from ray import tune as ray_tune
+from ray.tune.schedulers import HyperBandScheduler
 from small_stage import StageSearch, small
 
 from kdh_ray.cli.tune import make_searcher
@@ -135,6 +136,21 @@ def test_functions_are_objectives_too(ray, tmp_path):
     )  # fmt: skip
     assert [trial.status for trial in found.trials] == ["ok"] * 3
     assert found.best.config["x"] == min(trial.config["x"] for trial in found.trials)
+
+
+def test_trials_that_hyperband_stops_while_they_pause_are_stopped_in_a_resumed_search_too(ray, tmp_path):
+    def hyperband():
+        return HyperBandScheduler("training_iteration", max_t=cheap_search.EPOCHS, reduction_factor=2)
+
+    def interrupt(trial):
+        if trial.number == 5 and trial.ended:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, 8, scheduler=hyperband(), concurrency=4, listener=interrupt)
+    found = search(tmp_path, 8, scheduler=hyperband(), concurrency=4, resume=True)
+    assert_whole(Ledger(tmp_path / "search"), 8)
+    assert {trial.status for trial in found.trials} == {"ok", "stopped"}
 
 
 def test_objective_that_misspells_its_metric_is_one_line(ray, tmp_path):

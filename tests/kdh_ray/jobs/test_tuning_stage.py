@@ -12,7 +12,9 @@ from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs.nodes import Room
 from kdh_ray.jobs.tuning.best import best_config, earlier_stages
+from kdh_ray.jobs.tuning.ledger import Ledger
 from kdh_ray.jobs.tuning.stage import trial_resources, tune_stage
+from kdh_ray.jobs.tuning.trials import Trial
 
 
 @pytest.fixture
@@ -119,6 +121,20 @@ def test_another_experiment_that_asks_for_a_finished_search_gets_rows_too(search
     rows = searched(columns={"experiment": "another"})
     assert sorted(rows[rows.experiment == "another"].stage) == ["finetuned", "student"]
     assert len(searched(columns={"experiment": "another"})) == len(rows)
+
+
+def test_a_search_that_its_time_budget_ended_goes_on_when_there_is_more_time(searched, tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "search")
+    ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="ok"))
+    searched(changes={"time_budget": 1e-9})
+    ledger.commit()
+    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 3e-3}))
+    monkeypatch.setattr("kdh_ray.jobs.tuning.stage._search", lambda *arguments: found)
+    rates = []
+    for budget in (1e-9, "1h"):
+        rows = searched(changes={"time_budget": budget}).set_index("stage")
+        rates += rows[rows.variant == "swarm-tuned"].loc[["student"], "config_learning_rate"].tolist()
+    assert rates == [2e-3, 3e-3]
 
 
 def test_a_search_that_needs_no_other_stage_has_its_baseline_too(searched):
