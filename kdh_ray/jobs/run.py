@@ -22,7 +22,7 @@ from kdh_ray.jobs.baselines import TFIDF, VARIANTS, write_baseline
 from kdh_ray.jobs.folder import place, run_folder
 from kdh_ray.jobs.publish import check_writable, publish
 from kdh_ray.models.checkpoint import load_card, verified
-from kdh_ray.models.encoders import check_reachable, encoder_shape
+from kdh_ray.models.encoders import check_layers, check_reachable, encoder_shape
 from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.build import stage_row
 
@@ -111,6 +111,7 @@ def preflight(config: RunConfig, folder: Path, stages: Sequence[str]) -> None:
             elif reference == stage.start:
                 try:
                     check_reachable(reference)
+                    check_layers(reference)
                 except UserError as error:
                     match = get_close_matches(reference, [other for other in config.stages if other != name], n=1)
                     hint = f"; did you mean the stage {match[0]!r}?" if match else ""

@@ -132,7 +132,9 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     for name, module in encoder.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth and name.split(".")[-1] in ("layer", "layers"):
             return module
-    raise CheckpointError(f"{type(encoder).__name__}: no stack of {depth} layers found to take a student from")
+    raise CheckpointError(
+        f"{type(encoder).__name__}: an encoder has a stack of layers with weights of their own; found none of {depth}"
+    )
 
 
 def freeze_layers(classifier: Classifier, count: int) -> None:

@@ -95,6 +95,22 @@ def check_reachable(source: str) -> None:
     _from_pretrained(AutoConfig, source)
 
 
+def check_layers(source: str) -> None:
+    """See that an encoder has layers to take, freeze and train one by one, without reading its weights.
+
+    Raises:
+        CheckpointError: If it has none, as ALBERT, whose one layer stands for all; and as ``load_encoder``.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from kdh_ray.models.classifier import encoder_layers
+
+    config = _from_pretrained(AutoConfig, source)
+    with torch.device("meta"), quiet():
+        encoder_layers(AutoModel.from_config(config))
+
+
 def _is_within_reach(place: str) -> bool:
     """Whether ``place`` is a folder, in the local hub cache, or on a hub that can be asked."""
     from huggingface_hub import constants, try_to_load_from_cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from kdh_ray import run
 from kdh_ray.cli.main import main
@@ -233,6 +234,15 @@ def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path,
         run(tree(encoder, cache=str(tmp_path / "file" / "cache")), tmp_path / "run", local=True)
     with pytest.raises(UserError, match=r"no such stage: pupil \(stages: teacher, student, finetuned\)"):
         run(tree(encoder), tmp_path / "run", stages=["pupil"], local=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["AlbertModel", "GPT2Model", "T5Model"])
+def test_an_encoder_without_layers_of_its_own_is_refused_before_anything_is_written(model: str, tmp_path: Path) -> None:
+    kind = getattr(transformers, model)
+    kind.config_class().save_pretrained(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match=rf"stages.teacher.start: {model}: an encoder has a stack of layers"):
+        run({"stages": {"teacher": {"start": str(tmp_path / "encoder"), **FAST}}}, tmp_path / "run", local=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,12 +1,16 @@
-"""Invented rows of a study and of a search, with known answers."""
+"""Invented rows of a study and of a search, with known answers; lets the tests here import what lies beside them."""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 LABELS = ("pain", "fever & <chills>", "a_cough $x$")
 METHODS = {  # method: kind, teachers, score at small, parameters

@@ -1,49 +1,18 @@
 """Tables: means over seeds, the best student, and every format."""
 
 import io
-from typing import Any
 
 import pandas as pd
 import pytest
+from result_rows import ABLATION, FRAME, SIZES, row
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
 from kdh_ray.results.tables import (
-    ablation,
     by_size,
-    efficiency,
-    pareto,
-    regrets,
     run_table,
-    searchers,
     significance,
     stage_table,
-)
-
-
-def row(stage: str, f1: float, seed: int = 0, kind: str | None = "student", **more: Any) -> dict[str, Any]:
-    return {
-        "run_id": f"run-{seed}",
-        "stage": stage,
-        "kind": kind,
-        "protocol": "hoc-blurb",
-        "size": "large",
-        "seed": seed,
-        "status": "ok",
-        "error": None,
-        "metric": "f1_micro",
-        "test_f1_micro": f1,
-        "test_f1_blue": f1 + 0.01,
-        "parameters": None if kind == "baseline" else 22_700_000,
-        "seconds": 100.0,
-        **more,
-    }
-
-
-FRAME = pd.DataFrame(
-    [row("tfidf", 0.9, 0, "baseline"), row("teacher", 0.84, 0, "teacher")]
-    + [row("plain", f1, seed) for seed, f1 in enumerate((0.78, 0.80))]
-    + [row("distilled", f1, seed) for seed, f1 in enumerate((0.80, 0.82, 0.84))]
 )
 
 
@@ -177,9 +146,6 @@ def test_official_metric_has_a_column_where_it_is_another() -> None:
     assert "F1 (BLUE)" in render.to_plain(stage_table(FRAME.assign(metric="f1_blue")))
 
 
-SIZES = pd.concat([FRAME.assign(size="large"), FRAME.assign(size="small", test_f1_micro=FRAME["test_f1_micro"] - 0.1)])
-
-
 def test_sizes_stand_side_by_side_small_first() -> None:
     table = by_size(SIZES)
     assert table.columns.tolist() == ["protocol", "method", "small", "large"]
@@ -207,72 +173,6 @@ def test_two_experiments_are_not_mixed_in_one_cell() -> None:
     other = FRAME.assign(experiment="again")
     with pytest.raises(DataError, match="several lines of one size on hoc-blurb"):
         by_size(pd.concat([FRAME.assign(experiment="first"), other]))
-
-
-def test_significance_is_paired_by_seed_within_a_size() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    table = significance(SIZES[SIZES["kind"] == "student"], "plain")
-    assert table["size"].tolist() == ["small", "large"]
-    line = table.iloc[1]
-    assert (line["method"], line["n"]) == ("distilled", 2)
-    assert line["difference"] == pytest.approx((0.80 - 0.78 + 0.82 - 0.80) / 2)
-    assert line["p"] == 0.5
-    assert "2 seeds can't give p below 0.5" in line["note"]
-    assert [line["low"], line["high"]] == pytest.approx([line["difference"]] * 2)  # both seeds differ alike
-    assert render.to_plain(table).startswith("hoc-blurb, difference: mean of test micro F1 less the reference's")
-
-
-def test_what_can_not_be_paired_is_said() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    students = SIZES[SIZES["kind"] == "student"]
-    with pytest.raises(DataError, match="a seed that both have"):
-        significance(students.drop(columns="seed"), "plain")
-    assert set(significance(students.assign(seed=students["seed"].map("s{}".format)), "plain")["n"]) == {2}
-    shifted = students.assign(
-        seed=students["seed"] + 7 * ((students["size"] == "small") & (students["stage"] == "plain"))
-    )
-    table = significance(shifted, "plain")
-    assert table["size"].tolist() == ["large"]
-    assert table.attrs["note"] == "nothing shares a seed with 'plain' on hoc-blurb small"
-
-
-def test_no_pair_is_left_out_in_silence() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    students = FRAME[FRAME["kind"] == "student"]
-    one, two = (students.assign(pair=pair, method=students["stage"]) for pair in ("a-b", "b-c"))
-    alone = students.assign(run_id="alone-" + students["run_id"])
-    table = significance(pd.concat([one, two, alone]), "plain")
-    assert table["pair"].fillna("").tolist() == ["a-b", "b-c", ""]
-    table = significance(pd.concat([one, two[two["stage"] != "plain"]]), "plain")
-    assert table["pair"].tolist() == ["a-b"]
-    assert "no 'plain' to compare with among b-c" in render.to_markdown(table)
-    with pytest.raises(DataError, match=r"'plain' has more than one row of seed 0: choose one experiment"):
-        significance(pd.concat([one, two, two.assign(experiment="again")]), "plain")
-
-
-def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    students = FRAME[FRAME["kind"] == "student"]
-    lonely = pd.DataFrame([row("late", 0.9, 9)])
-    table = significance(pd.concat([students, lonely]), "plain").set_index("method")
-    assert table.loc["late", ["n", "note"]].tolist() == [0, "no seed in common"]
-    assert table.loc["distilled", "n"] == 2
-
-
-def test_variants_are_methods_of_their_own() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    varied = pd.concat([FRAME, FRAME[FRAME["stage"] == "distilled"].assign(variant="no-soft")])
-    students = varied[varied["kind"] == "student"]
-    assert significance(students, "distilled")["method"].tolist() == ["distilled (no-soft)", "plain"]
-
-
-def test_significance_refuses_unknown_references_and_two_experiments() -> None:
-    pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
-    students = FRAME[FRAME["kind"] == "student"]
-    with pytest.raises(DataError, match="has 'nobody'"):
-        significance(students, "nobody")
-    with pytest.raises(DataError, match="'plain' has more than one row of seed 0"):
-        significance(pd.concat([students, students.assign(experiment="again")]), "plain")
 
 
 def test_a_run_that_was_repeated_counts_once_in_every_table() -> None:
@@ -304,37 +204,6 @@ def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
     assert table["stage"].tolist() == ["distilled, a-b"] * 3 + ["distilled, b-c"] * 3
 
 
-def study_row(method: str, f1: float, seed: int, variant: str | None = None, **more: Any) -> dict[str, Any]:
-    return row("finetuned", f1, seed, method=method, variant=variant, test_f1_micro_at_half=f1 - 0.05, **more)
-
-
-ABLATION = pd.DataFrame(
-    [study_row("softmax-loss", f1, seed, "soft loss") for seed, f1 in enumerate((0.78, 0.80, 0.82))]
-    + [study_row("full", f1, seed, "reference") for seed, f1 in enumerate((0.80, 0.81, 0.82))]
-    + [study_row("full", 0.1, 0, "reference", kind="step"), study_row("teacher", 0.9, 0, kind="teacher")]
-)
-
-
-def test_an_ablation_compares_with_the_full_method_seed_by_seed() -> None:
-    table = ablation(ABLATION)
-    assert table["method"].tolist() == ["full", "softmax-loss", "threshold-0.5"]
-    assert table["changed"].tolist() == ["reference", "soft loss", "thresholds"]
-    assert table["score"].tolist() == ["81.0 ± 1.0 (3)", "80.0 ± 2.0 (3)", "76.0 ± 1.0 (3)"]
-    assert table["difference"].tolist() == ["–", "-1.0", "-5.0"]
-    assert table["95 %"].tolist() == ["–", "-3.5 to +1.5", "-5.0 to -5.0"]  # 4.303 * 1.0 / sqrt(3)
-    assert "**81.0 ± 1.0 (3)**" in render.to_markdown(table)
-    assert render.to_plain(table).startswith("hoc-blurb, large, test micro F1 in %")  # once, not in every line
-    sizes = ablation(pd.concat([ABLATION, ABLATION.assign(size="small")]))
-    assert sizes["size"].tolist() == ["small"] * 3 + ["large"] * 3
-
-
-def test_an_ablation_without_its_reference_is_refused() -> None:
-    with pytest.raises(DataError, match="the reference 'everything'"):
-        ablation(ABLATION, "everything")
-    with pytest.raises(DataError, match="no study's rows"):
-        ablation(FRAME)
-
-
 def test_methods_of_a_study_go_by_their_own_names() -> None:
     table = stage_table(ABLATION)
     assert table["stage"].tolist() == ["softmax-loss", "full", "teacher"]
@@ -357,104 +226,3 @@ def test_trials_are_no_methods() -> None:
     assert "trial" not in set(table["stage"])
     with pytest.raises(DataError, match="trials of searches"):
         stage_table(pd.DataFrame([row("trial", 0.99, kind="trial")]))
-
-
-def test_efficiency_has_a_line_a_model_and_number_format() -> None:
-    rows = [
-        row("student", 0.8, model="distilled", method=f"distilled-{name}", number_format=name, latency_p50_ms=latency,
-            latency_p95_ms=2 * latency, inference_documents_per_second=1000 / latency, flops_per_document=2e9)
-        for name, latency in (("float32", 20.0), ("int8", 8.0))
-    ]  # fmt: skip
-    table = efficiency(pd.DataFrame(rows))
-    assert table["format"].tolist() == ["float32", "int8"]
-    assert table["n"].tolist() == [1, 1]
-    assert table["p50 ms"].tolist() == [20.0, 8.0]
-    assert table["FLOPs/document G"].tolist() == [2.0, 2.0]
-    assert "energy/document J" not in table  # was not measured
-    assert "| **8** | **16** | **125** |" in render.to_markdown(table)
-    with pytest.raises(DataError, match=r"experiments\.efficiency"):
-        efficiency(FRAME)
-
-
-def measured(latency: float, seed: int = 0, **more: Any) -> dict[str, Any]:
-    about = {"model": "distilled", "method": "distilled-int8", "number_format": "int8", "latency_p50_ms": latency}
-    return row("student", 0.8, seed, **about, **more)
-
-
-def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
-    table = efficiency(pd.DataFrame([measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)]))
-    assert "| distilled | int8 | 2 | **22.7** | **11 ± 1.4** | **80** |" in render.to_markdown(table)
-    assert "mean ± standard deviation over n seeds" in render.to_plain(table)
-    assert table["p50 ms sd"].tolist() == pytest.approx([2**0.5])
-    assert "run again" not in render.to_plain(table)  # that is of rows that are not in this table
-
-
-def test_what_was_measured_otherwise_is_not_averaged() -> None:
-    rows = [measured(10.0, threads=1), measured(6.0, 1, threads=2), measured(5.0, 2, threads=2)]
-    assert efficiency(pd.DataFrame(rows))[["threads", "n", "p50 ms"]].to_numpy().tolist() == [[1, 1, 10.0], [2, 2, 5.5]]
-
-
-def test_rows_without_measurements_make_no_table_of_efficiency() -> None:
-    frame = FRAME.assign(latency_p50_ms=None)
-    with pytest.raises(DataError, match=r"experiments\.efficiency"):
-        efficiency(frame)
-
-
-def test_numbers_just_below_a_thousand_have_no_exponent() -> None:
-    assert "1,000" in render.to_plain(efficiency(pd.DataFrame([measured(999.7)])))
-
-
-def test_front_holds_what_nothing_beats() -> None:
-    def trial(number: int, score: float, latency: float, **more: Any) -> dict[str, Any]:
-        about = {"kind": "trial", "trial": number, "validation_f1_micro": score, "latency_ms": latency}
-        return {**row("student", 0.0), **about, "config_layers": number, "config_epochs": 4, **more}
-
-    frame = pd.DataFrame(
-        [
-            trial(1, 0.80, 9.0),
-            trial(2, 0.70, 3.0),
-            trial(3, 0.69, 5.0),  # slower and worse than 2
-            trial(4, 0.80, 12.0),  # slower and no better than 1
-            trial(5, 0.99, 1.0, status="stopped"),
-            trial(6, 0.70, 3.0),  # the same as 2
-            trial(7, 0.10, 0.5),
-        ]
-    )
-    front = pareto(pd.concat([frame, FRAME]))
-    assert front["trial"].tolist() == [7, 2, 1]
-    assert front.columns.tolist() == ["trial", "validation_f1_micro", "latency_ms", "layers"]
-    assert "0.8" in render.to_plain(front)
-    assert pareto(frame, cost="parameters")["trial"].tolist() == [1]
-    with pytest.raises(DataError, match="no finished trial"):
-        pareto(FRAME)
-
-
-def replays(*names: str) -> list[dict[str, Any]]:
-    """Of random search (regret 0.5 and 0.6 at both budgets) and the swarm (0.1 and 0.2) on the tables ``names``."""
-    return [
-        {**row(name, float("nan"), seed, "searcher", test_f1_blue=None), "pair": table, "method": name,
-         "regret_at_10": base + seed / 10, "regret_at_40": base + seed / 10}
-        for table in names for name, base in (("random", 0.5), ("pso", 0.1)) for seed in (0, 1)
-    ]  # fmt: skip
-
-
-def test_searchers_are_ranked_by_regret() -> None:
-    table = searchers(pd.DataFrame(replays("t")))
-    assert table["searcher"].tolist() == ["pso", "random"]
-    assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
-    assert table.attrs["best"] == [[False, False, False, True, True], [False] * 5]
-    assert "nan" not in searchers(pd.DataFrame(replays("t")[:1])).to_csv()  # one seed has no spread
-    assert searchers(pd.DataFrame(replays("t", "u")))["table"].tolist() == ["t", "t", "u", "u"]
-    with pytest.raises(DataError, match=r"experiments\.searchers"):
-        searchers(FRAME)
-
-
-def test_regret_has_an_interval_that_is_never_below_nothing() -> None:
-    table = regrets(pd.DataFrame(replays("t"))).set_index(["searcher", "trials"])
-    line = table.loc[("random", 40)]
-    assert (line["low"], line["high"]) == (0.0, pytest.approx(0.55 + 12.706 * 0.05, abs=1e-3))
-
-
-def test_replayed_searchers_are_no_methods() -> None:
-    table = stage_table(pd.concat([FRAME, pd.DataFrame(replays("t"))]))
-    assert not {"pso", "random"} & set(table["stage"])
