@@ -119,14 +119,17 @@ def _and_note(table: pd.DataFrame, caption: str) -> str:
 def _as_it_is(table: pd.DataFrame) -> TextTable:
     """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``.
 
-    With ``attrs["spreads"]``, a column ``X sd`` stands in the cells of ``X``.
+    With ``attrs["spreads"]``, a column ``X sd`` stands in the cells of ``X``; with ``attrs["measured"]``, numbers keep
+    their zeros (18.0).
     """
     once = [name for name in _PLACE if name in table and len(table) > 1 and table[name].nunique(dropna=False) == 1]
     spreads = [f"{name} sd" for name in table.columns] if table.attrs.get("spreads") else []
+    zeros = bool(table.attrs.get("measured"))
     kept = [name for name in table.columns if name not in (*once, *spreads)]
     lines = table.to_dict("records")
     rows = [
-        [_shown(line[name]) + (_spread(line.get(f"{name} sd")) if spreads else "") for name in kept] for line in lines
+        [_shown(line[name], zeros) + (_spread(line.get(f"{name} sd")) if spreads else "") for name in kept]
+        for line in lines
     ]
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(kept))]
     best = table.attrs.get("best") or [[False] * table.shape[1] for _ in rows]
@@ -136,11 +139,13 @@ def _as_it_is(table: pd.DataFrame) -> TextTable:
     return TextTable(caption, list(map(str, kept)), rows, numeric, bold, "best")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, zeros: bool = False) -> str:
     if value is None or value != value:
         return MISSING
     if isinstance(value, float):
-        return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{value:.3g}"
+        if 999.5 <= abs(value) < 1e15:
+            return f"{value:,.0f}"
+        return f"{value:#.3g}".removesuffix(".") if zeros else f"{value:.3g}"
     return str(value)
 
 

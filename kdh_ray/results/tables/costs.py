@@ -63,7 +63,8 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         best = [[*line, bool(won), *[False] * varies] for line, won in zip(best, wins, strict=True)]
     several = bool((table["n"] > 1).any())
     caption = ("mean ± standard deviation over n seeds; " if several else "") + "p50, p95: latency of one document"
-    table.attrs |= {"spreads": several, "best": best, "caption": caption, "note": "; ".join(repetitions(measured_rows))}
+    table.attrs |= {"spreads": several, "measured": True, "best": best}
+    table.attrs |= {"caption": caption, "note": "; ".join(repetitions(measured_rows))}
     return table
 
 

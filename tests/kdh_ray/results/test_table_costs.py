@@ -23,7 +23,7 @@ def test_efficiency_has_a_line_a_model_and_number_format() -> None:
     assert table["p50 ms"].tolist() == [20.0, 8.0]
     assert table["FLOPs/document G"].tolist() == [2.0, 2.0]
     assert "energy/document J" not in table  # was not measured
-    assert "| **8** | **16** | **125** |" in render.to_markdown(table)
+    assert "| **8.00** | **16.0** | **125** |" in render.to_markdown(table)
     with pytest.raises(DataError, match=r"experiments\.efficiency"):
         efficiency(FRAME)
 
@@ -35,7 +35,7 @@ def measured(latency: float, seed: int = 0, **more: Any) -> dict[str, Any]:
 
 def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
     table = efficiency(pd.DataFrame([measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)]))
-    assert "| distilled | int8 | 2 | **22.7** | **11 ± 1.4** | **80** |" in render.to_markdown(table)
+    assert "| distilled | int8 | 2 | **22.7** | **11.0 ± 1.4** | **80.0** |" in render.to_markdown(table)
     assert "mean ± standard deviation over n seeds" in render.to_plain(table)
     assert table["p50 ms sd"].tolist() == pytest.approx([2**0.5])
     assert "run again" not in render.to_plain(table)  # that is of rows that are not in this table
