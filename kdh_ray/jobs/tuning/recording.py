@@ -115,8 +115,8 @@ class RecordedSearch(_StaysHere, Searcher):  # type: ignore[misc]  # Ray is unty
         self._live.discard(trial_id)
         last = self._last.pop(trial_id, None)
         own_end = not error and trial_id not in self.stopped and self._trials[trial_id].feasible
-        if last and ((error and trial_id in self.timed_out) or trial_id in self.stopped):
-            result, error = last, False  # what it had reached counts; Tune has no result of trials stopped in a pause
+        if last and (trial_id in self.timed_out if error else result is None):  # None: it was stopped in a pause
+            result, error = last, False  # what it had reached counts
         time_attr, longest = self._whole
         if result and longest is not None and own_end:
             result = {**result, time_attr: longest}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIME = "training_iteration"
+OUT_OF_TIME = "the time budget was used up"  # why a trial was stopped
 
 
 @dataclass(frozen=True)
@@ -271,9 +272,8 @@ class _Session:
     def _settle(self, recorder: Any, search: Any) -> None:
         """What Tune left: at the end of the time budget it drops trials without a word, after Ctrl-C it returns."""
         if self._seconds_left() <= 0:
-            self.ledger.commit()  # so that a later session knows, whether a trial was running or not
             for trial in self.ledger.running():
-                recorder.end(trial, "the time budget was used up")
+                recorder.end(trial, OUT_OF_TIME)
         elif self.ledger.running() or (len(self.ledger.trials) < self.trials and not search.finished):
             raise KeyboardInterrupt
 

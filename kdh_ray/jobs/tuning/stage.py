@@ -23,7 +23,7 @@ from kdh_ray.jobs.tuning.first import TrainedStage, enter, take_over
 from kdh_ray.jobs.tuning.ledger import FILE, Ledger
 from kdh_ray.jobs.tuning.memory import PROCESS, memory_per_trial
 from kdh_ray.jobs.tuning.metrics import RATE
-from kdh_ray.jobs.tuning.search import Search, make_scheduler, tune
+from kdh_ray.jobs.tuning.search import OUT_OF_TIME, Search, make_scheduler, tune
 from kdh_ray.jobs.tuning.space import configured, domains, longest, own_settings, search_space, tuned_stage
 from kdh_ray.jobs.tuning.trackers import check_trackers, make_trackers
 from kdh_ray.jobs.tuning.trials import Trial
@@ -58,7 +58,8 @@ def tune_stage(
         out: The run's folder; ``runs/<name>`` if not given. The search is in ``search``, its best in ``best``.
         whole: Train every stage with its own settings first, not only those that the tuned one needs. The tuned one is
             then a finished trial of the search, and not trained again.
-        resume: Go on with the search in the folder, if there is one.
+        resume: Go on with the search in the folder, if there is one; also where its time budget ended it and is longer
+            now. If another configuration is the best then, its run takes the place of the former one's.
         local: Train teachers and the best student in this process instead of on Ray Train workers.
         verbose: Show Ray's own log lines.
         listener: Is given every event of teachers and of the best student.
@@ -113,7 +114,8 @@ def _goes_on(config: RunConfig, folder: Path) -> bool:
     if not (folder / "search" / FILE).exists():
         return False
     ledger, budget = Ledger(folder / "search"), config.tune.time_budget
-    return len(ledger.trials) < config.tune.n_trials and (budget is None or ledger.seconds < budget)
+    ended = any(trial.error == OUT_OF_TIME for trial in ledger.trials)
+    return ended and len(ledger.trials) < config.tune.n_trials and (budget is None or ledger.seconds < budget)
 
 
 def _left(config: RunConfig, folder: Path, wanted: Sequence[str]) -> tuple[list[str], bool]:

@@ -135,21 +135,24 @@ def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
             heard[trial_id] = result["training_iteration"]
 
     search = RecordedSearch(Listening(), Ledger(tmp_path), whole=("training_iteration", 5))
-    search.stopped, search.timed_out = {"stopped"}, {"slow"}
+    search.stopped, search.timed_out = {"stopped", "stopped in a pause"}, {"slow"}
 
-    def end(name, reached, error=False, **values):
+    def end(name, reached, error=False, told=True, **values):
         search.suggest(name)
         result = {"score": 1.0, "training_iteration": reached}
-        search.on_trial_result(name, result)
+        earlier = {**result, "training_iteration": 1}  # Tune tells of the report at which a trial is stopped once only
+        search.on_trial_result(name, earlier if name == "stopped" else result)
         search.trial(name).add(Report(reached, 1.0, 1.0, values))
-        search.on_trial_complete(name, None if error else result, error)
+        search.on_trial_complete(name, result if told and not error else None, error)
 
     end("whole", 5)
     end("short", 2)  # has fewer epochs, or the patience to see that more are of no use
     end("stopped", 2)
+    end("stopped in a pause", 2, told=False)
     end("slow", 2, error=True)
     end("over its budget", 0, violation=0.1)
-    assert heard == {"whole": 5, "short": 5, "stopped": 2, "slow": 2, "over its budget": 0}
+    stopped = {"stopped": 2, "stopped in a pause": 2, "slow": 2}
+    assert heard == {"whole": 5, "short": 5, **stopped, "over its budget": 0}
 
 
 def test_ended_trials_are_put_into_words_once(tmp_path, monkeypatch):

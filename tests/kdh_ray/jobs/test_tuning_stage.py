@@ -13,6 +13,7 @@ from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs.nodes import Room
 from kdh_ray.jobs.tuning.best import best_config, earlier_stages
 from kdh_ray.jobs.tuning.ledger import Ledger
+from kdh_ray.jobs.tuning.search import OUT_OF_TIME
 from kdh_ray.jobs.tuning.stage import trial_resources, tune_stage
 from kdh_ray.jobs.tuning.trials import Trial
 
@@ -125,7 +126,7 @@ def test_another_experiment_that_asks_for_a_finished_search_gets_rows_too(search
 
 def test_a_search_that_its_time_budget_ended_goes_on_when_there_is_more_time(searched, tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "search")
-    ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="ok"))
+    ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="stopped", error=OUT_OF_TIME))
     searched(changes={"time_budget": 1e-9})
     ledger.commit()
     found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 3e-3}))
