@@ -24,7 +24,7 @@ METHODS = (
 
 GRID = {
     "smoke": (Block("study-smoke.yaml", SIZES, 1),),
-    "cpu": (Block("study-cpu-l3.yaml", SIZES, 10), Block("study-cpu.yaml", SIZES, 3)),
+    "cpu": (Block("study-cpu-l3.yaml", SIZES, 10), Block("study-cpu.yaml", SIZES, 6)),
     "gpu": (Block("study-gpu.yaml", SIZES, 10),),
 }
 
