@@ -133,7 +133,10 @@ def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
     start = stop = begin = count = 0
     if delimiter is not None:
         line, start = next(records, (b"", 0))
-        header = tuple(name.strip() for name in next(_fields(file, line, 0), []))
+        names = list(_fields(file, line, 0))
+        if len(names) > 1:
+            raise DataError(f"{file}: lines must end in LF, or CR and LF; they end in CR alone")
+        header = tuple(name.strip() for name in (names or [[]])[0])
         if len(set(header)) != len(header):
             raise DataError(f"{file}: must name each column once; a name is repeated")
     for line, stop in records:

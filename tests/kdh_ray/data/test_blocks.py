@@ -57,7 +57,11 @@ def test_quotes_within_a_field_are_characters(tmp_path: Path, form: str, size: i
 def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id, text \n1,x\n")
     assert read_block(plan([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
-    for content, message in ((b"text,text\nx,y\n", "must name each column once"), (b"\xff\xfet\0", "must be UTF-8")):
+    for content, message in (
+        (b"text,text\nx,y\n", "must name each column once"),
+        (b"id,text\r1,x\r2,y\r", "lines must end in LF"),
+        (b"\xff\xfet\0", "must be UTF-8"),
+    ):
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DataError, match=message):
             plan([str(tmp_path / "a.csv")], 4)
