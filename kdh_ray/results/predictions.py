@@ -90,7 +90,8 @@ def load_predictions(
 ) -> tuple[dict[tuple[str, str], Predicted], list[str]]:
     """Test predictions that lie below ``folders`` for rows, by run id and stage, and why others can't be used.
 
-    Corpora are read again for the truth, from where the runs' configurations have them.
+    Corpora are read again for the truth, from where the runs' configurations have them. A configuration that was run
+    twice, on two machines say, has one run id: of its predictions those count that give the row's score.
 
     Args:
         frame: From ``load_runs``.
@@ -104,13 +105,19 @@ def load_predictions(
     except DataError:
         return {}, []
     wanted = {(str(row["run_id"]), str(row["stage"])): row for row in rows.to_dict("records")}
+    of_other_runs: dict[tuple[str, str], str] = {}
     for place, read in _places(folders):
         try:
             for saved in read(place, wanted.keys() - found.keys()):
                 key = saved.run_id, saved.stage
-                found[key] = _with_truth(saved, place, wanted[key], _corpus(saved.data, corpora))
+                predicted = _with_truth(saved, place, wanted[key], _corpus(saved.data, corpora))
+                if _gives_score(predicted, wanted[key]):
+                    found[key] = predicted
+                else:
+                    of_other_runs[key] = f"predictions of {place.name} are not used: {saved.stage} ran again since"
         except UserError as error:
             reasons[f"predictions of {place.name} are not used: {error}"] = None
+    reasons |= dict.fromkeys(reason for key, reason in of_other_runs.items() if key not in found)
     return found, list(reasons)
 
 
@@ -138,9 +145,9 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
     except DataError:  # a search that has not ended, say: its trials have no predictions
         return 0
     wanted = set(zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True))
-    kept: dict[tuple[str, str], _Saved] = {}
+    kept: dict[tuple[str, str, bytes], _Saved] = {}  # of a configuration that ran twice, both
     for place, read in _places(folders):
-        kept |= {(saved.run_id, saved.stage): saved for saved in read(place, wanted - kept.keys())}
+        kept |= {(saved.run_id, saved.stage, saved.logits.tobytes()): saved for saved in read(place, wanted)}
     if not kept:
         return 0
     words = {name: pa.string() for name in ("run_id", "stage", "data")}
@@ -152,7 +159,7 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
         write_parquet(filesystem, f"{root}/{name}", pa.Table.from_pylist(lines, schema=schema), **_ENCODING)
     except OSError as error:
         raise UnavailableError(f"{os.fspath(target)}: predictions can't be written ({one_line(error)})") from None
-    return len(lines)
+    return len({key[:2] for key in kept})
 
 
 def _places(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, _Reader]]:
@@ -226,3 +233,13 @@ def _with_truth(saved: _Saved, place: Path, row: dict[Hashable, Any], corpus: Co
     targets = np.asarray(split.targets, dtype=np.int8)
     method, threshold = str(row["method"]), float(row["threshold"])
     return Predicted(saved.run_id, saved.stage, method, targets, probabilities, threshold, tuple(corpus.labels))
+
+
+def _gives_score(predicted: Predicted, row: dict[Hashable, Any]) -> bool:
+    from sklearn.metrics import f1_score
+
+    told = row.get("test_f1_micro")
+    if told is None or told != told:
+        return True
+    given = f1_score(predicted.targets, predicted.labels, average="micro", zero_division=0.0)
+    return abs(float(given) - float(told)) < 1e-9

@@ -280,7 +280,7 @@ class Recorder(_StaysHere, Callback):  # type: ignore[misc]
         self._listener(record)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        record, before = self._search.trial(trial.trial_id), None
+        record = self._search.trial(trial.trial_id)
         before, record.checkpoint = record.checkpoint, str(checkpoint.path)
         kept = ("training_iteration", "time_total_s", self._time_attr, self._metric)
         record.checkpoint_result = {name: trial.last_result[name] for name in kept if name in trial.last_result}

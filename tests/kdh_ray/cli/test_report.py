@@ -40,6 +40,18 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
+def ran_again(run: Path) -> Path:
+    """The same configuration's run in another folder, whose student finds no label."""
+    again = run.parent / "small-again"
+    shutil.copytree(run, again)
+    test = again / "stages" / "student" / "predictions" / "test.npy"
+    np.save(test, np.full_like(np.load(test), -4.0))
+    (row,) = load_runs(run).drop(columns="written").to_dict("records")
+    shutil.rmtree(again / "rows")
+    write_row(again / "rows", {**{str(key): value for key, value in row.items()}, "test_f1_micro": 0.0})
+    return again
+
+
 def test_predictions_are_found_with_the_truth(run: Path) -> None:
     found, reasons = load_predictions(load_runs(run), run)
     assert reasons == []
@@ -75,6 +87,18 @@ def test_rows_and_predictions_are_kept_without_their_runs(
     assert reasons == []
     assert found.keys() == before.keys()
     assert (found["small-0", "student"].probabilities == before["small-0", "student"].probabilities).all()
+
+
+def test_a_configuration_that_ran_twice_has_the_predictions_of_the_run_that_counts(run: Path, tmp_path: Path) -> None:
+    again, kept = ran_again(run), tmp_path / "kept"
+    assert main(["results", str(run.parent), "--keep", str(kept)]) == 0
+    for folders in ([run, again], [kept]):
+        found, reasons = load_predictions(load_runs(*folders), *folders)
+        assert reasons == []
+        assert not found["small-0", "student"].labels.any()
+    found, reasons = load_predictions(load_runs(again), run)
+    assert found == {}
+    assert "student ran again since" in reasons[0]
 
 
 def test_a_search_without_an_end_keeps_its_rows_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
