@@ -39,8 +39,9 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
     Returns:
         The columns of :data:`GROUP`, ``metric``, ``n`` (finished rows averaged), ``unfinished`` (rows that failed, were
         stopped or have no score, left out of the means), each score and cost with its ``_sd`` (NaN where n is 1), and
-        ``best``: whether this student has the highest official score of its protocol and size, where there is another
-        line to compare it with. Lines stand by protocol, pair and size, else in the order of the rows.
+        ``best``: whether this student has the highest official score of its protocol and size, as it is shown, and of
+        those that share it the most seeds, where there is another line to compare it with. Lines stand by protocol,
+        pair and size, else in the order of the rows.
         ``attrs["note"]`` says which runs were repeated: the last one counts.
 
     Raises:
@@ -81,17 +82,21 @@ def run_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES) -> pd.DataFra
 
 
 def _best(table: pd.DataFrame) -> pd.Series[bool]:
-    """Whether a line is a student with the highest official score among those of its protocol and size.
+    """Whether a line is a student with the highest official score among those of its protocol and size, to a tenth of
+    a point; among those that share it, one with the most seeds.
 
     Where no row says what kind it is, all lines that have parameters are compared: encoders, not baselines.
     """
     kinds = table["kind"]
     students = kinds == "student" if kinds.notna().any() else table["parameters"].notna()
-    candidates = table["official"].where(students)
     places = [table[name] for name in SETTINGS]
-    highest = candidates.groupby(places, dropna=False).transform("max")
+
+    def highest(values: pd.Series[Any]) -> pd.Series[bool]:
+        return values.notna() & (values == values.groupby(places, dropna=False).transform("max"))
+
+    first = highest(table["official"].where(students).round(3))
     compared = table["official"].groupby(places, dropna=False).transform("count") > 1
-    return candidates.notna() & (candidates == highest) & compared
+    return highest(table["n"].where(first)) & compared
 
 
 def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:

@@ -31,6 +31,13 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
     }
 
 
+def test_winner_of_scores_that_look_the_same_is_that_of_more_seeds(study: pd.DataFrame) -> None:
+    lucky = study[(study["stage"] == "distilled") & (study["seed"] == 0)].assign(stage="lucky", run_id="lucky")
+    for f1, best in ((0.7704, "distilled"), (0.7706, "lucky")):
+        found = winner(results(pd.concat([study, lucky.assign(test_f1_micro=f1)])), {})
+        assert found.method == best
+
+
 def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.DataFrame) -> None:
     lucky = study[(study["stage"] == "teacher") & (study["seed"] == 0)].assign(stage="lucky", seed=9, run_id="lucky")
     lucky["test_f1_micro"] += 0.1

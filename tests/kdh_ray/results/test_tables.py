@@ -43,6 +43,12 @@ def test_protocols_are_never_ranked_together() -> None:
     assert table["official"].iloc[-2] == pytest.approx(1.0)
 
 
+def test_of_scores_that_look_the_same_the_one_of_more_seeds_is_the_best() -> None:
+    rows = [row("distilled", 0.7702, seed) for seed in range(3)]
+    tables = [stage_table(pd.DataFrame([*rows, row("lucky", f1)])) for f1 in (0.7704, 0.7706)]
+    assert [table.loc[table["best"], "stage"].tolist() for table in tables] == [["distilled"], ["lucky"]]
+
+
 def test_a_line_alone_in_its_size_is_not_called_the_best() -> None:
     begun = pd.DataFrame([row("plain", 0.99, size="medium"), row("distilled", float("nan"), 1, size="medium")])
     table = stage_table(pd.concat([FRAME, begun]))
