@@ -43,7 +43,7 @@ def test_every_preset_makes_cells_in_order_of_need(experiment: Experiment, tmp_p
             assert all(f"{cell.place.key}/{need}" in keys[:number] for need in cell.method.needs)
 
 
-def test_the_smallest_pair_has_ten_seeds_and_others_three(tmp_path: Path) -> None:
+def test_the_smallest_pair_has_ten_seeds_and_the_other_six(tmp_path: Path) -> None:
     found = list(places(dataset_sizes.GRID["cpu"], tmp_path, []))
     seeds = {name: len({place.config.seed for place in found if place.config.name == name}) for name in
              ("minilm-l3", "mpnet-minilm")}  # fmt: skip
