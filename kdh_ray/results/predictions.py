@@ -114,7 +114,8 @@ def load_predictions(
                 if _gives_score(predicted, wanted[key]):
                     found[key] = predicted
                 else:
-                    of_other_runs[key] = f"predictions of {place.name} are not used: {saved.stage} ran again since"
+                    why = f"they don't give the score of {saved.stage}'s row, which is of another run, it seems"
+                    of_other_runs[key] = f"predictions of {place.name} are not used: {why}"
         except UserError as error:
             reasons[f"predictions of {place.name} are not used: {error}"] = None
     reasons |= dict.fromkeys(reason for key, reason in of_other_runs.items() if key not in found)
@@ -236,7 +237,7 @@ def _with_truth(saved: _Saved, place: Path, row: dict[Hashable, Any], corpus: Co
 
 
 def _gives_score(predicted: Predicted, row: dict[Hashable, Any]) -> bool:
-    from sklearn.metrics import f1_score
+    from sklearn.metrics import f1_score  # alone: every metric of a row takes several times as long
 
     told = row.get("test_f1_micro")
     if told is None or told != told:

@@ -98,7 +98,7 @@ def test_a_configuration_that_ran_twice_has_the_predictions_of_the_run_that_coun
         assert not found["small-0", "student"].labels.any()
     found, reasons = load_predictions(load_runs(again), run)
     assert found == {}
-    assert "student ran again since" in reasons[0]
+    assert "don't give the score of student's row" in reasons[0]
 
 
 def test_a_search_without_an_end_keeps_its_rows_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
