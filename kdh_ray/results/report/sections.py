@@ -103,7 +103,7 @@ def _places(frame: pd.DataFrame) -> list[tuple[str, dict[str, pd.DataFrame]]]:
     found = []
     for name, part in corpora:
         pairs = {"": part}
-        if "pair" in part and part["pair"].nunique() > 1:
+        if "pair" in part and part["pair"].nunique(dropna=False) > 1:
             named = part["pair"].fillna("other runs")
             pairs = {str(pair): rows for pair, rows in part.groupby(named, sort=False)}
         found.append(((name or "no corpus named") if len(corpora) > 1 else "", pairs))

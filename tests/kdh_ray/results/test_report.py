@@ -174,6 +174,13 @@ def test_runs_without_a_pair_stand_beside_the_pairs(pairs: pd.DataFrame, study: 
     assert "Scores: other runs" in [section.title for section in report.sections]
 
 
+def test_runs_without_a_pair_are_not_those_of_the_only_pair(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
+    """The quickstart's beside the smoke study's, say: another student, of other documents."""
+    own = study.assign(experiment="quickstart", run_id="quickstart-" + study["run_id"])
+    report = make_report(pd.concat([own, pairs[pairs["pair"] == "small-pair"]], ignore_index=True))
+    assert [each.pair for each in report.winners] == [None, "small-pair"]
+
+
 def test_searches_of_two_pairs_show_what_was_searched(pairs: pd.DataFrame, search: pd.DataFrame) -> None:
     """A setting that is another in the other pair, or in the other seed's search, was not searched."""
     searches = [
