@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from kdh_ray.results import load_runs, store
+from kdh_ray.results import load_runs
+from kdh_ray.results import row_files as store
 
 LIKE = "experiments/results/2026-11-22-hoc-small"
 

@@ -103,9 +103,9 @@ class Peak:
 
 
 def main() -> None:
+    from kdh_ray.cluster.session import ray_session
     from kdh_ray.config import JobConfig
-    from kdh_ray.deployment import predict
-    from kdh_ray.jobs.cluster import ray_session
+    from kdh_ray.inference import predict
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", nargs="*", type=int, metavar="DOCUMENTS", default=[10_000, 100_000, 1_000_000])

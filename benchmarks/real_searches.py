@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from kdh_ray.cli.tune import make_searcher
 from kdh_ray.config import load_config
 from kdh_ray.jobs.run import run
-from kdh_ray.jobs.tuning import tune_stage
-from kdh_ray.jobs.tuning.space import tuned_stage
+from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs.stage_search.space import tuned_stage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -194,10 +194,10 @@ def controller(counts: list[int]) -> None:
     """CPU and wall time a trial of the process that searches: Ray Tune alone, and with the ledger."""
     from ray import tune as ray_tune
 
+    from kdh_ray.cluster.session import ray_session
     from kdh_ray.config import JobConfig
-    from kdh_ray.jobs.cluster import ray_session
-    from kdh_ray.jobs.tuning import tune
-    from searchers.baselines import make_searcher
+    from kdh_ray.tuning import tune
+    from searchers.factory import make_searcher
 
     class Nothing(ray_tune.Trainable):  # type: ignore[misc]
         def step(self) -> dict[str, Any]:

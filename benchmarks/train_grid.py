@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdh_ray.config import load_config
-from kdh_ray.jobs.tuning import tune_stage
-from kdh_ray.jobs.tuning.space import search_space
-from kdh_ray.tune_config import SearchRange
-from searchers.baselines import make_searcher
+from kdh_ray.config import SearchRange, load_config
+from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs.stage_search.space import search_space
+from searchers.factory import make_searcher
 
 
 def every_point(space: Mapping[str, SearchRange], seed: int = 0) -> list[dict[str, Any]]:

@@ -26,12 +26,12 @@ from benchmarks.training_step import BATCH, TOKENS, classifier, hugging_face_tra
 from kdh_ray import load_corpus
 from kdh_ray.config import StageConfig
 from kdh_ray.data import Corpus
-from kdh_ray.distillation.loop import Training
-from kdh_ray.distillation.predict import predict
-from kdh_ray.distillation.stages import label_rates
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import precision
+from kdh_ray.inference.forward import predict
+from kdh_ray.training.loop import Training
+from kdh_ray.training.stages import label_rates
 
 RATE = 3e-4
 JUDGED = ("validation", "test")

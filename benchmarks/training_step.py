@@ -26,13 +26,13 @@ from kdh_ray import load_corpus
 from kdh_ray.config import StageConfig
 from kdh_ray.data import Corpus, Split
 from kdh_ray.data.tokens import tokenize
-from kdh_ray.distillation.documents import Documents
-from kdh_ray.distillation.loop import Training
 from kdh_ray.hardware import precision
 from kdh_ray.models.attention import fit_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
+from kdh_ray.training.examples import Documents
+from kdh_ray.training.loop import Training
 
 BATCH, TOKENS = 16, 256
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

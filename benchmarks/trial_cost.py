@@ -19,14 +19,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig, RunConfig, parse_config
 from kdh_ray.data import corpus_from_config
-from kdh_ray.jobs.cluster import ray_session
-from kdh_ray.jobs.tuning import tune
-from kdh_ray.jobs.tuning.space import domains, search_space
-from kdh_ray.jobs.tuning.stage import trial_task
-from kdh_ray.jobs.tuning.trials import Trial
-from searchers.baselines import make_searcher
+from kdh_ray.jobs.stage_search.space import domains, search_space
+from kdh_ray.jobs.stage_search.stage_search import trial_task
+from kdh_ray.tuning import tune
+from kdh_ray.tuning.trials import Trial
+from searchers.factory import make_searcher
 
 CORES = 2
 SCORE = "validation_f1_micro"
@@ -64,7 +64,7 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
     """Documents a second over all but the first trials, and each of these trials' seconds besides training."""
     from ray.tune import with_parameters
 
-    from kdh_ray.jobs.tuning.trial import StageTrial
+    from kdh_ray.jobs.stage_search.trial import StageTrial
 
     config = configuration(args, threads)
     corpus, ends = corpus_from_config(config.data), []

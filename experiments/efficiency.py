@@ -14,7 +14,7 @@ from pathlib import Path
 from experiments.grid import Block, Columns, Experiment, Method, Place, main
 from experiments.methods import Perform, checkpoint, stage
 from kdh_ray.errors import UnavailableError
-from kdh_ray.evaluation.efficiency import FORMATS, measure
+from kdh_ray.inference.efficiency import FORMATS, measure
 from kdh_ray.results import tables
 
 MODELS = {"teacher": "teacher", "distilled": "student"}  # as tables call them -> stage
@@ -26,10 +26,10 @@ def measured(model: str, number_format: str) -> Perform:
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.data import corpus_from_config
         from kdh_ray.hardware import describe
+        from kdh_ray.jobs.ray_train import JobError
         from kdh_ray.jobs.run import run_id
-        from kdh_ray.jobs.training import JobError
         from kdh_ray.results import write_row
-        from kdh_ray.results.build import stage_row
+        from kdh_ray.results.stage_rows import stage_row
 
         config = place.config
         threads = config.job.cpus_per_worker or describe(gpus=False).cores

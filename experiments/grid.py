@@ -162,7 +162,8 @@ def rows_of(experiment: Experiment, folder: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from kdh_ray.results import load_runs, store
+    from kdh_ray.results import load_runs
+    from kdh_ray.results import row_files as store
 
     empty = pd.DataFrame({"cell": [], "kind": []})
     if not folder.exists() or not store.find(folder)[1]:
@@ -176,7 +177,7 @@ def rows_of(experiment: Experiment, folder: Path) -> pd.DataFrame:
 
 def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
     """Run the cells that have no row, as stderr tells; returns how many failed."""
-    from kdh_ray.jobs.training import JobError
+    from kdh_ray.jobs.ray_train import JobError
 
     _hold_to_settings(cells, out)
     done = set(rows_of(experiment, out)["cell"])
@@ -204,7 +205,7 @@ def _hold_to_settings(cells: Sequence[Cell], out: Path) -> None:
     Raises:
         ConfigError: Says which settings of a pair differ.
     """
-    from kdh_ray.jobs.folder import check_config
+    from kdh_ray.jobs.run_folder import check_config
 
     for config in {cell.place.config.name: cell.place.config for cell in cells}.values():
         data = config.data.model_copy(update={"size": "large", "sample_seed": 0})
@@ -226,7 +227,7 @@ def _session(cells: Sequence[Cell]) -> AbstractContextManager[Any]:
     """One Ray for all cells, if any of them needs it."""
     if not any(cell.method.on_ray or not cell.place.local for cell in cells):
         return nullcontext()
-    from kdh_ray.jobs.cluster import ray_session
+    from kdh_ray.cluster.session import ray_session
 
     return ray_session(cells[0].place.config.job, cells[0].place.verbose)
 

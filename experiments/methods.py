@@ -35,7 +35,7 @@ def searched(searcher: str) -> Perform:
     """The student, with the settings that a search finds."""
 
     def perform(place: Place, columns: Columns) -> None:
-        from kdh_ray.jobs.tuning import tune_stage
+        from kdh_ray.jobs.stage_search import tune_stage
 
         settings = place.config.tune.model_copy(update={"searcher": searcher, "stage": STUDENT})
         config = derived(place, searcher, {STUDENT: place.config.stages[STUDENT]}, tune=settings.model_dump())
@@ -70,7 +70,7 @@ def changed(changes: Callable[[Place], Mapping[str, Any]] | Mapping[str, Any], s
     """
 
     def perform(place: Place, columns: Columns) -> None:
-        from kdh_ray.jobs.tuning.space import configured
+        from kdh_ray.jobs.stage_search.space import configured
 
         found = load_config(_best(place, searcher) / "config.yaml").stages[STUDENT]
         student = configured(found, changes(place) if callable(changes) else changes)
@@ -88,7 +88,7 @@ def baseline(name: str) -> Perform:
 
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.data import corpus_from_config
-        from kdh_ray.jobs.baselines import write_baseline
+        from kdh_ray.jobs.linear_baselines import write_baseline
         from kdh_ray.jobs.run import run_id
 
         config, corpus = place.config, corpus_from_config(place.config.data)
@@ -122,7 +122,7 @@ def checkpoint(place: Place, stage: str) -> str:
 
 
 def _best(place: Place, searcher: str) -> Path:
-    from kdh_ray.jobs.tuning.stage import BEST
+    from kdh_ray.jobs.stage_search.stage_search import BEST
 
     return (place.folder / searcher / BEST).absolute()
 

@@ -32,7 +32,7 @@ def replayed(searcher: str) -> Perform:
         from benchmarks.searchers.simulate import PEERS, run
         from kdh_ray.jobs.run import run_id
         from kdh_ray.results import write_row
-        from kdh_ray.results.build import stage_row
+        from kdh_ray.results.stage_rows import stage_row
 
         config = place.config
         problem = trials(str(BENCHMARKS / "data" / f"{config.name}.parquet"))

@@ -124,6 +124,29 @@ def fetched(folder: str) -> Iterator[Path]:
         yield Path(copy)
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and lock it against other processes until the block ends; a killed process releases it too.
+
+    Raises:
+        UnavailableError: If it can't be written, or another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise UnavailableError(f"{folder}: another run is writing here; wait for it, or give another folder") from None
+    except OSError as error:
+        raise UnavailableError(f"{folder} can't be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def one_line(error: BaseException) -> str:
     """An error's message, short and on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

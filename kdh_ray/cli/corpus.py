@@ -188,7 +188,7 @@ def _fetch(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from kdh_ray.data.fetch import HOC_DOCUMENTS, HOC_URL, fetch_hoc
+    from kdh_ray.data.hoc_download import HOC_DOCUMENTS, HOC_URL, fetch_hoc
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

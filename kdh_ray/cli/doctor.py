@@ -172,7 +172,7 @@ def _encoder(report: Report) -> None:
 
 def _concurrency(report: Report, machine: hardware.Hardware) -> None:
     """How many trials of a search run at once, and what limits them; for the encoder that is always there."""
-    from kdh_ray.jobs.tuning.memory import estimate
+    from kdh_ray.jobs.stage_search.memory import estimate
     from kdh_ray.models.encoders import EMBEDDED, encoder_shape
 
     if report.data["embedded_encoder"] is None:

@@ -47,10 +47,10 @@ def execute(args: argparse.Namespace) -> int:
 def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
     """Scores of a checkpoint at its own thresholds: ``scores`` over all labels, ``labels`` one by one."""
     from kdh_ray.data import corpus_from_config
-    from kdh_ray.distillation.stages import check_labels, classify
     from kdh_ray.evaluation.metrics import per_label, score
     from kdh_ray.hardware import precision
     from kdh_ray.models.checkpoint import load_card
+    from kdh_ray.training.stages import check_labels, classify
 
     card = load_card(checkpoint)
     corpus = corpus_from_config(config.data)

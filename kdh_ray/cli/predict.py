@@ -37,8 +37,8 @@ def execute(args: argparse.Namespace) -> int:
         UserError: See ``predict``.
     """
     from kdh_ray.config import JobConfig
-    from kdh_ray.deployment import predict
     from kdh_ray.errors import ConfigError
+    from kdh_ray.inference import predict
 
     for name in ("block", "batch_size", "workers"):
         value = getattr(args, name)
@@ -61,8 +61,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _predict_lines(args: argparse.Namespace) -> int:
     """Stdin to stdout, at once on a terminal and a batch at a time in a pipe."""
-    from kdh_ray.deployment.predictor import Predictor, Task
     from kdh_ray.errors import DataError
+    from kdh_ray.inference.block_worker import Predictor, Task
 
     if isinstance(sys.stdin, io.TextIOWrapper):  # containers often have no locale, and take any byte
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
     from kdh_ray.config import RunConfig
-    from kdh_ray.distillation.events import Event
+    from kdh_ray.events import Event
 
 
 WIDE = 90  # columns of a terminal that has room for everything

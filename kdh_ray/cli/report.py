@@ -10,7 +10,7 @@ from kdh_ray.cli.results import load_rows
 from kdh_ray.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from kdh_ray.results.report import Report
+    from kdh_ray.report import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,8 @@ def execute(args: argparse.Namespace) -> int:
         DataError: If there are no rows, or one can't be read.
         UnavailableError: If a library is missing or a file can't be written.
     """
-    from kdh_ray.results.predictions import load_predictions
-    from kdh_ray.results.report import make_report, to_html
+    from kdh_ray.report import make_report, to_html
+    from kdh_ray.results.saved_predictions import load_predictions
 
     frame, notes = load_rows(args.folders, args.skip_corrupt)
     predicted, reasons = load_predictions(frame, *args.folders)

@@ -80,7 +80,7 @@ def keep(frame: pd.DataFrame, folders: list[str], target: str, skip_corrupt: boo
         UnavailableError: If ``target`` can't be written.
     """
     from kdh_ray.results import copy_rows
-    from kdh_ray.results.predictions import keep_predictions
+    from kdh_ray.results.saved_predictions import keep_predictions
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -119,7 +119,7 @@ def make_table(frame: pd.DataFrame, name: str, reference: str | None, folders: l
             raise ConfigError([f"--table {name} wants --reference METHOD"], "command line")
         if name == "significance":
             return tables.significance(frame, reference)
-        from kdh_ray.results.documents import by_document
+        from kdh_ray.results.document_comparison import by_document
 
         return by_document(frame, reference, *folders)
     makers: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

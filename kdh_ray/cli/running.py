@@ -31,8 +31,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[str] | None = None) -> int:
     """Run, print the result table on stdout and where the artefacts are on stderr."""
     from kdh_ray.cli.progress import show_progress
+    from kdh_ray.jobs.ray_train import JobError
     from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.training import JobError
 
     out = (args.out or Path("runs") / config.name).expanduser()
     finished = all((out / "stages" / name / "result.json").exists() for name in stages or config.stages)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Submit, follow, and say how to watch, stop and fetch; 1 if the job failed."""
-    from kdh_ray.jobs.submission import connect, follow, head_address, submit
+    from kdh_ray.cluster.submission import connect, follow, head_address, submit
 
     if args.resume and not args.tune:
         raise UserError("--resume goes with --tune; a run goes on by itself where it stopped")

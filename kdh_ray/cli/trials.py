@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.jobs.tuning.ledger import Ledger
-from kdh_ray.jobs.tuning.trials import best_of, savings
 from kdh_ray.results.tables import METRIC_NAMES
+from kdh_ray.tuning.ledger import Ledger
+from kdh_ray.tuning.trials import best_of, savings
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
     from kdh_ray.config import RunConfig
-    from kdh_ray.jobs.tuning.trials import Trial
+    from kdh_ray.tuning.trials import Trial
 
 OnTrial = Callable[["Trial"], None]
 _RECENT = 8  # ended trials that the live table shows

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from kdh_ray.cli.trials import Board
     from kdh_ray.config import RunConfig
-    from kdh_ray.distillation.events import Event
-    from kdh_ray.jobs.tuning.trials import Trial
+    from kdh_ray.events import Event
+    from kdh_ray.tuning.trials import Trial
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +47,8 @@ def search_and_print(
     config: RunConfig, args: argparse.Namespace, source: str, *, resume: bool, whole: bool = False
 ) -> int:
     """What ``kdh-ray tune`` does, and ``kdh-ray run`` with a configuration that asks for trials."""
-    from kdh_ray.jobs.training import JobError
-    from kdh_ray.jobs.tuning import tune_stage
+    from kdh_ray.jobs.ray_train import JobError
+    from kdh_ray.jobs.stage_search import tune_stage
 
     out = (args.out or Path("runs") / config.name).expanduser()
     searcher = make_searcher(config, source)
@@ -73,7 +73,7 @@ def search_and_print(
 def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """On stderr: the best trial, what stopping saved, the front of score and cost, and where everything is."""
     from kdh_ray.cli.trials import epochs, percent, settings
-    from kdh_ray.jobs.tuning.space import own_settings
+    from kdh_ray.jobs.stage_search.space import own_settings
 
     best = board.best()
     if best is not None:
@@ -93,7 +93,7 @@ def print_search(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path
 
 def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
     """The best score at each cost, on stderr, where the search varied what students cost to run."""
-    from kdh_ray.jobs.tuning.space import SMALLER_SPACE, search_space
+    from kdh_ray.jobs.stage_search.space import SMALLER_SPACE, search_space
     from kdh_ray.results import render, tables
 
     if config.tune.has_budget or set(SMALLER_SPACE) & set(search_space(config)):
@@ -158,8 +158,8 @@ def make_searcher(config: RunConfig, source: str) -> Any:
     Raises:
         ConfigError: If there is none of that name.
     """
-    from kdh_ray.jobs.tuning.space import own_settings
-    from searchers.baselines import make_searcher as make
+    from kdh_ray.jobs.stage_search.space import own_settings
+    from searchers.factory import make_searcher as make
 
     name, own = config.tune.searcher, own_settings(config)
     swarm = {"n_particles": config.tune.particles} if name.startswith("pso") else {}

@@ -41,7 +41,7 @@ def corpus_from_config(data: DataConfig) -> Corpus:
         DataError: If the corpus is missing or can't be used as it is.
     """
     from kdh_ray.data.checks import check_corpus
-    from kdh_ray.data.samples import nested_sample
+    from kdh_ray.data.sampling import nested_sample
 
     corpus = _read(data)
     check_corpus(corpus)
@@ -49,7 +49,7 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     if sample is not corpus:
         check_corpus(sample)
     if data.unlabelled:
-        from kdh_ray.data.predictions import read_unlabelled
+        from kdh_ray.data.unlabelled import read_unlabelled
 
         return replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
     return sample

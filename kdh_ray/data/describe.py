@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.data.checks import listing
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
-from kdh_ray.data.texts import normalised
+from kdh_ray.data.text_digest import normalised
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kdh_ray.data import vocabulary
+from kdh_ray.data import synthetic_words as vocabulary
 from kdh_ray.data.corpus import Corpus, Segments, Split
 
 HALLMARKS = tuple(vocabulary.TERMS)

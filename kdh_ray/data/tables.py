@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from kdh_ray.config import DataConfig
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
-from kdh_ray.data.samples import grouped_parts
+from kdh_ray.data.sampling import grouped_parts
 from kdh_ray.data.table_files import read_files
 from kdh_ray.data.table_rows import Document, documents_of
-from kdh_ray.data.texts import normalised
+from kdh_ray.data.text_digest import normalised
 from kdh_ray.errors import DataError
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from kdh_ray.config import JobConfig, RunConfig, dump_config
 from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.data.describe import leaks
-from kdh_ray.distillation.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.errors import DataError, UserError
+from kdh_ray.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.hardware import precision
-from kdh_ray.jobs.baselines import TFIDF, VARIANTS, write_baseline
-from kdh_ray.jobs.folder import place, run_folder
+from kdh_ray.jobs.linear_baselines import TFIDF, VARIANTS, write_baseline
 from kdh_ray.jobs.publish import check_writable, publish
+from kdh_ray.jobs.run_folder import place, run_folder
 from kdh_ray.models.checkpoint import load_card, verified
 from kdh_ray.models.encoders import check_layers, check_reachable, encoder_shape
 from kdh_ray.results import load_runs, recorded, write_row
-from kdh_ray.results.build import stage_row
+from kdh_ray.results.stage_rows import stage_row
 
 if TYPE_CHECKING:
     import os
@@ -54,7 +54,7 @@ def run(
         stages: Only these; each stage that they need must be finished or among them. All if not given.
         local: Run in this process instead of on Ray Train workers, for debugging.
         verbose: Show Ray's own log lines.
-        listener: Is given every event (see ``kdh_ray.distillation.events``).
+        listener: Is given every event (see ``kdh_ray.events``).
         columns: Further columns of the stages' rows, over all others: ``experiment``, ``variant`` (``distilled`` or
             ``fine-tuned`` otherwise), ``method``, ... A finished stage has a row for each experiment that asks for it.
 
@@ -148,7 +148,7 @@ def load_data(config: RunConfig, stages: Sequence[str]) -> Corpus:
     Raises:
         UserError: If the corpus can't be used, a teacher has other labels, or a loss says nothing over as few.
     """
-    from kdh_ray.distillation.stages import check_labels
+    from kdh_ray.training.stages import check_labels
 
     corpus = corpus_from_config(config.data)
     for name in stages:
@@ -170,7 +170,7 @@ def encoders(config: RunConfig, stages: Sequence[str]) -> list[str]:
 def _run_here(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str], listener: Listener | None) -> None:
     import torch
 
-    from kdh_ray.distillation.stages import StageRunner
+    from kdh_ray.training.stages import StageRunner
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = precision(config.precision)
@@ -185,9 +185,9 @@ def _run_on_ray(
 ) -> None:
     if all((folder / "stages" / name / "result.json").exists() for name in stages):
         return  # nothing to start a cluster for
-    from kdh_ray.jobs.cluster import ray_session
-    from kdh_ray.jobs.nodes import check_machines
-    from kdh_ray.jobs.training import run_on_ray
+    from kdh_ray.cluster.nodes import check_machines
+    from kdh_ray.cluster.session import ray_session
+    from kdh_ray.jobs.ray_train import run_on_ray
 
     log = EventLog(folder / EVENTS)
 
@@ -238,7 +238,7 @@ def _write_rows(
     error: Exception | None = None,
 ) -> None:
     """A row for each finished stage and, after an error, one for the first that isn't."""
-    from kdh_ray.distillation.stages import read_result
+    from kdh_ray.training.stages import read_result
 
     for name in stages:
         result = read_result(folder / "stages" / name)

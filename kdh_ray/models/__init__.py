@@ -1,0 +1,1 @@
+"""Encoders, the classifier on top of them, and their checkpoints."""

@@ -30,7 +30,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.results import store
+from kdh_ray.results import row_files as store
 from kdh_ray.storage import locate
 
 if TYPE_CHECKING:
@@ -181,19 +181,6 @@ def _latest(table: Any) -> Any:
         frame = frame.sort_values("started", kind="stable")
     order = frame.index.to_numpy()
     return table if np.array_equal(order, np.arange(table.num_rows)) else table.take(order)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "config_") -> dict[str, Any]:
-    """Nested settings as columns: ``{"loss": {"alpha": 0.5}}`` gives ``{"config_loss.alpha": 0.5}``."""
-
-    def leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-        for key, value in node.items():
-            if isinstance(value, Mapping):
-                yield from leaves(value, f"{path}{key}.")
-            else:
-                yield f"{path}{key}", value
-
-    return dict(leaves(tree, prefix))
 
 
 def order_columns(names: Iterable[str]) -> list[str]:

@@ -16,8 +16,8 @@ from benchmarks.searchers.problems import trials
 from benchmarks.searchers.simulate import PEERS, run
 from benchmarks.train_grid import every_point
 from experiments.searchers import BENCHMARKS, BUDGETS, SEARCHERS
+from kdh_ray.config import SearchRange
 from kdh_ray.errors import DataError
-from kdh_ray.tune_config import SearchRange
 from searchers import Float, Space
 
 RATES, LOSSES = (1e-4, 3e-4, 1e-3), ("bernoulli-kl", "softmax-kl")

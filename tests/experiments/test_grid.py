@@ -13,10 +13,10 @@ from experiments import ablations, baselines, dataset_sizes, efficiency, searche
 from experiments.grid import CONFIGS, PRESETS, Block, Columns, Experiment, Method, Place, main, places, select
 from kdh_ray.config import load_config
 from kdh_ray.errors import ConfigError, UnavailableError, UserError
-from kdh_ray.jobs.training import JobError
-from kdh_ray.jobs.tuning.space import search_space
+from kdh_ray.jobs.ray_train import JobError
+from kdh_ray.jobs.stage_search.space import search_space
 from kdh_ray.results import load_runs, write_row
-from kdh_ray.results.build import stage_row
+from kdh_ray.results.stage_rows import stage_row
 
 EXPERIMENTS = [module.EXPERIMENT for module in (dataset_sizes, ablations, baselines, searchers, efficiency)]
 YAMLS = sorted(CONFIGS.glob("*.yaml"))

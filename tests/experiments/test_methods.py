@@ -16,7 +16,7 @@ from experiments.grid import Place, main, places
 from experiments.methods import STUDENT, changed, derived
 from kdh_ray.cli.main import main as cli
 from kdh_ray.config import dump_config, load_config
-from kdh_ray.jobs.tuning.stage import BEST
+from kdh_ray.jobs.stage_search.stage_search import BEST
 from kdh_ray.results import load_runs, tables
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 
 from kdh_ray.data import Corpus, Segments, Split
 from kdh_ray.models.encoders import quiet
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))  # helpers that several test folders import
 
 LABELS = ["alpha", "beta", "gamma"]
 FILLER = ["the", "cell", "shows", "growth", "in", "patients", "with", "early", "disease", "."]

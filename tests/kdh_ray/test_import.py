@@ -30,7 +30,7 @@ def test_heavy_packages_are_imported_late(program: str) -> None:
     assert not HEAVY & imported_by(program)
 
 
-@pytest.mark.parametrize("room", ["distillation.stages", "models.checkpoint", "evaluation.metrics", "data.tokens"])
+@pytest.mark.parametrize("room", ["training.stages", "models.checkpoint", "evaluation.metrics", "data.tokens"])
 def test_only_jobs_import_ray(room: str) -> None:
     assert "ray" not in imported_by(f"import kdh_ray.{room}")
 

@@ -18,7 +18,7 @@ tune = pytest.importorskip("ray.tune")
 from ray.tune.search import ConcurrencyLimiter  # noqa: E402
 
 from searchers import Float, Space  # noqa: E402
-from searchers.baselines import SEARCHERS, make_searcher  # noqa: E402
+from searchers.factory import SEARCHERS, make_searcher  # noqa: E402
 from searchers.peers import Nevergrad, Replayed  # noqa: E402
 
 NEEDS = {"optuna-tpe": "optuna", "pyswarms": "pyswarms"}
@@ -131,7 +131,7 @@ def test_a_seed_gives_one_sequence(make):
 SEQUENCES = """
 import json, sys
 from ray import tune
-from searchers.baselines import make_searcher
+from searchers.factory import make_searcher
 for name in sys.argv[1:]:
     search = make_searcher(name, seed=5, metric="m", mode="max")
     search.set_search_properties(None, None, {"x": tune.uniform(0, 1), "c": tune.choice(["a", "b", "c"])})

@@ -12,10 +12,9 @@ from kdh_ray.results.tables.comparisons import (
     significance,
     within_pairs,
 )
-from kdh_ray.results.tables.costs import EFFICIENCY, efficiency, pareto
+from kdh_ray.results.tables.efficiency import EFFICIENCY, efficiency, pareto
 from kdh_ray.results.tables.means import COSTS, KINDS, MISSING, SCORES, by_size, run_table, spread_cell, stage_table
-from kdh_ray.results.tables.replays import regrets, searchers
-from kdh_ray.results.tables.rows import (
+from kdh_ray.results.tables.method_rows import (
     GROUP,
     METRIC_NAMES,
     NO_METHOD,
@@ -26,6 +25,7 @@ from kdh_ray.results.tables.rows import (
     repetitions,
     size_order,
 )
+from kdh_ray.results.tables.replays import regrets, searchers
 
 __all__ = [
     "COSTS",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.tables.means import MISSING, spread_cell
-from kdh_ray.results.tables.rows import (
+from kdh_ray.results.tables.method_rows import (
     GROUP,
     NO_METHOD,
     SETTINGS,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
-from kdh_ray.results.tables.rows import (
+from kdh_ray.results.tables.method_rows import (
     GROUP,
     SETTINGS,
     method_names,

@@ -14,7 +14,7 @@ from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.data import corpus_from_config
 from kdh_ray.results import load_runs, write_row
-from kdh_ray.results.predictions import load_predictions
+from kdh_ray.results.saved_predictions import load_predictions
 
 
 @pytest.fixture

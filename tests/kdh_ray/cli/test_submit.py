@@ -12,7 +12,7 @@ import pytest
 
 from kdh_ray.cli import submit
 from kdh_ray.cli.main import main
-from kdh_ray.jobs import submission
+from kdh_ray.cluster import submission
 
 
 class Status(Enum):

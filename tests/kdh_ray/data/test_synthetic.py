@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdh_ray.data import load_corpus, vocabulary
+from kdh_ray.data import load_corpus
+from kdh_ray.data import synthetic_words as vocabulary
 from kdh_ray.data.describe import describe
 from kdh_ray.data.hoc import HALLMARKS
 from kdh_ray.data.synthetic import NEW_TERMS, synthetic_corpus
@@ -112,7 +113,7 @@ def test_companions_occur_together() -> None:
 
 
 def test_bag_of_words_stays_well_below_the_ceiling() -> None:
-    from kdh_ray.evaluation.baselines import tfidf_logistic
+    from kdh_ray.evaluation.linear_models import tfidf_logistic
     from kdh_ray.evaluation.metrics import score
     from kdh_ray.evaluation.thresholds import tune_global
 

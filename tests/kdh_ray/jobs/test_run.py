@@ -13,10 +13,10 @@ import transformers
 from kdh_ray import run
 from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
-from kdh_ray.distillation.events import Event
 from kdh_ray.errors import CheckpointError, ConfigError, UnavailableError, UserError
-from kdh_ray.jobs.folder import check_config
-from kdh_ray.jobs.training import failure
+from kdh_ray.events import Event
+from kdh_ray.jobs.ray_train import failure
+from kdh_ray.jobs.run_folder import check_config
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.results import load_runs
 
@@ -146,7 +146,7 @@ def test_goes_on_after_an_interruption_as_if_there_had_been_none(
 
 
 def test_a_failed_stage_gets_a_row(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kdh_ray.distillation.loop import Training
+    from kdh_ray.training.loop import Training
 
     def fail(self: Training) -> None:
         raise RuntimeError("out of memory")

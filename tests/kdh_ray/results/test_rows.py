@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdh_ray import storage
+from kdh_ray.config import flatten
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.results import compact, copy_rows, load_runs, recorded, rows, store, write_row
-from kdh_ray.results.rows import flatten, order_columns, tell_tables_apart
+from kdh_ray.results import compact, copy_rows, load_runs, recorded, rows, write_row
+from kdh_ray.results import row_files as store
+from kdh_ray.results.rows import order_columns, tell_tables_apart
 
 
 def row(run_id: str = "run-0", stage: str = "distil", **more: Any) -> dict[str, Any]:

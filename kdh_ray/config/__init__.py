@@ -1,0 +1,30 @@
+"""The configuration of a run: one typed tree, read from YAML, with every fault reported at once."""
+
+from kdh_ray.config.data import DataConfig
+from kdh_ray.config.fields import Section
+from kdh_ray.config.load import apply_overrides, dump_config, flatten, load_config, parse_config, parse_data
+from kdh_ray.config.run import BaselineConfig, JobConfig, RunConfig
+from kdh_ray.config.stage import LossConfig, StageConfig
+from kdh_ray.config.tune import MACHINE_SETTINGS, SearchRange, TuneConfig, is_integer, is_numeric, tunable_settings
+
+__all__ = [
+    "MACHINE_SETTINGS",
+    "BaselineConfig",
+    "DataConfig",
+    "JobConfig",
+    "LossConfig",
+    "RunConfig",
+    "SearchRange",
+    "Section",
+    "StageConfig",
+    "TuneConfig",
+    "apply_overrides",
+    "dump_config",
+    "flatten",
+    "is_integer",
+    "is_numeric",
+    "load_config",
+    "parse_config",
+    "parse_data",
+    "tunable_settings",
+]

@@ -1,0 +1,73 @@
+"""What is wrong with a configuration, in words: where, what is allowed, what was received."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from pydantic import BaseModel, ValidationError
+
+from kdh_ray.config.run import RunConfig
+from kdh_ray.config.stage import StageConfig
+
+_OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def faults_of(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    faults: list[str] = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{place}: no such setting{_nearest(fault['loc'], root)}")
+        elif fault["type"] in ("model_type", "model_attributes_type") and fault["loc"][1:2] == ("space",):
+            faults.append(f"{place}: takes {{low: .., high: ..}} or {{choices: [..]}}; got {fault['input']!r}")
+        elif fault["type"] in ("model_type", "model_attributes_type"):
+            faults.append(f"{place or 'configuration'}: must be a section of settings; got {fault['input']!r}")
+        elif fault["type"] == "missing":
+            faults.append(f"{place}: is required")
+        elif fault["type"] == "value_error":
+            faults += [f"{place}: {line}" if place else line for line in message.splitlines()]
+        elif bounds := _bounds(fault["loc"], root) if fault["type"] in _OUT_OF_RANGE else "":
+            faults.append(f"{place}: must be {bounds}; got {fault['input']!r}")
+        else:
+            faults.append(f"{place}: {message[0].lower()}{message[1:]}; got {fault['input']!r}")
+    return faults
+
+
+def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    """``at least 0 and at most 1``: the whole range of a setting; empty where its type keeps it inside a union."""
+    section = _section(location, root)
+    field = section.model_fields.get(str(location[-1])) if section is not None else None
+    bounds = [
+        (kind, getattr(each, kind))
+        for each in (field.metadata if field else ())
+        for kind in _WORDS
+        if hasattr(each, kind)
+    ]
+    return " and ".join(f"{_WORDS[kind]} {value:.10g}" for kind, value in bounds)
+
+
+def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    """``; did you mean 'alpha'?`` for a misspelt key."""
+    section = _section(location, root)
+    known = list(section.model_fields) if section is not None else []
+    match = get_close_matches(str(location[-1]), known, n=1)
+    return f"; did you mean {match[0]!r}?" if match else f" (known: {', '.join(known)})"
+
+
+def _section(location: tuple[int | str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
+    """The section that holds the setting at ``location``; None where there is none."""
+    section: type[BaseModel] | None = root
+    for part in location[:-1]:
+        section = None if section is None else _child(section, str(part))
+    return section
+
+
+def _child(section: type[BaseModel], name: str) -> type[BaseModel] | None:
+    if name not in section.model_fields:  # a stage's own name
+        return StageConfig if section is RunConfig or section is StageConfig else None
+    kind = section.model_fields[name].annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return StageConfig if name == "stages" else None

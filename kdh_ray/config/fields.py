@@ -1,0 +1,34 @@
+"""The base of every section of a configuration, and the types that its settings share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+SEEDS = 2**31  # the exclusive upper bound that NumPy's legacy generators and torch accept
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Location = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A folder, a file or a URL, with ``~`` expanded."""
+LocalPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+"""A path on this machine, with ``~`` expanded."""
+
+
+class Section(BaseModel):
+    """Settings under one heading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """``epochs: yes`` would be one epoch."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"can't be yes or no, true or false; got {value!r}")
+        return value

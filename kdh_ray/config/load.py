@@ -1,0 +1,141 @@
+"""Read a configuration from YAML, apply overrides, and report every fault at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kdh_ray.config.data import DataConfig
+from kdh_ray.config.faults import faults_of
+from kdh_ray.config.run import RunConfig
+from kdh_ray.errors import ConfigError
+
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
+
+
+def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
+    """Validate a tree of plain values.
+
+    Raises:
+        ConfigError: With every fault: where it is, what is allowed, what was received.
+    """
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, RunConfig), source) from None
+
+
+def parse_data(tree: Mapping[str, Any], source: str = "data") -> DataConfig:
+    """Validate a ``data`` section alone; raises as ``parse_config`` does."""
+    try:
+        return DataConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, DataConfig), source) from None
+
+
+def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a YAML file, apply ``section.key=value`` overrides, and validate.
+
+    Relative paths in the file are taken from the working directory, as on a command line.
+
+    Raises:
+        ConfigError: If the file can't be read, is not YAML, or holds faults.
+    """
+    source = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+        repeated = _repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError([f"can't be read: {reason}"], source) from None
+    except _NOT_YAML as error:
+        raise ConfigError([f"is not YAML: {' '.join(str(error).split())}"], source) from None
+    if not isinstance(tree, dict):
+        raise ConfigError([f"must hold a mapping of sections; got {type(tree).__name__}"], source)
+    if repeated:
+        raise ConfigError(repeated, source)
+    return parse_config(apply_overrides(tree, overrides), source)
+
+
+def _repeated_keys(node: yaml.Node | None, place: str = "") -> list[str]:
+    """A fault for each key that a mapping has twice, of which YAML's reader keeps the last without a word."""
+    faults: list[str] = []
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            faults += _repeated_keys(item, place)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = f"{place}{key.value}", key.start_mark.line + 1
+            if name in lines:
+                faults.append(f"{name}: is there twice, in lines {lines[name]} and {line}")
+            lines[name] = line
+            faults += _repeated_keys(value, f"{name}.")
+    return faults
+
+
+def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of ``tree`` with each ``section.key=value`` set; values are YAML (``[a, b]``, ``true``, ``1e-4``).
+
+    Raises:
+        ConfigError: If an override has no ``=``, or goes through something that is not a section.
+    """
+    result: dict[str, Any] = {**tree}
+    faults = []
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key.strip():
+            faults.append(f"--set takes section.key=value; got {override!r}")
+            continue
+        *sections, last = key.strip().split(".")
+        node = result
+        for section in sections:
+            child = node.get(section)
+            if child is not None and not isinstance(child, dict):
+                faults.append(f"--set {override}: {section!r} is not a section")
+                break
+            node[section] = {**(child or {})}
+            node = node[section]
+        else:
+            try:
+                node[last] = _scalar(value)
+            except _NOT_YAML as error:
+                faults.append(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}")
+    if faults:
+        raise ConfigError(faults, "command line")
+    return result
+
+
+def _scalar(text: str) -> Any:
+    """YAML's reading of ``text``, and ``1e-4`` as the number that people mean (YAML 1.1 wants ``1.0e-4``)."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as YAML, defaults included; ``load_config`` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "config_") -> dict[str, Any]:
+    """Nested settings as columns: ``{"loss": {"alpha": 0.5}}`` gives ``{"config_loss.alpha": 0.5}``."""
+
+    def leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+        for key, value in node.items():
+            if isinstance(value, Mapping):
+                yield from leaves(value, f"{path}{key}.")
+            else:
+                yield f"{path}{key}", value
+
+    return dict(leaves(tree, prefix))

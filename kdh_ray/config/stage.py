@@ -1,0 +1,63 @@
+"""The settings of a stage: where it starts, what teaches it, and how it learns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from kdh_ray.config.fields import SEEDS, Count, Fraction, Location, Positive, Section
+
+
+class LossConfig(Section):
+    """What a stage minimises: ``alpha * soft + (1 - alpha) * hard + hidden_weight * hidden``."""
+
+    hard: Literal["bce", "asymmetric"] = Field("bce", description="loss on labels")
+    class_weights: bool = Field(False, description="weigh positives by sqrt(negatives / positives) of each label")
+    soft: Literal["bernoulli-kl", "softmax-kl"] = Field("bernoulli-kl", description="loss on teacher logits")
+    temperature: Positive = Field(2.0, description="T; soft losses are multiplied by T^2")
+    alpha: Fraction = Field(0.5, description="weight of the soft loss")
+    hidden_weight: float = Field(0.0, description="weight of the hidden-state loss", ge=0.0)
+    segment_weight: float = Field(1.0, description="weight of the losses on a document's parts", ge=0.0)
+
+
+class StageConfig(Section):
+    """One model's training. Units: epochs are passes over the training split, rates are per optimiser step."""
+
+    start: Location = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
+    layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
+    teachers: tuple[Location, ...] = Field(
+        (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
+    )
+    max_tokens: int | None = Field(
+        None, description="tokens a document, fewer than data.max_tokens; as many if not set", ge=8, le=8192
+    )
+    epochs: Count = 4
+    finetune_epochs: int = Field(
+        0, description="further epochs of a distillation, on labels alone; the rate rises and falls anew", ge=0
+    )
+    batch_size: Count = Field(16, description="documents an optimiser step, over all workers")
+    accumulate: Count = Field(1, description="split each batch into this many passes, for memory")
+    learning_rate: float = Field(1e-4, gt=0.0, le=1.0)
+    head_multiplier: Positive = Field(10.0, description="the head's learning rate over the encoder's")
+    layer_decay: float = Field(1.0, description="learning rate of a layer over that of the layer above", gt=0.0, le=1.0)
+    warmup: Fraction = Field(0.1, description="share of steps in which the rate rises")
+    freeze: int = Field(
+        0, description="lowest encoder layers (and the embeddings) that keep the start's weights; 0: none", ge=0
+    )
+    weight_decay: float = Field(0.01, ge=0.0, le=1.0)
+    dropout: float = Field(0.1, ge=0.0, lt=1.0, description="of hidden states and head; attention has none")
+    max_grad_norm: Positive = 1.0
+    average: float = Field(
+        0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
+    )
+    patience: int = Field(0, description="epochs without a better validation score before stopping; 0: never", ge=0)
+    seed: int | None = Field(
+        None, description="made from the run's seed and the stage's name if not set", ge=0, lt=SEEDS
+    )
+    loss: LossConfig = LossConfig()
+
+    @property
+    def total_epochs(self) -> int:
+        """Of distillation, or of fine-tuning, and of what follows on labels alone."""
+        return self.epochs + self.finetune_epochs

@@ -1,0 +1,197 @@
+"""The ``tune`` section: which settings are searched, by which searcher, and for how long.
+
+A search space is data: it maps a setting of a stage to its range, which is checked against the setting's own bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from kdh_ray.config.fields import Count, Section
+from kdh_ray.config.stage import LossConfig, StageConfig
+
+MACHINE_SETTINGS = (
+    "concurrency", "workers_per_trial", "cpus_per_trial", "gpus_per_trial", "memory_per_trial", "time_budget",
+    "trial_time_limit", "max_failures", "trackers",
+)  # fmt: skip
+"""Settings of ``tune`` that may differ when a search is resumed, on another machine perhaps."""
+
+
+class SearchRange(Section):
+    """What a tuned setting may be: from ``low`` to ``high``, both included, or one of ``choices``."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = Field(False, description="spread evenly over orders of magnitude")
+    choices: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> SearchRange:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("takes either low and high, or choices")
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("takes either low and high, or choices")
+            if len(set(map(repr, self.choices))) < 2:
+                raise ValueError(f"choices are two different values or more; got {list(self.choices)!r}")
+        elif self.low is not None and self.high is not None:
+            if not self.low < self.high:
+                raise ValueError(f"low must be less than high; got {self.low:g} and {self.high:g}")
+            if self.log and self.low <= 0:
+                raise ValueError(f"a log range starts above 0; got {self.low:g}")
+        return self
+
+
+class TuneConfig(Section):
+    """The search for a stage's best settings. Its trials see the training and validation splits alone."""
+
+    stage: str | None = Field(None, description="the stage that is tuned; the first with teachers if not set")
+    space: dict[str, SearchRange] | None = Field(
+        None,
+        description="a setting of the stage (loss.alpha) to its range; a default space if not set",
+    )
+    objective: Literal["f1_micro", "f1_macro"] = Field("f1_micro", description="validation score to raise")
+    max_latency_ms: float | None = Field(
+        None,
+        description="of one document, on this machine's CPUs with cpus_per_trial threads; no limit if not set",
+        gt=0.0,
+    )
+    max_parameters: float | None = Field(None, description="or 800K, 20M; no limit if not set", gt=0.0)
+    searcher: str = Field("pso", description="pso, or a peer of searchers.factory")
+    particles: Count = Field(10, description="of the swarm")
+    trials: Count | None = Field(
+        None, description="configurations to try; kdh-ray run searches if it is set, kdh-ray tune tries 32 if it isn't"
+    )
+    scheduler: Literal["asha", "median", "none"] = Field("asha", description="what stops poor trials early")
+    grace: Count = Field(1, description="epochs before a trial may be stopped; ASHA's first rung")
+    reduction: float = Field(3.0, description="ASHA goes on with one in so many trials at each rung", gt=1.0)
+    concurrency: Count | None = Field(None, description="trials at once; as many as there is room for if not set")
+    workers_per_trial: Count = Field(1, description="that train a trial together; more than one by Ray Train")
+    cpus_per_trial: Count = Field(1, description="of each worker, and its number of threads")
+    gpus_per_trial: float | None = Field(
+        None, description="of each worker; 1 where there are GPUs, else 0, if not set; parts are fine", ge=0.0
+    )
+    memory_per_trial: float | None = Field(
+        None,
+        description="bytes of each worker, or 800M, 1.5G; estimated from the encoder if not set",
+        gt=0.0,
+    )
+    time_budget: float | None = Field(None, description="seconds, or 90s, 30m, 2h; the search ends then", gt=0.0)
+    trial_time_limit: float | None = Field(
+        None, description="seconds, or 90s, 30m, 2h; a trial that takes longer, or hangs, is killed", gt=0.0
+    )
+    trackers: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = Field((), description="that are told of trials")
+    max_failures: int = Field(2, description="times a failed trial, or a lost one, goes on from its last epoch", ge=0)
+
+    @property
+    def n_trials(self) -> int:
+        """``trials``, or how many there are without it."""
+        return self.trials or 32
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a student's latency or size is limited."""
+        return self.max_latency_ms is not None or self.max_parameters is not None
+
+    def without_machine(self) -> TuneConfig:
+        """Itself, with the settings of :data:`MACHINE_SETTINGS` at their defaults: the identity of a search."""
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in MACHINE_SETTINGS})
+
+    @field_validator("time_budget", "trial_time_limit", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        return _with_unit(value, {"s": 1.0, "m": 60.0, "h": 3600.0}, "seconds, or like 90s, 30m, 2h")
+
+    @field_validator("memory_per_trial", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _with_unit(value, {"M": 2.0**20, "G": 2.0**30}, "bytes, or like 800M, 1.5G")
+
+    @field_validator("max_parameters", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _with_unit(value, {"K": 1e3, "M": 1e6}, "a number, or like 800K, 20M")
+
+    @field_validator("space")
+    @classmethod
+    def _within_bounds(cls, space: dict[str, SearchRange] | None) -> dict[str, SearchRange] | None:
+        if space is None:
+            return None
+        if not space:
+            raise ValueError("names one setting or more")
+        faults: list[str] = []
+        checked = {name: _check_range(name, entry, faults) for name, entry in space.items()}
+        if faults:
+            raise ValueError("\n".join(faults))
+        return checked
+
+
+def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
+    """``30m`` as a number; what is no text is left for pydantic to judge."""
+    if not isinstance(value, str):
+        return value
+    factor = units.get(value[-1:])
+    try:
+        return float(value) if factor is None else float(value[:-1]) * factor
+    except ValueError:
+        raise ValueError(f"takes {allowed}; got {value!r}") from None
+
+
+NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # where a stage is, not how it learns
+
+
+def tunable_settings() -> dict[str, FieldInfo]:
+    """Settings of a stage that a search may vary, by dotted name."""
+    own = {name: field for name, field in StageConfig.model_fields.items() if name not in (*NOT_TUNED, "loss")}
+    return own | {f"loss.{name}": field for name, field in LossConfig.model_fields.items()}
+
+
+def _check_range(name: str, entry: SearchRange, faults: list[str]) -> SearchRange:
+    """``entry`` with the values as the setting takes them; what is wrong with it goes to ``faults``."""
+    known = tunable_settings()
+    if name not in known:
+        match = get_close_matches(name, known, n=1)
+        hint = f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
+        faults.append(f"{name}: no such setting of a stage to tune; {hint}")
+        return entry
+    numeric = is_numeric(name)
+    if entry.choices is None and not numeric:
+        faults.append(f"{name}: takes choices, not a range")
+        return entry
+    kind: Any = Annotated[known[name].annotation, known[name]]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    found: dict[str, Any] = {}
+    values = {"low": entry.low, "high": entry.high} if entry.choices is None else dict(enumerate(entry.choices))
+    for key, value in values.items():
+        try:
+            found[str(key)] = adapter.validate_python(value)
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"]
+            place = f"{name}.{key}" if entry.choices is None else f"{name}.choices"
+            faults.append(f"{place}: {message[0].lower()}{message[1:]}; got {value!r}")
+    if entry.choices is None:
+        return entry.model_copy(update=found)
+    return entry.model_copy(update={"choices": tuple(found.values())})
+
+
+def is_numeric(name: str) -> bool:
+    """Whether a tunable setting is a number, so that it may have a range."""
+    return bool({int, float} & _types(tunable_settings()[name].annotation))
+
+
+def is_integer(name: str) -> bool:
+    """Whether a tunable setting is a whole number."""
+    return int in _types(tunable_settings()[name].annotation)
+
+
+def _types(annotation: Any) -> set[Any]:
+    """``float``, ``Annotated[int, ...]`` and ``X | None`` to the plain types in them."""
+    parts = get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return _types(parts[0])
+    return set().union(*map(_types, parts)) if parts else {annotation}

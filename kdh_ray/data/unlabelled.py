@@ -1,0 +1,110 @@
+"""What ``kdh-ray predict`` leaves, and how a distillation learns from it.
+
+plan.json              labels, files, blocks and columns of what is predicted
+block-000000.parquet   id, labels, probability.LABEL and, with ``--logits``, logit.LABEL of a block's documents
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdh_ray.data.blocks import list_files, plan, read_block
+from kdh_ray.data.corpus import Corpus, Split, Unlabelled
+from kdh_ray.data.text_digest import normalised
+from kdh_ray.errors import DataError
+from kdh_ray.storage import locate, one_line
+
+PLAN = "plan.json"
+FORMAT = 1
+
+
+def file_name(number: int) -> str:
+    """Of the predictions of block ``number``."""
+    return f"block-{number:06d}.parquet"
+
+
+def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
+    """Texts, and what teachers say of them: the mean over the predictions in ``folders``.
+
+    Args:
+        folders: Outputs of ``kdh-ray predict --logits``, over the same files. The texts are read from where they were.
+        corpus: Whose labels the predictions must have, and whose held-out texts must not be among the unlabelled.
+
+    Raises:
+        DataError: If a prediction is unfinished, has other labels, no logits, or other documents than the first.
+        UnavailableError: If a file can't be read.
+    """
+    plans = [_read_plan(folder) for folder in folders]
+    first = plans[0]
+    for folder, content in zip(folders, plans, strict=True):
+        if list(content["labels"]) != list(corpus.labels):
+            raise DataError(f"{folder}: predictions must have the data's labels, in their order")
+        if not content["logits"]:
+            raise DataError(f"{folder}: holds no logits; predict with --logits")
+        if any(content[name] != first[name] for name in ("files", "block", "text_column", "id_column")):
+            raise DataError(f"{folder}: must be of the same files, blocks and columns as {folders[0]}")
+    _check_files(folders[0], first)
+    ids: list[str] = []
+    texts: list[str] = []
+    logits: list[NDArray[np.float32]] = []
+    for number, block in enumerate(plan([file for file, _ in first["files"]], first["block"])):
+        block_ids, block_texts = read_block(block, first["text_column"], first["id_column"])
+        logits.append(np.mean([_read_logits(folder, number, block_ids, corpus) for folder in folders], axis=0))
+        ids += block_ids
+        texts += block_texts
+    _check_held_out(folders[0], ids, texts, corpus)
+    return Unlabelled(
+        Split(ids, texts, np.zeros((len(ids), len(corpus.labels)), dtype=np.int8)), np.concatenate(logits)
+    )
+
+
+def _read_plan(folder: str) -> dict[str, Any]:
+    filesystem, root = locate(folder)
+    try:
+        content = json.loads(filesystem.open_input_stream(str(PurePosixPath(root) / PLAN)).read())
+        if content["format"] != FORMAT:
+            raise DataError(f"{folder}: format must be {FORMAT}; got {content['format']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: is no output of kdh-ray predict ({one_line(error)})") from None
+    return dict(content)
+
+
+def _check_files(folder: str, content: dict[str, Any]) -> None:
+    for file, size in content["files"]:
+        if list_files([file]) != [(file, size)]:
+            raise DataError(f"{folder}: {file} is not what was predicted: it has another size now")
+
+
+def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> NDArray[np.float32]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    filesystem, root = locate(folder)
+    file = str(PurePosixPath(root) / file_name(number))
+    columns = [f"logit.{label}" for label in corpus.labels]
+    try:
+        table = pq.read_table(file, columns=["id", *columns], filesystem=filesystem)
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder}: is unfinished: {file_name(number)} is missing; go on with kdh-ray predict"
+        ) from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{folder}/{file_name(number)}: can't be read ({one_line(error)})") from None
+    if table["id"].to_pylist() != ids:
+        raise DataError(f"{folder}/{file_name(number)}: has other documents than the files that were predicted")
+    return np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float32)
+
+
+def _check_held_out(folder: str, ids: list[str], texts: list[str], corpus: Corpus) -> None:
+    held_out = {normalised(text) for name in ("validation", "test") for text in corpus.splits[name].texts}
+    found = [id_ for id_, text in zip(ids, texts, strict=True) if normalised(text) in held_out]
+    if found:
+        raise DataError(
+            f"{folder}: {len(found)} texts are in the validation or test split (first: {found[0]}); leave them out"
+        )

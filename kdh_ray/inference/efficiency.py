@@ -1,0 +1,231 @@
+"""What a classifier costs where it runs: size, arithmetic, memory, latency, throughput, energy; and what it scores so.
+
+Measured on CPUs, in a process of its own (``python -m kdh_ray.inference.efficiency``, a job as JSON on stdin), so that
+memory is the model's and nothing that ran before is counted.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdh_ray.config import DataConfig
+from kdh_ray.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kdh_ray.models.classifier import Classifier
+    from kdh_ray.training.examples import Documents
+
+FORMATS = ("float32", "bfloat16", "int8")
+WARM_UP = 5  # documents before latencies are taken
+COUNTED = 16  # documents whose operations are counted
+BATCH = 32  # documents at once for throughput
+_RAPL = Path("/sys/class/powercap")
+_FAILED = 3  # exit code of a measuring process with bad input
+
+
+def measure(
+    checkpoint: Path, data: DataConfig, number_format: str = "float32", threads: int = 1, documents: int = 100
+) -> dict[str, Any]:
+    """Measure a checkpoint on the test split of a corpus, in a fresh process.
+
+    Args:
+        checkpoint: Its folder.
+        data: The corpus.
+        number_format: ``float32``, ``bfloat16`` (weights and arithmetic) or ``int8`` (weights and activations of
+            linear layers; :class:`kdh_ray.models.int8.Int8Linear`).
+        threads: Of PyTorch.
+        documents: How many, one at a time, latencies are taken over.
+
+    Returns:
+        ``parameters``, ``disk_bytes`` (of the weights in this format), ``flops_per_document`` (two for each
+        multiplication with addition), ``peak_memory_bytes`` (resident, while it classifies), ``latency_p50_ms`` and
+        ``latency_p95_ms`` (a document, from token ids to probabilities), ``inference_documents_per_second`` (batches of
+        32), ``joules_per_document`` (of the processor packages, None where the machine doesn't tell), ``load_average``
+        (of the machine, before), ``number_format``, ``threads``, and ``test_*`` scores at the checkpoint's thresholds.
+
+    Raises:
+        ConfigError: If there is no such format.
+        UnavailableError: If the measuring process fails; says why.
+    """
+    if number_format not in FORMATS:
+        raise ConfigError([f"a number format is one of {', '.join(FORMATS)}; got {number_format!r}"])
+    job = {"checkpoint": str(checkpoint), "data": data.model_dump(mode="json"), "number_format": number_format}
+    done = subprocess.run(
+        [sys.executable, "-m", "kdh_ray.inference.efficiency"],
+        input=json.dumps({**job, "threads": threads, "documents": documents}),
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UnavailableError(f"{checkpoint}: can't be measured in {number_format} ({reason[:300]})")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def measure_here(
+    checkpoint: Path, data: DataConfig, number_format: str, threads: int, documents: int
+) -> dict[str, Any]:
+    """:func:`measure` in this process; its memory is then this process's."""
+    import torch
+
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.data.tokens import tokenize
+    from kdh_ray.evaluation.metrics import score
+    from kdh_ray.models.checkpoint import load_checkpoint
+    from kdh_ray.models.encoders import load_tokenizer
+    from kdh_ray.training.examples import Documents
+
+    torch.set_num_threads(threads)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    split = corpus_from_config(data).splits["test"]
+    model, card = load_checkpoint(checkpoint)
+    split_tokens = tokenize(split, load_tokenizer(str(checkpoint)), card.max_tokens)
+    test = Documents.of(split, split_tokens)
+    result: dict[str, Any] = {
+        "number_format": number_format,
+        "threads": threads,
+        "load_average": load,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "flops_per_document": _flops(model.eval(), test),
+    }
+    model = converted(model, number_format)
+    result["disk_bytes"] = _size(model)
+    _reset_peak()
+    result |= _latency(model, test, documents)
+    speed, probabilities = _throughput(model, test)
+    result |= {**speed, "peak_memory_bytes": _peak()}
+    scores = score(split.targets, probabilities, card.thresholds)
+    return result | {f"test_{name}": value for name, value in scores.items()}
+
+
+def converted(model: Classifier, number_format: str) -> Any:
+    """The model in another number format, for inference on a CPU. May change ``model`` itself."""
+    import torch
+
+    from kdh_ray.models.int8 import to_int8
+
+    if number_format == "bfloat16":
+        model.to(torch.bfloat16)
+    if number_format == "int8":
+        to_int8(model)
+    return model.eval()
+
+
+def _flops(model: Classifier, test: Documents) -> float:
+    """Mean over a sample of documents, spread over the split, each at its own length."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    chosen = np.linspace(0, len(test) - 1, min(COUNTED, len(test))).astype(int).tolist()
+    attention = model.encoder.config._attn_implementation
+    model.encoder.set_attn_implementation("eager")  # the counter doesn't know the fused kernel of CPUs
+    try:
+        with FlopCounterMode(display=False) as counter:
+            for index in chosen:
+                _forward(model, test, [index])
+    finally:
+        model.encoder.set_attn_implementation(attention)
+    return float(counter.get_total_flops() / len(chosen))
+
+
+def _latency(model: nn.Module, test: Documents, documents: int) -> dict[str, float]:
+    """Percentiles over documents, one at a time, in an order that mixes lengths."""
+    order = np.random.default_rng(0).permutation(len(test))
+    order = np.resize(order, WARM_UP + documents)
+    seconds = []
+    for index in order:
+        started = perf_counter()
+        _forward(model, test, [int(index)])
+        seconds.append(perf_counter() - started)
+    p50, p95 = np.percentile(seconds[WARM_UP:], [50, 95]) * 1000
+    return {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95)}
+
+
+def _throughput(model: Any, test: Documents) -> tuple[dict[str, float | None], Any]:
+    """Of the whole split in batches grouped by length; and (n_documents, n_labels) probabilities."""
+    from kdh_ray.inference.forward import predict
+
+    before, started = energy(), perf_counter()
+    prediction = predict(model, test, batch_size=BATCH)
+    seconds, after = perf_counter() - started, energy()
+    joules = None if before is None or after is None or after < before else (after - before) / len(test)
+    speed = {"inference_documents_per_second": len(test) / seconds, "joules_per_document": joules}
+    return speed, prediction.probabilities
+
+
+def _forward(model: nn.Module, test: Documents, chosen: Sequence[int]) -> Any:
+    import torch
+
+    from kdh_ray.training.examples import collate
+
+    batch = collate(test, list(chosen), model.pad_id, torch.device("cpu"))  # type: ignore[arg-type]
+    with torch.inference_mode():
+        return torch.sigmoid(model(batch.input_ids, batch.attention_mask, batch.segment_numbers).documents)
+
+
+def _size(model: nn.Module) -> int:
+    """Bytes of the serialised weights; quantised ones are packed, which safetensors can't hold."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.tell()
+
+
+def energy(root: Path = _RAPL) -> float | None:
+    """Joules that the processor packages have used (RAPL), None where they can't be read. Wraps round after a while."""
+    try:
+        counters = [zone / "energy_uj" for zone in root.iterdir() if zone.name.count(":") == 1 and "rapl" in zone.name]
+        return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
+    except (OSError, ValueError):
+        return None
+
+
+def _reset_peak() -> None:
+    """Forget the memory that loading and converting took, where the kernel can."""
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """Peak resident memory in bytes since :func:`_reset_peak`; since the start where the kernel doesn't say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _main() -> int:
+    from kdh_ray.errors import UserError
+
+    job = json.load(sys.stdin)
+    try:
+        data = DataConfig.model_validate(job.pop("data"))
+        result = measure_here(Path(job.pop("checkpoint")), data, **job)
+    except UserError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return _FAILED
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,78 @@
+"""Baselines over a configuration's corpus, and their result rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.config import RunConfig
+from kdh_ray.data import Corpus
+from kdh_ray.errors import UserError
+from kdh_ray.results import write_row
+from kdh_ray.results.stage_rows import stage_row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TFIDF, SVM, EMBEDDINGS = "tf-idf", "tf-idf-svm", "embeddings"
+VARIANTS = {TFIDF: "logistic regression", SVM: "linear SVM", EMBEDDINGS: "logistic regression"}
+
+
+def write_baseline(
+    config: RunConfig, corpus: Corpus, name: str, rows: Path, run_id: str, encoder: str = "", **columns: Any
+) -> None:
+    """Fit a baseline, score it as every stage is scored, and write its row.
+
+    Args:
+        config: Whose seed and settings the row has.
+        corpus: Its documents.
+        name: ``tf-idf``, ``tf-idf-svm`` or ``embeddings``.
+        rows: Folder of the row.
+        run_id: Of the run that the row belongs to.
+        encoder: Whose frozen mean states ``embeddings`` are: a folder, a hub name or ``embedded``.
+        columns: Further columns, over all others.
+
+    Raises:
+        UserError: If there is no such baseline, or its documents or encoder can't be used.
+    """
+    from kdh_ray.training.stages import score_held_out
+
+    started = perf_counter()
+    validation, test = _probabilities(config, corpus, name, encoder)
+    result = {**score_held_out(corpus, {"validation": validation, "test": test}), "seconds": perf_counter() - started}
+    columns = {"variant": VARIANTS[name], **columns}
+    write_row(rows, stage_row(config, name, run_id, corpus.name, result, **columns))
+
+
+def _probabilities(config: RunConfig, corpus: Corpus, name: str, encoder: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(n_documents, n_labels) of the validation and of the test split."""
+    from kdh_ray.evaluation import linear_models as baselines
+
+    if name == TFIDF:
+        return baselines.tfidf_logistic(corpus, config.seed)
+    if name == SVM:
+        return baselines.tfidf_svm(corpus, config.seed)
+    if name == EMBEDDINGS:
+        return baselines.features_logistic(corpus, _embeddings(config, corpus, encoder), config.seed)
+    raise UserError(f"a baseline is one of {', '.join(VARIANTS)}; got {name!r}")
+
+
+def _embeddings(config: RunConfig, corpus: Corpus, encoder: str) -> Mapping[str, NDArray[Any]]:
+    """Split -> (n_documents, hidden) mean-pooled states of an encoder as it was pretrained."""
+    from kdh_ray.data.tokens import tokenize
+    from kdh_ray.hardware import precision
+    from kdh_ray.inference.forward import predict
+    from kdh_ray.models.checkpoint import build_classifier
+    from kdh_ray.models.encoders import load_tokenizer
+    from kdh_ray.training.examples import Documents
+
+    model, tokenizer = build_classifier(encoder, len(corpus.labels), False, 0.0), load_tokenizer(encoder)
+    kind = precision(config.precision)
+    return {
+        name: predict(
+            model, Documents.of(split, tokenize(split, tokenizer, config.data.max_tokens)), precision=kind
+        ).pooled
+        for name, split in corpus.splits.items()
+    }

@@ -1,0 +1,56 @@
+"""A trial of several workers: a Ray Train job inside a Tune trial, for students or machines that want it.
+
+It costs the start of a job for each trial, and a trial that is interrupted starts again: one worker is the default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from kdh_ray.jobs.stage_search.trial import StageTask, TrialTraining, over_budget
+
+
+def trial_of_workers(config: dict[str, Any], task: StageTask) -> None:
+    """Train one configuration on ``tune.workers_per_trial`` workers; a function for ``tune``."""
+    import ray
+    from ray import tune
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    over = over_budget(task, config)
+    if over is not None:
+        tune.report(over)
+        return
+    context, settings = tune.get_context(), task.tune
+    gpus = (settings.gpus_per_trial or 1.0) if task.device == "cuda" else 0.0
+    TorchTrainer(
+        _work,
+        train_loop_config={"values": config, "task": ray.put(task)},
+        scaling_config=ScalingConfig(
+            num_workers=settings.workers_per_trial,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": settings.cpus_per_trial, "GPU": gpus},
+        ),
+        run_config=RunConfig(
+            name=context.get_trial_name(), storage_path=context.get_trial_dir(), callbacks=[TuneReportCallback()]
+        ),
+    ).fit()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does; the first one's reports reach Tune."""
+    import ray
+    import torch
+    from ray import train
+
+    from kdh_ray.hardware import precision
+
+    task: StageTask = ray.get(config["task"])
+    torch.set_num_threads(task.tune.cpus_per_trial)
+    trial, done = TrialTraining(task, config["values"], precision(task.precision)), False
+    while not done:
+        result = trial.epoch()
+        done = result.pop("done")
+        train.report(result)

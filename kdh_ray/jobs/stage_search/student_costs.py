@@ -1,0 +1,138 @@
+"""What the students of a search cost to run: known before any is trained, for it depends on their shape alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdh_ray.config import SearchRange, TuneConfig
+from kdh_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from kdh_ray.config import StageConfig
+    from kdh_ray.models.classifier import Classifier
+    from kdh_ray.training.examples import Documents
+    from kdh_ray.training.stages import Material
+
+LATENCY, PARAMETERS, VIOLATION = "latency_ms", "parameters", "violation"
+_DOCUMENTS = 16  # whose median is taken
+_LENGTHS = 4  # measured of a range of maximum lengths; between them is interpolated
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Sizes and latencies by what they depend on.
+
+    Attributes:
+        parameters: By number of layers.
+        latency_ms: By number of layers: milliseconds of one document, for each of ``lengths``.
+        lengths: Maximum lengths in tokens, ascending.
+        depth: Layers of a stage that names none.
+    """
+
+    parameters: Mapping[int, int]
+    latency_ms: Mapping[int, tuple[float, ...]]
+    lengths: tuple[int, ...]
+    depth: int
+
+    def of(self, stage: StageConfig) -> dict[str, float]:
+        """Parameters and latency of a stage's student."""
+        layers = stage.layers or self.depth
+        tokens = stage.max_tokens or self.lengths[-1]
+        latency = float(np.interp(tokens, self.lengths, self.latency_ms[layers]))
+        return {PARAMETERS: float(self.parameters[layers]), LATENCY: latency}
+
+
+def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
+    """By how much a student is over its budgets, as a share of them, added up; 0 for one that keeps them.
+
+    A trial over its budget is not trained, and its score is minus this. Scores of others are at least 0, so that the
+    three rules of Deb ("An efficient constraint handling method for genetic algorithms", 2000, section 3) hold for any
+    searcher that knows one number: whoever keeps the budget wins; of two that do, the better score; of two that don't,
+    the one that is less over it, which leads back to where it is kept.
+    """
+    pairs = ((costs[LATENCY], limits.max_latency_ms), (costs[PARAMETERS], limits.max_parameters))
+    return sum(max(0.0, value / limit - 1.0) for value, limit in pairs if limit is not None)
+
+
+def check_budget(costs: Costs, limits: TuneConfig) -> None:
+    """Refuse a search of which no student could keep its budget.
+
+    Raises:
+        UserError: With the least that the space allows.
+    """
+    least = {
+        "max_parameters": ("parameters", min(costs.parameters.values())),
+        "max_latency_ms": ("ms a document", min(min(latencies) for latencies in costs.latency_ms.values())),
+    }
+    for setting, (unit, value) in least.items():
+        limit = getattr(limits, setting)
+        if limit is not None and value > limit:
+            raise UserError(f"tune.{setting}: the space's cheapest student has {value:,.6g} {unit}; got {limit:,.6g}")
+
+
+def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], tail: int, threads: int) -> Costs:
+    """Build each student that the space has room for, count its parameters, and time it on the CPUs here.
+
+    Latency is the median over documents of the validation split, each classified alone in float32.
+
+    Args:
+        material: Of the stage, with every layer and token.
+        stage: Before a trial's settings.
+        space: Of the search.
+        tail: Special tokens at the end of a document.
+        threads: Of torch, as trials will have.
+    """
+    import torch
+
+    from kdh_ray.jobs.stage_search.student import student
+    from kdh_ray.models.attention import fit_attention
+    from kdh_ray.models.classifier import encoder_layers
+
+    depth = len(encoder_layers(material.model.encoder))
+    longest = int(material.validation.tokens.lengths.max())
+    lengths = _values(space.get("max_tokens"), stage.max_tokens or longest, _LENGTHS)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    parameters, latency = {}, {}
+    try:
+        for layers in _values(space.get("layers"), stage.layers or depth):
+            model = student(material.model, stage.model_copy(update={"layers": layers})).eval()
+            fit_attention(model.encoder, "cpu", "float32")
+            parameters[layers] = sum(parameter.numel() for parameter in model.parameters())
+            latency[layers] = tuple(_latency(model, material.validation.cut(length, tail)) for length in lengths)
+    finally:
+        torch.set_num_threads(before)
+    return Costs(parameters, latency, tuple(lengths), stage.layers or depth)
+
+
+def _values(entry: SearchRange | None, own: int, most: int | None = None) -> list[int]:
+    """The whole numbers of a range, at most ``most`` of them, evenly spread; the stage's ``own`` without a range."""
+    if entry is None:
+        return [own]
+    if entry.choices is not None:
+        return sorted({int(choice) if choice is not None else own for choice in entry.choices})
+    low, high = int(entry.low or 1), int(entry.high or 1)
+    count = high - low + 1
+    return sorted({round(value) for value in np.linspace(low, high, count if most is None else min(most, count))})
+
+
+def _latency(model: Classifier, documents: Documents) -> float:
+    """Milliseconds."""
+    import torch
+
+    from kdh_ray.training.examples import collate
+
+    numbers: Iterable[Any] = np.linspace(0, len(documents) - 1, min(_DOCUMENTS, len(documents))).astype(int)
+    batches = [collate(documents, [int(number)], model.pad_id, torch.device("cpu")) for number in numbers]
+    seconds = []
+    with torch.inference_mode():
+        for batch in [batches[0], *batches]:
+            started = time.perf_counter()
+            model(batch.input_ids, batch.attention_mask, batch.segment_numbers)
+            seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds[1:]))  # the first sets up kernels

@@ -1,0 +1,33 @@
+"""One self-contained HTML page of what runs have given."""
+
+from __future__ import annotations
+
+from kdh_ray.report.parts import Report, Section
+from kdh_ray.report.sections import make_report
+
+__all__ = ["Report", "Section", "make_report", "to_html"]
+
+
+def to_html(report: Report) -> str:
+    """The page: no script, no network, light and dark by the reader's own setting.
+
+    Raises:
+        UnavailableError: If Jinja is not installed.
+    """
+    from kdh_ray.errors import UnavailableError
+
+    try:
+        import jinja2
+    except ImportError:
+        raise UnavailableError("a report needs Jinja: pip install 'kdh-ray[report]'") from None
+    from kdh_ray.report.figures.drawing import css
+    from kdh_ray.report.summary import signed
+    from kdh_ray.results.render import to_text_table
+
+    loader = jinja2.PackageLoader("kdh_ray.report", ".")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    light, dark = css()
+    template = environment.get_template("template.html")
+    return template.render(report=report, text=to_text_table, signed=signed, light=light, dark=dark)

@@ -1,0 +1,270 @@
+"""The training loop: plain PyTorch, one or several workers, resumable after any epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from kdh_ray import distributed as world
+from kdh_ray.config import LossConfig, StageConfig
+from kdh_ray.errors import UserError
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.hardware import release_freed_memory, resident_memory
+from kdh_ray.inference.forward import predict
+from kdh_ray.models.classifier import Classifier, freeze_layers
+from kdh_ray.training.examples import Documents, collate, grouped_batches
+from kdh_ray.training.losses import Batch, loss_terms
+from kdh_ray.training.optimiser import make_optimiser, set_rate
+from kdh_ray.training.state import TrainingState
+
+HOLES = 2 * 2**30  # bytes by which memory may grow before what is free of it is given back, for some 7 % of a step
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch gave.
+
+    Attributes:
+        epoch: From 1.
+        score: Validation micro F1 at its best global threshold, of the averaged weights where weights are averaged.
+        f1_macro: Validation macro F1 at the same threshold.
+        best: Whether no earlier epoch had a higher ``score``.
+        losses: Mean of each training loss term, unweighted, by name.
+        seconds: Of training and validation.
+        documents_per_second: Of training alone, over all workers.
+    """
+
+    epoch: int
+    score: float
+    f1_macro: float
+    best: bool
+    losses: Mapping[str, float]
+    seconds: float
+    documents_per_second: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Calls on the way. ``on_step`` gets (documents done, documents to do) of the whole stage."""
+
+    on_step: Callable[[int, int], None] = lambda done, total: None
+    on_epoch: Callable[[EpochReport], None] = lambda report: None
+
+
+class Objective(nn.Module):
+    """A classifier together with its loss, so that data parallelism sees one forward pass."""
+
+    def __init__(self, classifier: Classifier, config: LossConfig, teacher_width: int | None, weights: Tensor | None):
+        super().__init__()
+        self.classifier = classifier
+        self.config = config
+        self.positive_weights: Tensor | None
+        self.register_buffer("positive_weights", weights, persistent=False)
+        wanted = config.hidden_weight > 0 and teacher_width is not None
+        width = classifier.encoder.config.hidden_size
+        self.labels_only = False
+        self.projection = nn.Linear(width, teacher_width, bias=False) if wanted and teacher_width else None
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See ``loss_terms``."""
+        output = self.classifier(batch.input_ids, batch.attention_mask, batch.segment_numbers)
+        projected = None if self.projection is None else self.projection(output.pooled)
+        terms = loss_terms(output, batch, self.config, self.positive_weights, projected)
+        if self.labels_only:  # the rest stays in the graph: data-parallel training wants every parameter used
+            terms["total"] = terms["hard"] + 0.0 * terms["total"]
+        return terms
+
+
+class Training:
+    """One stage's training of one classifier.
+
+    Args:
+        classifier: Trained in place; after ``run`` it holds the weights of the best epoch.
+        train, validation: Tokenised documents; teachers' predictions are read from ``train``.
+        config: The stage.
+        seed: Of the order of documents and of dropout. Each epoch draws from its own generator, so that a resumed run
+            goes on exactly as an uninterrupted one.
+        precision: ``bfloat16`` runs forward and backward under autocast; weights stay float32.
+        state: Folder for what is needed to resume, or None.
+        hooks: Calls on the way.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        train: Documents,
+        validation: Documents,
+        config: StageConfig,
+        *,
+        seed: int,
+        precision: str = "float32",
+        state: Path | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self.classifier, self.train, self.validation = classifier, train, validation
+        self.config, self.seed, self.precision, self.hooks = config, seed, precision, hooks or Hooks()
+        self.device = next(classifier.parameters()).device
+        freeze_layers(classifier, config.freeze)
+        torch.manual_seed(seed)  # the projection's initial weights
+        teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
+        weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None
+        self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
+        self.objective = world.parallel(self._objective)
+        self.optimiser = make_optimiser(self._objective, classifier, config)
+        self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))
+        self.average: AveragedModel | None = None
+        if config.average:
+            averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(classifier, multi_avg_fn=averaging)
+        self.history: list[EpochReport] = []
+        self._resident = resident_memory()
+        self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
+
+    def run(self) -> list[EpochReport]:
+        """Train to the end, or until the score has not risen for ``patience`` epochs; returns every epoch's report."""
+        self._resume()
+        best = _copy(self._judged()) if self.state is None else None
+        while not self.finished:
+            report = self.advance()
+            if report.best and self.state is None:
+                best = _copy(self._judged())
+            if self.state is not None and world.rank() == 0:
+                best_now = self._judged() if report.best else None
+                self.state.save([asdict(entry) for entry in self.history], best_now, last=self.finished)
+            self.hooks.on_epoch(report)
+        weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
+        if weights is not None:
+            self.classifier.load_state_dict(weights)
+        return self.history
+
+    def advance(self) -> EpochReport:
+        """Train one epoch and validate."""
+        report = self._epoch(len(self.history) + 1)
+        self.history.append(report)
+        return report
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done, or the score has not risen for ``patience`` of them."""
+        return len(self.history) >= self.config.total_epochs or self._exhausted()
+
+    def _resume(self) -> None:
+        if self.state is None:
+            return
+        self.history = [EpochReport(**entry) for entry in self.state.restore(self._newest(self.state))]
+
+    def _newest(self, state: TrainingState) -> str | None:
+        """The last epoch that rank 0 has saved, the same for every worker."""
+        return world.of_first(state.newest() if world.rank() == 0 else None)
+
+    def _exhausted(self) -> bool:
+        best = max((entry.epoch for entry in self.history if entry.best), default=0)
+        return bool(self.config.patience) and len(self.history) - best >= self.config.patience
+
+    def _judged(self) -> Classifier:
+        """The weights that are validated and kept: the averaged ones where weights are averaged."""
+        return self.classifier if self.average is None else cast(Classifier, self.average.module)
+
+    def _epoch(self, epoch: int) -> EpochReport:
+        started = perf_counter()
+        losses, rate = self.train_epoch(epoch)
+        reached, macro = self._score()
+        return EpochReport(
+            epoch=epoch,
+            score=reached,
+            f1_macro=macro,
+            best=reached > max((entry.score for entry in self.history), default=-1.0),
+            losses=losses,
+            seconds=perf_counter() - started,
+            documents_per_second=rate,
+        )
+
+    def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
+        """Train on every document once, or on labels alone on every one that has some.
+
+        Returns the mean loss terms and documents a second. Epochs count from 1.
+        """
+        started = perf_counter()
+        torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
+        generator = np.random.default_rng([self.seed, epoch])
+        self.objective.train()
+        before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
+        phase = self.config.finetune_epochs if before else self.config.epochs
+        self._objective.labels_only = bool(before)
+        chosen = np.flatnonzero(self._has_labels) if before else np.arange(len(self.train))
+        batches = grouped_batches(self.train.tokens.lengths[chosen], self.config.batch_size, generator)
+        sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
+        done = before * len(self.train) + (epoch - before - 1) * len(chosen)
+        total = self.config.epochs * len(self.train) + self.config.finetune_epochs * int(self._has_labels.sum())
+        for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
+            set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)
+            for name, value in self._step([int(i) for i in chosen[batch]]).items():
+                sums[name] = value * len(batch) + sums.get(name, 0.0)
+            self._keep_small()
+            done += len(batch)
+            self.hooks.on_step(done, total)
+        losses = {name: float(value) / len(chosen) for name, value in sums.items()}
+        return losses, len(chosen) / (perf_counter() - started)
+
+    def _keep_small(self) -> None:
+        if self.device.type == "cpu" and resident_memory() > self._resident + HOLES:
+            release_freed_memory()
+            self._resident = resident_memory()
+
+    def _step(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms, float64."""
+        mine, labelled = world.share(indices), self._labelled(indices)
+        size = -(-len(mine) // self.config.accumulate)
+        sums: dict[str, Tensor] = {}
+        for start in range(0, len(mine), size):
+            part = mine[start : start + size]
+            batch = collate(self.train, part, self.classifier.pad_id, self.device)
+            batch.labelled = self._labelled(part) / labelled if labelled else 1.0
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                terms = self.objective(batch)
+            (terms["total"] * (len(part) / len(mine))).backward()
+            for name, value in terms.items():
+                sums[name] = value.detach().double() * (len(part) / len(mine)) + sums.get(name, 0.0)
+        nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.max_grad_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.classifier)
+        return sums
+
+    def _labelled(self, indices: Sequence[int]) -> float:
+        """Share of the documents that have labels."""
+        return float(self._has_labels[list(indices)].mean())
+
+    def _score(self) -> tuple[float, float]:
+        probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
+        if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
+            raise UserError(
+                f"training diverged in epoch {len(self.history) + 1}: the model's outputs are no numbers any more;"
+                " lower learning_rate or head_multiplier, or raise warmup"
+            )
+        threshold = tune_global(self.validation.targets, probabilities)
+        reached = score(self.validation.targets, probabilities, threshold)
+        return reached["f1_micro"], reached["f1_macro"]
+
+
+def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
+    """(n_labels,) square root of negatives over positives, at most 10; 1 for a label without positives."""
+    targets = targets[np.isfinite(targets).all(1)]  # those of documents without labels say nothing
+    positives = targets.sum(0)
+    weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))
+    return torch.tensor(np.where(positives > 0, np.minimum(weights, 10.0), 1.0), dtype=torch.float32)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

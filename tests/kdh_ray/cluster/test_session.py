@@ -1,0 +1,40 @@
+"""How Ray is started, and how one that doesn't come up is told."""
+
+import pytest
+
+from kdh_ray.cluster.session import ray_session
+from kdh_ray.config import JobConfig
+from kdh_ray.errors import UnavailableError
+
+
+def test_ray_counts_with_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def note(**arguments: object) -> None:
+        asked.update(arguments)
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", note)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {3}, raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for cpus, expected in ((None, 1), (4, 4)):
+        with pytest.raises(UnavailableError), ray_session(JobConfig(), cpus=cpus):
+            pass
+        assert asked["num_cpus"] == expected
+
+
+@pytest.mark.parametrize(
+    "error", [Exception("The current node timed out\nduring startup."), ConnectionError("refused")]
+)
+def test_a_ray_that_does_not_start_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.init", fail)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(UnavailableError, match=r"^a local Ray can't be reached or started: ") as raised,
+        ray_session(JobConfig()),
+    ):
+        pass
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,117 @@
+"""The same stages as Ray Train jobs, in one local Ray for all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdh_ray import run
+from kdh_ray.cluster.session import ray_session
+from kdh_ray.config import JobConfig
+from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.events import EVENTS, Event, EventReader
+from kdh_ray.results import load_runs
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[str]:
+    """A Ray with two CPUs, whatever the machine has."""
+    import ray
+
+    with ray_session(JobConfig(), cpus=2) as url:
+        assert ray.is_initialized()
+        yield url
+    assert not ray.is_initialized()
+
+
+def tree(encoder: Path, workers: int = 1, **stage: Any) -> dict[str, Any]:
+    stage = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "dropout": 0.0, **stage}
+    return {
+        "name": "tiny",
+        "data": {"corpus": "synthetic", "documents": 160, "max_tokens": 24, "segments": False},
+        "stages": {
+            "teacher": {"start": str(encoder), **stage},
+            "student": {"start": "teacher", "layers": 2, "teachers": ["teacher"], **stage},
+        },
+        "job": {"workers": workers, "cpus_per_worker": 1},
+        "baselines": {"tfidf": False},
+    }
+
+
+def test_two_workers_learn_what_one_does(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    one = run(tree(encoder), tmp_path / "one", local=True).set_index("stage")
+    two = run(tree(encoder, workers=2), tmp_path / "two").set_index("stage")
+    assert list(two["workers"]) == [2, 2]
+    for stage in ("teacher", "student"):
+        for metric in ("test_average_precision_macro", "validation_f1_micro"):
+            assert two.loc[stage, metric] == pytest.approx(one.loc[stage, metric], abs=0.02)
+
+
+def test_a_killed_worker_is_replaced_and_goes_on(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill(event: Event) -> None:
+        if event["kind"] == "start":
+            workers.append(event["pid"])
+        if event["kind"] == "epoch" and event["stage"] == "student" and not killed:
+            killed.append(workers[-1])
+            os.kill(workers[-1], signal.SIGKILL)
+
+    workers: list[int] = []
+    frame = run(tree(encoder, epochs=30), tmp_path, listener=kill)
+    assert len(killed) == 1
+    assert list(frame["status"]) == ["ok", "ok"]
+    epochs = [e["epoch"] for e in EventReader(tmp_path / EVENTS, from_end=False).new() if e["kind"] == "epoch"]
+    assert epochs[:30] == list(range(1, 31))  # the teacher, once
+    assert sorted(set(epochs[30:])) == list(range(1, 31))
+    assert len(epochs) <= 62  # at most the epochs that were under way or not yet saved are repeated
+
+
+def test_ctrl_c_is_an_interruption_and_stays_one(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if event["kind"] == "epoch" and event["stage"] == "student" and event["epoch"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tree(encoder, epochs=15), tmp_path, listener=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (tmp_path / "stages" / "student" / "result.json").exists()
+    frame = run(tree(encoder, epochs=15), tmp_path)
+    assert frame["status"].tolist() == ["ok", "ok"]
+    assert signal.getsignal(signal.SIGINT) is before  # Ray Train leaves its own answer behind
+
+
+def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(encoder, damaged)
+    (damaged / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(tree(damaged), tmp_path / "run")
+    assert load_runs(tmp_path / "run")["status"].tolist() == ["failed"]
+
+
+def test_relative_paths_start_from_the_drivers_folder(
+    dashboard: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(encoder, tmp_path / "encoders" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert run({**tree(Path("encoders/tiny")), "cache": "cache"}, "run")["status"].tolist() == ["ok", "ok"]
+    assert any((tmp_path / "cache").iterdir())
+
+
+def test_more_workers_than_the_cluster_has_are_refused(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="room for 2 with 1 CPU each; got 3"):
+        run(tree(encoder, workers=3), tmp_path)
+
+
+def test_the_dashboard_listens_on_this_machine_only(dashboard: str) -> None:
+    assert dashboard.startswith("http://127.0.0.1:")

@@ -1,0 +1,170 @@
+"""What a search needs and is refused before it starts, and the run that its best configuration becomes."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+from cheap_search import RandomSearch
+from filelock import FileLock
+from small_stage import small
+
+from kdh_ray.cluster.nodes import Room
+from kdh_ray.config import dump_config, parse_config
+from kdh_ray.errors import ConfigError, UnavailableError
+from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
+from kdh_ray.jobs.stage_search.stage_search import trial_resources, tune_stage
+from kdh_ray.tuning.ledger import Ledger
+from kdh_ray.tuning.session import OUT_OF_TIME
+from kdh_ray.tuning.trials import Trial
+
+
+@pytest.fixture
+def config():
+    stages = {
+        "large": {},
+        "assistant": {"start": "embedded", "teachers": ["large"]},
+        "other": {},
+        "student": {"start": "other", "teachers": ["large", "assistant"]},
+        "label-tuned": {"start": "student"},
+        "aside": {"start": "large"},
+    }
+    return parse_config({"name": "chain", "stages": stages, "tune": {"stage": "student", "trials": 3}})
+
+
+def test_all_that_a_stage_builds_on_comes_first(config):
+    assert earlier_stages(config, "student") == ["large", "assistant", "other"]
+    assert earlier_stages(config, "assistant") == ["large", "other"]  # what the student needs, which builds on it
+    assert earlier_stages(config, "large") == ["other"]
+    assert earlier_stages(config, "aside") == ["large"]
+
+
+def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
+    checkpoints = {name: tmp_path / "stages" / name / "checkpoint" for name in ("large", "assistant", "other")}
+    for folder in checkpoints.values():
+        folder.mkdir(parents=True)
+    best = best_config(config, "student", tmp_path, {"loss.alpha": 0.25, "epochs": 2})
+    assert list(best.stages) == ["student", "label-tuned"]
+    student = best.stages["student"]
+    assert (student.loss.alpha, student.epochs) == (0.25, 2)
+    assert student.start == str(checkpoints["other"])
+    assert student.teachers == (str(checkpoints["large"]), str(checkpoints["assistant"]))
+    assert best.stages["label-tuned"].start == "student"
+    assert best.cache == tmp_path / "cache"
+    assert best.seed == config.seed
+
+
+def test_folder_of_another_configuration_or_run_is_refused_before_anything_starts(encoder, tmp_path, monkeypatch):
+    def session(*arguments, **settings):
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr("kdh_ray.cluster.session.ray_session", session)
+    (tmp_path / "config.yaml").write_text(dump_config(small(encoder, trials=4, grace=1)))
+    with pytest.raises(ConfigError) as refused:
+        tune_stage(small(encoder, trials=9, grace=2, concurrency=1), RandomSearch(), tmp_path, resume=True)
+    assert "tune.trials: the run in this folder has 4; got 9" in str(refused.value)
+    assert "tune.grace: the run in this folder has 1; got 2" in str(refused.value)
+    assert "concurrency" not in str(refused.value)  # of the machine
+    with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
+        tune_stage(small(encoder, trials=4, grace=1), RandomSearch(), tmp_path, resume=True)
+
+
+@pytest.fixture
+def searched(encoder, tmp_path, monkeypatch):
+    """``tune_stage`` in this process, over a search that has just found its best; and what it returns."""
+
+    @contextmanager
+    def session(*arguments, **settings):
+        yield ""
+
+    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 2e-3}))
+    monkeypatch.setattr("kdh_ray.cluster.session.ray_session", session)
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search.trial_resources", lambda config: {})
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", lambda *arguments: found)
+    tree = small(encoder).model_dump()
+    tree["baselines"], tree["tune"]["space"], tree["data"]["documents"] = {}, None, 60
+    one_epoch = {"epochs": 1}
+    tree["stages"] = {
+        "teacher": {"start": str(encoder), **one_epoch},
+        "assistant": {"start": str(encoder), **one_epoch},
+        "student": {"start": str(encoder), "teachers": ["teacher", "assistant"], **one_epoch},
+        "finetuned": {"start": "student", **one_epoch},
+    }
+
+    def tune(interrupted="", **settings):
+        def listen(event):
+            if event["kind"] == "epoch" and event["stage"] == interrupted:
+                raise KeyboardInterrupt
+
+        stages = {name: tree["stages"][name] for name in settings.pop("only", tree["stages"])}
+        config = parse_config({**tree, "stages": stages, "tune": {**tree["tune"], **settings.pop("changes", {})}})
+        return tune_stage(config, RandomSearch(), tmp_path, resume=True, local=True, listener=listen, **settings)
+
+    return tune
+
+
+def test_a_resumed_search_has_the_rows_that_were_not_written_before_the_interruption(searched):
+    with pytest.raises(KeyboardInterrupt):
+        searched(interrupted="assistant")
+    rows = searched().set_index("stage")
+    assert rows.loc[["teacher", "assistant", "tf-idf"]].status.tolist() == ["ok"] * 3
+
+
+def test_stages_after_the_best_are_trained_when_the_search_is_resumed(searched):
+    with pytest.raises(KeyboardInterrupt):
+        searched(interrupted="finetuned")
+    rows = searched()
+    assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["student", "finetuned"]
+
+
+def test_another_experiment_that_asks_for_a_finished_search_gets_rows_too(searched, monkeypatch):
+    searched()
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", None)  # nothing is left to search
+    rows = searched(columns={"experiment": "another"})
+    assert sorted(rows[rows.experiment == "another"].stage) == ["finetuned", "student"]
+    assert len(searched(columns={"experiment": "another"})) == len(rows)
+
+
+def test_a_search_that_its_time_budget_ended_goes_on_when_there_is_more_time(searched, tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "search")
+    ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="stopped", error=OUT_OF_TIME))
+    searched(changes={"time_budget": 1e-9})
+    ledger.commit()
+    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 3e-3}))
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", lambda *arguments: found)
+    rates = []
+    for budget in (1e-9, "1h"):
+        rows = searched(changes={"time_budget": budget}).set_index("stage")
+        rates += rows[rows.variant == "swarm-tuned"].loc[["student"], "config_learning_rate"].tolist()
+    assert rates == [2e-3, 3e-3]
+
+
+def test_a_search_that_needs_no_other_stage_has_its_baseline_too(searched):
+    assert "baseline" in searched(changes={"stage": "assistant"}, only=["assistant"]).kind.tolist()
+
+
+def test_what_later_stages_need_besides_the_best_is_trained_first(searched):
+    rows = searched(changes={"stage": "teacher"})
+    assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["teacher", "student", "finetuned"]
+    assert rows[rows.variant == "fine-tuned"].stage.tolist() == ["assistant"]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """What a cluster of one machine says of itself."""
+    resources = {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * 2**30}
+    for module in ("nodes", "session"):
+        monkeypatch.setattr(f"kdh_ray.cluster.{module}.alive_nodes", lambda: [{"Resources": resources}])
+    return resources
+
+
+@pytest.mark.parametrize(("share", "at_once"), [(None, 1), (0.25, 4), (0.0, 8)])
+def test_trials_share_a_gpu(encoder, machine, share, at_once):
+    resources = trial_resources(small(encoder, gpus_per_trial=share))
+    assert resources["GPU"] == (1.0 if share is None else share)
+    assert Room(resources).count() == at_once
+
+
+def test_trial_without_room_in_memory_is_told_what_to_lower(encoder, machine):
+    machine["memory"] = 0.5 * 2**30
+    with pytest.raises(UnavailableError, match=r"GiB of memory: lower .* \(the largest batch_size, data.max_tokens"):
+        trial_resources(small(encoder))

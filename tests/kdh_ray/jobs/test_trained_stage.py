@@ -1,0 +1,105 @@
+"""A stage that is trained already is a trial of its search, and not trained again."""
+
+import json
+
+import pytest
+from cheap_search import RandomSearch
+from small_stage import StageSearch, small
+
+from kdh_ray.cli.tune import make_searcher
+from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
+from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter
+from kdh_ray.jobs.stage_search.trial import SCORES
+from kdh_ray.tuning.ledger import Ledger
+
+HISTORY = [
+    {"epoch": epoch, "score": score, "f1_macro": score / 2, "seconds": 2.0, "documents_per_second": 10.0}
+    for epoch, score in ((1, 0.4), (2, 0.6), (3, 0.5))
+]
+RESULT = {"history": HISTORY, "started": "2026-11-25T10:00:00+00:00"}
+
+
+@pytest.fixture
+def config(encoder):
+    """With all of the student's own settings in the ranges."""
+    return small(encoder, particles=2, scheduler="none")
+
+
+def entered(config, searcher, folder, violation=0.0):
+    stage = TrainedStage(own_settings(config), frozenset(search_space(config)), RESULT)
+    return enter(
+        stage, searcher, folder, domains(search_space(config)), metric=SCORES["f1_macro"], scores=SCORES,
+        costs=lambda values: {"parameters": 9.0, "violation": violation}, full=lambda values: values["epochs"],
+        max_t=3, trials=4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["pso", "optuna-tpe", "random", "nevergrad-pso", "pyswarms"])
+def test_searchers_go_on_from_the_trained_stage(config, tmp_path, name):
+    config = config.model_copy(update={"tune": config.tune.model_copy(update={"searcher": name})})
+    searcher = make_searcher(config, "test")
+    first = entered(config, searcher, tmp_path)
+    assert (first.number, first.status, first.full) == (1, "ok", 3)
+    assert [report.score for report in first.reports] == [0.2, 0.3, 0.3]  # of the best epoch so far
+    assert [report.seconds for report in first.reports] == [2.0, 4.0, 6.0]
+    assert first.values == {
+        "validation_f1_micro": 0.6, "validation_f1_macro": 0.3, "documents_per_second": 10.0, "parameters": 9.0,
+        "violation": 0.0,
+    }  # fmt: skip
+    ledger = Ledger(tmp_path)
+    assert ledger.trials == [first]
+    searcher.set_search_properties(SCORES["f1_macro"], "max", domains(search_space(config)))
+    searcher.restore(str(ledger.searcher))
+    second = searcher.suggest("second")
+    assert {key: second[key] for key in first.config} != first.config
+    assert entered(config, searcher, tmp_path) is None  # the search has begun
+
+
+def test_another_first_suggestion_is_a_trial_that_has_yet_to_run(config, tmp_path):
+    assert entered(config, StageSearch(), tmp_path) is None
+    (trial,) = Ledger(tmp_path).trials
+    assert (trial.status, trial.reports) == ("running", [])
+    assert trial.config == StageSearch().suggest("")
+
+
+def test_a_student_over_its_budget_or_with_settings_out_of_range_is_no_trial(config, tmp_path):
+    assert entered(config, make_searcher(config, "test"), tmp_path / "over", violation=0.1) is None
+    space = {**config.tune.space, "learning_rate": config.tune.space["learning_rate"].model_copy(update={"high": 5e-5})}
+    space["learning_rate"] = space["learning_rate"].model_copy(update={"low": 1e-5})
+    config = config.model_copy(update={"tune": config.tune.model_copy(update={"space": space})})
+    assert "learning_rate" not in own_settings(config)
+    assert entered(config, RandomSearch(), tmp_path / "out") is None
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+def test_a_run_that_searches_trains_the_stage_with_its_own_settings_once(encoder, tmp_path):
+    config = small(encoder, particles=2, scheduler="none", trials=3, concurrency=1)
+    seen = []
+    frame = tune_stage(
+        config, make_searcher(config, "test"), tmp_path, whole=True, local=True,
+        on_trial=lambda trial: seen.append((trial.number, trial.status)),
+    )  # fmt: skip
+    trials, own = frame[frame.kind == "trial"].sort_values("trial"), frame[frame.variant == "distilled"]
+    assert trials.status.tolist() == ["ok"] * 3
+    assert seen[0] == (1, "ok")  # no worker began it
+    assert seen.count((2, "ok")) == seen.count((3, "ok")) == 1
+    first = trials.iloc[0]
+    assert len(own) == 1
+    assert own.iloc[0].test_f1_micro >= 0
+    for column in ("validation_f1_micro", "config_learning_rate", "config_layers", "config_epochs"):
+        assert first[column] == own.iloc[0][column]
+    assert json.loads(first.curve)[-1] == first.validation_f1_micro
+    assert trials.particle.notna().all()
+    assert (frame.variant == "swarm-tuned").sum() == 1
+
+
+@pytest.mark.ray
+def test_the_best_is_not_trained_again_where_it_is_the_stage_itself(encoder, tmp_path):
+    config = small(encoder, particles=2, scheduler="none", trials=1)
+    frame = tune_stage(config, make_searcher(config, "test"), tmp_path, whole=True, local=True).set_index("variant")
+    events = [json.loads(line) for file in tmp_path.rglob("events.jsonl") for line in file.read_text().splitlines()]
+    assert [event["stage"] for event in events if event["kind"] == "done"] == ["teacher", "student"]
+    assert frame.loc["swarm-tuned"].test_f1_micro == frame.loc["distilled"].test_f1_micro
+    assert (tmp_path / "best" / "stages" / "student" / "checkpoint" / "classifier.json").exists()

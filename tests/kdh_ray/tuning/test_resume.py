@@ -1,0 +1,92 @@
+"""Searches that are killed, and go on where they were."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from cheap_search import assert_whole, epochs_run
+from small_stage import small
+
+from kdh_ray.config import dump_config
+from kdh_ray.results import load_runs
+from kdh_ray.tuning.ledger import Ledger
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[3]
+CHEAP = [sys.executable, str(Path(__file__).with_name("cheap_search.py"))]
+
+
+def _reached(folder, ended):
+    ledger = Ledger(folder / "search")
+    return bool(ledger.trials) and ledger.n_ended() >= ended
+
+
+def killed(command, folder, after, generator, by=signal.SIGKILL):
+    """Run a search until ``after`` more trials have ended, then end it; its exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = Ledger(folder / "search").n_ended() + after
+    with (folder / "output").open("a") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            while process.poll() is None and not _reached(folder, ended):
+                time.sleep(0.01)
+            time.sleep(generator.uniform(0.0, 0.3))  # anywhere between two events
+            if process.poll() is None:
+                os.killpg(process.pid, by) if by == signal.SIGINT else process.send_signal(by)  # as Ctrl-C does
+            return process.wait(timeout=120)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
+    generator, command = random.Random(seed), [*CHEAP, str(folder), str(trials)]
+    for number in range(kills):
+        code = killed(command, folder, generator.randint(0, 2), generator, by[number % len(by)])
+        assert code in (-signal.SIGKILL, -signal.SIGINT, 130), (folder / "output").read_text()
+    assert killed(command, folder, trials, generator) == 0, (folder / "output").read_text()
+    ledger = Ledger(folder / "search")
+    assert_whole(ledger, trials)
+    steps = Counter(epochs_run(folder))
+    for trial in ledger.trials:  # nothing is run again but the epoch that a kill fell into
+        repeated = sum(steps[trial.config["x"], int(report.time)] - 1 for report in trial.reports)
+        assert repeated <= kills
+    assert sum(count - 1 for count in steps.values()) <= 2 * kills  # two at a time
+
+
+def test_interrupted_search_goes_on_where_it_was(tmp_path):
+    kill_and_resume(tmp_path, trials=40, kills=3, seed=0, by=(signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
+    assert "SIGTERM received" not in (tmp_path / "output").read_text()  # Ray's own answer: a stack, and out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_twenty_kills_lose_nothing(tmp_path):
+    kill_and_resume(tmp_path, trials=300, kills=20, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_distillation_keeps_every_row(encoder, tmp_path):
+    config, out = tmp_path / "config.yaml", tmp_path / "out"
+    config.write_text(dump_config(small(encoder, trials=6, particles=3)))
+    command = [sys.executable, "-m", "kdh_ray.cli.main", "tune", str(config), "--out", str(out), "--local", "--resume"]
+    (out / "search").mkdir(parents=True)
+    generator = random.Random(0)
+    for after in (0, 2):
+        assert killed(command, out, after, generator) == -signal.SIGKILL, (out / "output").read_text()
+    assert killed(command, out, 99, generator) == 0, (out / "output").read_text()
+    assert len(list((out / "search" / "rows").glob("row-*.parquet"))) == 6  # a kill may leave a hidden, unfinished one
+    frame = load_runs(out)
+    trials = frame[frame.kind == "trial"]
+    assert sorted(trials.trial) == [1, 2, 3, 4, 5, 6]
+    assert trials.particle.notna().all()
+    assert (frame.variant == "swarm-tuned").sum() == 1
+    output = (out / "output").read_text()
+    assert all(output.count(f"\ntrial {number} (particle") == 1 for number in range(1, 7)), output

@@ -1,0 +1,424 @@
+"""Searches on a real Ray: trials, early stopping, trouble of all kinds, and what is seen of them meanwhile."""
+
+import errno
+import json
+import os
+import signal
+import time
+from collections import Counter
+from urllib.request import urlopen
+
+import cheap_search
+import pytest
+from cheap_search import RandomSearch, assert_whole, search
+from prometheus_client.parser import text_string_to_metric_families
+from ray import tune as ray_tune
+from ray.tune.schedulers import HyperBandScheduler
+from small_stage import StageSearch, small
+
+from kdh_ray.cli.tune import make_searcher
+from kdh_ray.config import JobConfig
+from kdh_ray.errors import UnavailableError, UserError
+from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.tuning import tune
+from kdh_ray.tuning.ledger import Ledger
+from kdh_ray.tuning.prometheus import SERIES
+from kdh_ray.tuning.trackers import make_trackers
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """One Ray for all tests that can share it: starting it takes longer than they do."""
+    from ray import cloudpickle
+
+    from kdh_ray.cluster.session import ray_session
+
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "500")  # 10 s otherwise
+    cloudpickle.register_pickle_by_value(cheap_search)  # workers can't import what lies beside a test
+    with ray_session(JobConfig(), cpus=2):
+        yield
+    cloudpickle.unregister_pickle_by_value(cheap_search)
+
+
+def test_trials_end_as_they_should(ray, tmp_path, capfd):
+    seen = []
+
+    def listening():
+        while True:
+            trial = yield
+            seen.append((trial.number, trial.status))
+
+    listener = listening()  # which can't be pickled, as live displays can't
+    next(listener)
+    found = search(tmp_path, 20, listener=lambda trial: listener.send(trial))
+    assert_whole(Ledger(tmp_path / "search"), 20)
+    states = Counter(trial.status for trial in found.trials)
+    assert states["failed"] == sum(trial.config["x"] > 0.95 for trial in found.trials) == 1
+    assert states["stopped"] > 5
+    assert states["ok"] >= 3
+    failed = next(trial for trial in found.trials if trial.status == "failed")
+    assert failed.error == "ValueError: x must be at most 0.95"
+    assert found.best.score == max(trial.score for trial in found.trials if trial.status == "ok")
+    assert sum(status in ("ok", "stopped", "failed") for _, status in seen) == 20
+    frame = found.frame()
+    assert list(frame["config/x"]) == [trial.config["x"] for trial in found.trials]
+    assert frame.worker[frame.status != "failed"].nunique() <= 4  # 20 trials, two workers and one after the failure
+    assert not list((tmp_path / "search" / "ray").glob("*/checkpoint_*"))
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert "trial" not in output.err.lower()
+
+
+def test_the_folder_may_have_any_name(ray, tmp_path):
+    found = search(tmp_path, 1, storage=tmp_path / "essai 1%20, été")
+    assert [trial.status for trial in found.trials] == ["ok"]
+
+
+def test_finished_search_is_not_run_again(ray, tmp_path):
+    search(tmp_path, 3)
+    before = (tmp_path / "epochs.jsonl").read_text()
+    with pytest.raises(UserError, match="holds a search, 3 of 3 trials done"):
+        search(tmp_path, 3)
+    again = search(tmp_path, 3, resume=True)
+    assert len(again.trials) == 3
+    assert (tmp_path / "epochs.jsonl").read_text() == before
+
+
+def test_worker_that_starts_slowly_gets_trials(ray, tmp_path):
+    class OneStartsSlowly(cheap_search.Cheap):
+        """The first worker runs trials at once; another one is ready when four have ended."""
+
+        def setup(self, config):
+            with (tmp_path / "starts").open("a") as stream:
+                stream.write(f"{os.getpid()}\n")
+            first = (tmp_path / "starts").read_text().splitlines()[0] == str(os.getpid())
+            while not first and len(list((tmp_path / "ended").iterdir())) < 4:
+                time.sleep(0.05)
+            super().setup(config)
+
+        def step(self):
+            (tmp_path / "ended" / str(self.config["x"])).touch()
+            return {"score": self.config["x"], "done": True}
+
+    (tmp_path / "ended").mkdir()
+    found = tune(
+        OneStartsSlowly, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=12, metric="score",
+        storage=tmp_path / "search", concurrency=2,
+    )  # fmt: skip
+    starts = (tmp_path / "starts").read_text().split()
+    assert len(starts) == 2  # none was started in vain
+    assert {trial.worker.partition(":")[2] for trial in found.trials} == set(starts)
+
+
+def test_ctrl_c_is_heard_at_the_end_of_a_search_and_after_it(ray, tmp_path):
+    def at_the_end(trial):
+        if trial.number == 2 and trial.ended:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    search(tmp_path / "whole", 2)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "late", 2, concurrency=1, listener=at_the_end)
+    assert_whole(Ledger(tmp_path / "late" / "search"), 2)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_functions_are_objectives_too(ray, tmp_path):
+    def objective(config):
+        for epoch in range(1, 4):
+            ray_tune.report({"loss": config["x"] / epoch})
+
+    found = tune(
+        objective, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=3, metric="loss", mode="min",
+        storage=tmp_path,
+    )  # fmt: skip
+    assert [trial.status for trial in found.trials] == ["ok"] * 3
+    assert found.best.config["x"] == min(trial.config["x"] for trial in found.trials)
+
+
+def test_trials_that_hyperband_stops_while_they_pause_are_stopped_and_a_resumed_search_is_whole(ray, tmp_path):
+    def hyperband():
+        return HyperBandScheduler("training_iteration", max_t=cheap_search.EPOCHS, reduction_factor=2)
+
+    def interrupt(trial):
+        if trial.number == 5 and trial.ended:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    (tmp_path / "whole").mkdir()
+    found = search(tmp_path / "whole", 12, scheduler=hyperband(), concurrency=6)
+    assert {trial.status for trial in found.trials} == {"ok", "stopped"}
+    assert_whole(Ledger(tmp_path / "whole" / "search"), 12)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, 8, scheduler=hyperband(), concurrency=4, listener=interrupt)
+    search(tmp_path, 8, scheduler=hyperband(), concurrency=4, resume=True)
+    assert_whole(Ledger(tmp_path / "search"), 8)
+
+
+def test_objective_that_misspells_its_metric_is_one_line(ray, tmp_path):
+    with pytest.raises(UserError, match="the objective must report 'scores'; a report came without it"):
+        tune(
+            cheap_search.Cheap, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=1, metric="scores",
+            storage=tmp_path,
+        )  # fmt: skip
+
+
+def test_time_budget_ends_the_search(ray, tmp_path):
+    class Endless(cheap_search.Cheap):
+        def step(self):
+            time.sleep(0.1)
+            return {"score": 1.0}
+
+    found = tune(
+        Endless, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=4, metric="score",
+        storage=tmp_path / "endless", time_budget=15.0, concurrency=1,
+    )  # fmt: skip
+    assert [trial.status for trial in found.trials] == ["stopped"]
+    assert found.trials[0].error == "the time budget was used up"
+
+
+def test_trial_too_large_for_the_machine_is_refused(ray, tmp_path):
+    with pytest.raises(UnavailableError, match=r"a trial takes 1000 CPU; the largest machine has 2 CPU"):
+        search(tmp_path, 2, resources={"CPU": 1000})
+
+
+def test_trouble_ends_a_trial_and_not_the_search(ray, tmp_path):
+    expected, searcher = RandomSearch(), RandomSearch()
+    drawn = [expected.suggest("")["x"] for _ in range(6)]
+    troubles = {round(x, 9): name for x, name in zip(drawn[1:5], ("hangs", "killed", "memory", "nan"), strict=True)}
+    space = {"x": ray_tune.uniform(0, 1), "trouble": troubles}
+    found = tune(
+        cheap_search.Troubled, space, searcher=searcher, trials=6, metric="score", storage=tmp_path, concurrency=2,
+        trial_time_limit=20.0, full=lambda config: 4,
+    )  # fmt: skip
+    first, hung, killed, memory, nan, last = found.trials
+    assert [trial.status for trial in (first, nan, last)] == ["ok"] * 3
+    assert (hung.status, hung.error) == ("stopped", "timed out after 20 s")
+    assert [report.time for report in hung.reports] == [1]
+    assert killed.status == "failed"
+    assert "died" in killed.error
+    assert (memory.status, memory.error) == ("failed", "MemoryError: lower batch_size")
+    assert found.best in (first, last)
+    assert searcher.told[hung.id] == hung.score  # what it had reached counts
+    assert searcher.told[killed.id] is None
+
+
+def test_disk_that_fills_up_is_one_clear_line(ray, tmp_path, monkeypatch):
+    commits, write = [], Ledger._commit
+
+    def full(self, searcher):
+        commits.append(1)
+        if len(commits) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, searcher)
+
+    monkeypatch.setattr(Ledger, "_commit", full)
+    with pytest.raises(UnavailableError, match="no disk space left; the search goes on from here when there is"):
+        search(tmp_path, 6)
+
+
+def scraped(name):
+    """Series of the search ``name`` on Ray's Prometheus endpoint, and their values by labels."""
+    import ray
+
+    (node,) = ray.nodes()
+    with urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    samples = [sample for family in families for sample in family.samples if sample.labels.get("search") == name]
+    return {
+        series: {
+            tuple(sample.labels.get(label, "") for label in SERIES[series].labels[1:]): sample.value
+            for sample in samples
+            if sample.name == f"ray_{series}"
+        }
+        for series in SERIES
+    }
+
+
+def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
+    seen = {}
+
+    def watch(trial):
+        deadline = time.monotonic() + 120
+        while trial.number == 3 and trial.ended and not seen and time.monotonic() < deadline:
+            now = scraped("watched")
+            if now["kdh_trials"].get(("ok",), 0) + now["kdh_trials"].get(("stopped",), 0) == 3:
+                seen.update(now)
+            else:
+                time.sleep(0.2)
+
+    found = search(tmp_path, 4, listener=watch, name="watched", concurrency=1, full=lambda config: 4)
+    first = found.trials[0]
+    assert all(seen[series] for series in SERIES)
+    assert seen["kdh_trial_score"][("1", "")] == pytest.approx(first.score)
+    assert seen["kdh_trial_fidelity"][("1", "")] == first.time
+    assert seen["kdh_best_score"][()] == pytest.approx(max(t.score for t in found.trials[:3] if t.status == "ok"))
+    assert seen["kdh_busy_particles"][()] == 0
+    spared = sum(4 - trial.time for trial in found.trials[:3] if trial.status == "stopped")
+    assert seen["kdh_spared_epochs"][()] == spared > 0
+
+
+def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
+    config = small(encoder, scheduler="none", particles=2)
+    frame = tune_stage(config, make_searcher(config, "test"), tmp_path, local=True)
+    trials, best = frame[frame.kind == "trial"], frame[frame.variant == "swarm-tuned"]
+    assert len(trials) == 4
+    assert set(trials.status) == {"ok"}
+    assert trials.test_f1_micro.isna().all()
+    assert len(best) == 1
+    assert best.test_f1_micro.notna().all()
+    winner = trials.loc[trials.validation_f1_micro.astype(float).idxmax()]
+    for column in ("config_learning_rate", "config_loss.alpha", "config_dropout", "config_layers", "config_epochs"):
+        assert best.iloc[0][column] == winner[column]
+    # A trial is the stage itself: the same seed, order, dropout and weights.
+    assert best.iloc[0].validation_f1_micro == pytest.approx(winner.validation_f1_micro, abs=1e-6)
+    for trial in trials.to_dict("records"):
+        assert len(json.loads(trial["curve"])) == trial["epochs_run"] == trial["epochs_full"]
+        assert trial["particle"] in (0, 1)
+        assert len(json.loads(trial["position"])) == 5
+        assert trial["velocity_norm"] >= 0
+        assert trial["personal_best"] >= trial["score"]
+
+
+def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs.stage_search.stage_search import trial_task
+    from kdh_ray.jobs.stage_search.trial import StageTrial
+
+    config = small(encoder, objective="f1_macro")
+    run(config, tmp_path, stages=["teacher"], local=True)
+    corpus = corpus_from_config(config.data)
+    sizes = trial_task(config, corpus, "student", tmp_path, on_gpu=False).costs.parameters
+    config = small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1)
+    trial = StageTrial.__new__(StageTrial)  # without Tune around it
+    trial.setup({"layers": 2, "epochs": 1}, trial_task(config, corpus, "student", tmp_path, on_gpu=False))
+    over = trial.step()
+    assert over["validation_f1_macro"] == -over["violation"] == pytest.approx(1 - sizes[2] / (sizes[1] + 1))
+    assert (over["training_iteration"], over["done"]) == (0, True)
+    trial.reset_config({"layers": 1, "epochs": 1, "finetune_epochs": 1, "max_tokens": 8})
+    first, second = trial.step(), trial.step()
+    assert first["violation"] == 0.0
+    assert 0 <= first["validation_f1_macro"] <= 1
+    assert (first["parameters"], first["done"], second["done"]) == (sizes[1], False, True)
+    assert first["latency_ms"] > 0
+
+
+def test_full_gpu_ends_a_trial_with_what_to_lower(encoder, tmp_path, monkeypatch):
+    import torch
+
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs.stage_search.stage_search import trial_task
+    from kdh_ray.jobs.stage_search.trial import StageTrial
+    from kdh_ray.training.loop import Training
+
+    def full(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a capacity of 1 GiB")
+
+    config = small(encoder)
+    run(config, tmp_path, stages=["teacher"], local=True)
+    trial = StageTrial.__new__(StageTrial)  # without Tune around it
+    trial.setup(
+        StageSearch().suggest(""), trial_task(config, corpus_from_config(config.data), "student", tmp_path, False)
+    )
+    monkeypatch.setattr(Training, "advance", full)
+    with pytest.raises(MemoryError, match=r"^lower batch_size, max_tokens or .* \(CUDA out of memory\. Tried to"):
+        trial.step()
+
+
+def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs.stage_search.stage_search import trial_task
+    from kdh_ray.jobs.stage_search.trial import StageTrial
+
+    config = small(encoder)
+    run(config, tmp_path, stages=["teacher"], local=True)
+    task = trial_task(config, corpus_from_config(config.data), "student", tmp_path, on_gpu=False)
+    values, score = StageSearch().suggest("") | {"epochs": 3}, "validation_f1_micro"
+
+    def started():
+        trial = StageTrial.__new__(StageTrial)  # without Tune around it
+        trial.setup(values, task)
+        return trial
+
+    whole, first, second = started(), started(), started()
+    expected = [whole.step() for _ in range(3)]
+    assert [result["done"] for result in expected] == [False, False, True]
+    assert first.step()[score] == expected[0][score]
+    (tmp_path / "state").mkdir()
+    first.save_checkpoint(str(tmp_path / "state"))
+    second.load_checkpoint(str(tmp_path / "state"))
+    assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
+    assert not hasattr(task.material, "test")
+
+
+def test_trackers_hear_of_every_trial(ray, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    trackers = make_trackers(["mlflow", "tensorboard"], "tracked", tmp_path)
+    found = search(tmp_path, 3, callbacks=trackers, scheduler=None)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
+    told = {run.info.run_name: run for run in runs}
+    assert set(told) == {trial.name for trial in found.trials}
+    for trial in found.trials:
+        assert float(told[trial.name].data.params["x"]) == pytest.approx(trial.config["x"])
+        assert told[trial.name].data.metrics["score"] == pytest.approx(trial.score)
+        history = client.get_metric_history(told[trial.name].info.run_id, "score")
+        assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 3
+
+
+def wandb_records(file):
+    """Records of an offline run's file, which wandb no longer reads itself: LevelDB's log format after seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, whole = file.read_bytes(), 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def test_weights_and_biases_hears_of_every_trial_offline(ray, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="extra 'trackers' is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")  # so that it is taken back, where make_trackers sets it
+    for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    found = search(tmp_path, 3, callbacks=make_trackers(["wandb"], "tracked", tmp_path), scheduler=None)
+    told = {}
+    for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
+        records = list(wandb_records(file))
+        (run,) = [record.run for record in records if record.HasField("run")]
+        assert run.project == "tracked"
+        items = [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+                 for record in records if record.HasField("history")]  # fmt: skip
+        configured = {entry.key: json.loads(entry.value_json) for entry in run.config.update}
+        told[run.display_name] = (configured["x"], [step["score"] for step in items])
+    assert told == {
+        trial.name: (trial.config["x"], [report.score for report in trial.reports]) for trial in found.trials
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
+    config = small(encoder, trials=1, scheduler="none", workers_per_trial=2)
+    frame = tune_stage(config, StageSearch(), tmp_path, local=True)
+    trials = frame[frame.kind == "trial"]
+    assert trials.status.tolist() == ["ok"]
+    assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
+    assert (trials.epochs_run == trials.config_epochs).all()
+    assert trials.validation_f1_micro.between(0, 1).all()
