@@ -21,10 +21,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.cli.tune import make_searcher
 from kdh_ray.config import load_config
 from kdh_ray.jobs.run import run
-from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs.stage_search import search as search_stage
 from kdh_ray.jobs.stage_search.space import tuned_stage
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def search(config_file: str, settings: list[str], side: str, out: Path) -> pd.Da
     """Rows of a search that is made here, or gone on with."""
     searcher, scheduler = side.split("/")
     config = load_config(config_file, [*settings, f"tune.searcher={searcher}", f"tune.scheduler={scheduler}"])
-    return tune_stage(config, make_searcher(config, config_file), out, resume=True, local=True)
+    return search_stage(config, out, resume=True, local=True)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, float]:

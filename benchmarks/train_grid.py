@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kdh_ray.config import SearchRange, load_config
-from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs.stage_search import search
 from kdh_ray.jobs.stage_search.space import search_space
 from searchers.factory import make_searcher
 
@@ -45,8 +45,8 @@ def main() -> None:
     points = every_point(search_space(load_config(arguments.config, arguments.set)))
     config = load_config(arguments.config, [*arguments.set, f"tune.trials={len(points)}"])
     searcher = make_searcher("random", seed=config.seed, points_to_evaluate=points)
-    tune_stage(
-        config, searcher, arguments.out, resume=True, local=True,
+    search(
+        config, arguments.out, searcher=searcher, resume=True, local=True,
         on_trial=lambda trial: trial.ended and print(f"{trial.number}/{len(points)}: {trial.score}", flush=True),
     )  # fmt: skip
 

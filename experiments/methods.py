@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import Columns, Place
-from kdh_ray.cli.tune import Display, make_searcher
+from kdh_ray.cli.tune import Display
 from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
 
 Perform = Callable[[Place, Columns], object]
@@ -35,14 +35,14 @@ def searched(searcher: str) -> Perform:
     """The student, with the settings that a search finds."""
 
     def perform(place: Place, columns: Columns) -> None:
-        from kdh_ray.jobs.stage_search import tune_stage
+        from kdh_ray.jobs import search
 
         settings = place.config.tune.model_copy(update={"searcher": searcher, "stage": STUDENT})
         config = derived(place, searcher, {STUDENT: place.config.stages[STUDENT]}, tune=settings.model_dump())
         folder = place.folder / searcher
         with Display(config, folder, transient=True) as display:
-            tune_stage(
-                config, make_searcher(config, searcher), folder, resume=True, local=place.local, verbose=place.verbose,
+            search(
+                config, folder, resume=True, local=place.local, verbose=place.verbose,
                 listener=display.on_event, on_trial=display.on_trial, columns=columns,
             )  # fmt: skip
 

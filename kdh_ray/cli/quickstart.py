@@ -21,4 +21,4 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.cli.tune import search_and_print
     from kdh_ray.config import load_config
 
-    return search_and_print(load_config(CONFIG, args.set), args, str(CONFIG), resume=True)
+    return search_and_print(load_config(CONFIG, args.set), args, resume=True)

@@ -21,5 +21,5 @@ def execute(args: argparse.Namespace) -> int:
     if config.tune.trials is not None:
         from kdh_ray.cli.tune import search_and_print
 
-        return search_and_print(config, args, args.config, resume=True, whole=True)
+        return search_and_print(config, args, resume=True, whole=True)
     return run_and_print(config, args)

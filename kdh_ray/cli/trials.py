@@ -111,7 +111,7 @@ class Board:
 
 @contextmanager
 def show_trials(board: Board, transient: bool = False) -> Iterator[OnTrial]:
-    """A listener for ``tune_stage`` that prints to stderr; a ``transient`` table goes when the block ends.
+    """A listener for ``search`` that prints to stderr; a ``transient`` table goes when the block ends.
 
     Made when trials begin: the board's clock starts here.
     """

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdh_ray.cli.running import add_run_arguments, full_disk_told, print_table
 from kdh_ray.errors import ConfigError, DataError
@@ -40,23 +40,20 @@ def execute(args: argparse.Namespace) -> int:
         args.out = Path(args.resume)
         if not args.out.expanduser().exists():
             raise ConfigError([f"--resume {args.resume}: no such folder"], "command line")
-    return search_and_print(load_config(args.config, args.set), args, args.config, resume=args.resume is not None)
+    return search_and_print(load_config(args.config, args.set), args, resume=args.resume is not None)
 
 
-def search_and_print(
-    config: RunConfig, args: argparse.Namespace, source: str, *, resume: bool, whole: bool = False
-) -> int:
+def search_and_print(config: RunConfig, args: argparse.Namespace, *, resume: bool, whole: bool = False) -> int:
     """What ``kdh-ray tune`` does, and ``kdh-ray run`` with a configuration that asks for trials."""
+    from kdh_ray.jobs import search
     from kdh_ray.jobs.ray_train import JobError
-    from kdh_ray.jobs.stage_search import tune_stage
 
     out = (args.out or Path("runs") / config.name).expanduser()
-    searcher = make_searcher(config, source)
     try:
         with full_disk_told(out), Display(config, out) as display:
-            frame = tune_stage(
-                config, searcher, out, whole=whole, resume=resume, local=args.local, verbose=args.verbose,
-                listener=display.on_event, on_trial=display.on_trial, columns={"variant": variant(config)},
+            frame = search(
+                config, out, whole=whole, resume=resume, local=args.local, verbose=args.verbose,
+                listener=display.on_event, on_trial=display.on_trial,
             )  # fmt: skip
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
@@ -147,29 +144,3 @@ class Display:
     def _clear(self) -> None:
         self._shown.close()
         self._on_event = self._on_trial = None
-
-
-def make_searcher(config: RunConfig, source: str) -> Any:
-    """The configured searcher; this is where it meets the jobs, which take any.
-
-    It tries the stage's own settings first: what is found is then no worse on the validation split than what was there,
-    unless a scheduler stops that trial early.
-
-    Raises:
-        ConfigError: If there is none of that name.
-    """
-    from kdh_ray.jobs.stage_search.space import own_settings
-    from searchers.factory import make_searcher as make
-
-    name, own = config.tune.searcher, own_settings(config)
-    swarm = {"n_particles": config.tune.particles} if name.startswith("pso") else {}
-    first = [own] if own else None
-    try:
-        return make(name, seed=config.seed, budget=config.tune.n_trials, points_to_evaluate=first, **swarm)
-    except ValueError as error:
-        raise ConfigError([f"tune.searcher: {error}"], source) from None
-
-
-def variant(config: RunConfig) -> str:
-    """What the best configuration's row is called, after what found it."""
-    return "swarm-tuned" if config.tune.searcher.startswith("pso") else f"{config.tune.searcher}-tuned"

@@ -1,5 +1,5 @@
 """The search for a stage's best settings: its space, its trials, and the run of what it finds."""
 
-from kdh_ray.jobs.stage_search.stage_search import tune_stage
+from kdh_ray.jobs.stage_search.stage_search import search
 
-__all__ = ["tune_stage"]
+__all__ = ["search"]

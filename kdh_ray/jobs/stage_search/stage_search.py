@@ -1,4 +1,4 @@
-"""``tune_stage``: teachers once, their logits once, a search over a stage's settings, and the best of them trained."""
+"""``search``: teachers once, their logits once, a search over a stage's settings, and the best of them trained."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from kdh_ray.jobs.run import NO_COLUMNS, Listener, encoders, load_data, prefligh
 from kdh_ray.jobs.run_folder import place, run_folder
 from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
 from kdh_ray.jobs.stage_search.memory import PROCESS, memory_per_trial
+from kdh_ray.jobs.stage_search.searcher import make_searcher, tuned_variant
 from kdh_ray.jobs.stage_search.space import configured, domains, longest, own_settings, search_space, tuned_stage
 from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS, VIOLATION, check_budget, measure
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter, take_over
@@ -33,15 +34,14 @@ from kdh_ray.tuning.trials import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-VARIANT = "swarm-tuned"
 BEST = "best"  # folder of the best configuration's own run
 
 
-def tune_stage(
+def search(
     config: RunConfig | Mapping[str, Any] | str | os.PathLike[str],
-    searcher: Any,
     out: str | os.PathLike[str] | None = None,
     *,
+    searcher: Any = None,
     whole: bool = False,
     resume: bool = False,
     local: bool = False,
@@ -52,10 +52,14 @@ def tune_stage(
 ) -> pd.DataFrame:
     """Search for a stage's best settings, train the stage with them, and test it once.
 
+    >>> rows = search("my.yaml", "runs/my-search")  # doctest: +SKIP
+    >>> rows[rows["variant"] == "swarm-tuned"]["test_f1_micro"]  # doctest: +SKIP
+
     Args:
         config: A configuration, its tree of plain values, or its YAML file; see its ``tune`` section.
-        searcher: Any fresh ``ray.tune.search.Searcher``. It hears validation scores alone.
         out: The run's folder; ``runs/<name>`` if not given. The search is in ``search``, its best in ``best``.
+        searcher: Any fresh ``ray.tune.search.Searcher``; it sees validation scores only. If not given, the one that
+            ``tune.searcher`` names, which tries the stage's own settings first.
         whole: Train every stage with its own settings first, not only those that the tuned one needs. The tuned one is
             then a finished trial of the search, and not trained again.
         resume: Go on with the search in the folder, if there is one; also where its time budget ended it and is longer
@@ -64,11 +68,11 @@ def tune_stage(
         verbose: Show Ray's own log lines.
         listener: Is given every event of teachers and of the best student.
         on_trial: Called with a trial when it starts, reports, and ends.
-        columns: Further columns of the rows of trials and of the best student, over all others; its ``variant`` is
-            ``swarm-tuned`` otherwise.
+        columns: Further columns of the rows of trials and of the best student; they replace others of the same name.
 
     Returns:
-        Every row: teachers, trials (``kind`` trial), and the best student (``variant`` swarm-tuned).
+        Every row: teachers, trials (``kind`` trial), and the best student, whose ``variant`` names the searcher
+        (``swarm-tuned``, ``optuna-tpe-tuned``, ...).
 
     Raises:
         UserError: If the configuration, the data or the machine won't do, or the folder holds a search and ``resume``
@@ -78,6 +82,8 @@ def tune_stage(
     config, folder = place(config, out)
     name = tuned_stage(config)
     search_space(config)
+    columns = {"variant": tuned_variant(config), **columns}
+    searcher = make_searcher(config) if searcher is None else searcher
     if (folder / "search" / FILE).exists() and not resume:
         raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
     check_trackers(config.tune.trackers)
@@ -102,10 +108,10 @@ def tune_stage(
         if needed or baseline:
             run(config, folder, stages=needed, local=local, verbose=verbose, listener=listener)
         with run_folder(folder, config):
-            search = _search(config, corpus, name, folder, searcher, verbose, log, on_trial, columns)
+            found = _search(config, corpus, name, folder, searcher, verbose, log, on_trial, columns)
             if config.results:
                 publish(folder, run_id(config), config.results)
-        _train_best(config, name, folder, search.best.config, local, verbose, listener, columns)
+        _train_best(config, name, folder, found.best.config, local, verbose, listener, columns)
     return load_runs(folder)
 
 
@@ -155,7 +161,6 @@ def _train_best(
 def _run_best(
     best: RunConfig, folder: Path, local: bool, verbose: bool, listener: Listener | None, columns: Mapping[str, Any]
 ) -> None:
-    columns = {"variant": VARIANT, **columns}
     run(best, folder / BEST, local=local, verbose=verbose, listener=listener, columns=columns)
 
 
@@ -214,7 +219,7 @@ def _search(
     if first is not None:
         watch(first)
     log.write("note", "", text=f"Searching: {settings.n_trials} trials of {name} by {settings.searcher}")
-    search = tune(
+    found = tune(
         with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
         domains(space),
         searcher=searcher,
@@ -238,9 +243,9 @@ def _search(
         job=config.job,
         verbose=verbose,
     )
-    for trial in search.trials:  # a kill may have come between a trial's end and its row
+    for trial in found.trials:  # a kill may have come between a trial's end and its row
         _write_trial(config, corpus, name, folder, trial, written, columns)
-    return search
+    return found
 
 
 def _enter_trained(config: RunConfig, name: str, folder: Path, searcher: Any, task: Any) -> Trial | None:

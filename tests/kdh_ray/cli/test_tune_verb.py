@@ -13,8 +13,9 @@ from rich.console import Console
 from kdh_ray.cli.main import main
 from kdh_ray.cli.progress import show_progress
 from kdh_ray.cli.trials import Board, duration, epochs, settings, show_trials
-from kdh_ray.cli.tune import make_searcher, print_front, print_search
+from kdh_ray.cli.tune import print_front, print_search
 from kdh_ray.config import load_config, parse_config
+from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import Report, Trial
@@ -63,7 +64,7 @@ def test_the_stages_own_settings_are_tried_first(config):
     own = own_settings(stage)
     assert own["learning_rate"] == 1e-4
     for name in ("pso", "optuna-tpe", "random"):
-        searcher = make_searcher(load_config(config, [f"tune.searcher={name}"]), config)
+        searcher = make_searcher(load_config(config, [f"tune.searcher={name}"]))
         searcher.set_search_properties("score", "max", domains(search_space(stage)))
         first, second = searcher.suggest("a"), searcher.suggest("b")
         assert {setting: first[setting] for setting in own} == pytest.approx(own)
@@ -73,11 +74,11 @@ def test_the_stages_own_settings_are_tried_first(config):
 def test_resume_may_name_the_folder(config, tmp_path, monkeypatch, capsys):
     asked = []
 
-    def tune_stage(config, searcher, out, **arguments):
+    def search(config, out, **arguments):
         asked.append((out, arguments["resume"]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.tune_stage", tune_stage)
+    monkeypatch.setattr("kdh_ray.jobs.search", search)
     here = str(tmp_path / "here")
     assert main(["tune", config, "--resume", here]) == 2
     assert f"--resume {here}: no such folder" in capsys.readouterr().err
@@ -229,11 +230,11 @@ def test_missing_tracker_is_refused_before_anything_starts(config, tmp_path, cap
 def test_run_searches_where_trials_are_asked_for(config, tmp_path, monkeypatch):
     asked = {}
 
-    def tune_stage(config, searcher, out, **arguments):
+    def search(config, out, **arguments):
         asked.update(arguments, trials=config.tune.trials)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.tune_stage", tune_stage)
+    monkeypatch.setattr("kdh_ray.jobs.search", search)
     assert main(["run", config, "--out", str(tmp_path / "out")]) == 130
     assert (asked["whole"], asked["resume"], asked["trials"]) == (True, True, 5)
     monkeypatch.setattr("kdh_ray.cli.run.run_and_print", lambda config, args: 77)
@@ -241,10 +242,10 @@ def test_run_searches_where_trials_are_asked_for(config, tmp_path, monkeypatch):
 
 
 def test_full_disk_is_one_line(config, tmp_path, capsys, monkeypatch):
-    def tune_stage(*arguments, **settings):
+    def search(*arguments, **settings):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.tune_stage", tune_stage)
+    monkeypatch.setattr("kdh_ray.jobs.search", search)
     assert main(["tune", config, "--out", str(tmp_path / "out")]) == 2
     assert (
         capsys.readouterr().err

@@ -11,8 +11,9 @@ from small_stage import small
 from kdh_ray.cluster.nodes import Room
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
+from kdh_ray.jobs import search
 from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
-from kdh_ray.jobs.stage_search.stage_search import trial_resources, tune_stage
+from kdh_ray.jobs.stage_search.stage_search import trial_resources
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.session import OUT_OF_TIME
 from kdh_ray.tuning.trials import Trial
@@ -60,17 +61,17 @@ def test_folder_of_another_configuration_or_run_is_refused_before_anything_start
     monkeypatch.setattr("kdh_ray.cluster.session.ray_session", session)
     (tmp_path / "config.yaml").write_text(dump_config(small(encoder, trials=4, grace=1)))
     with pytest.raises(ConfigError) as refused:
-        tune_stage(small(encoder, trials=9, grace=2, concurrency=1), RandomSearch(), tmp_path, resume=True)
+        search(small(encoder, trials=9, grace=2, concurrency=1), tmp_path, resume=True)
     assert "tune.trials: the run in this folder has 4; got 9" in str(refused.value)
     assert "tune.grace: the run in this folder has 1; got 2" in str(refused.value)
     assert "concurrency" not in str(refused.value)  # of the machine
     with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
-        tune_stage(small(encoder, trials=4, grace=1), RandomSearch(), tmp_path, resume=True)
+        search(small(encoder, trials=4, grace=1), tmp_path, resume=True)
 
 
 @pytest.fixture
 def searched(encoder, tmp_path, monkeypatch):
-    """``tune_stage`` in this process, over a search that has just found its best; and what it returns."""
+    """``search`` in this process, over a search that has just found its best; and what it returns."""
 
     @contextmanager
     def session(*arguments, **settings):
@@ -97,7 +98,7 @@ def searched(encoder, tmp_path, monkeypatch):
 
         stages = {name: tree["stages"][name] for name in settings.pop("only", tree["stages"])}
         config = parse_config({**tree, "stages": stages, "tune": {**tree["tune"], **settings.pop("changes", {})}})
-        return tune_stage(config, RandomSearch(), tmp_path, resume=True, local=True, listener=listen, **settings)
+        return search(config, tmp_path, searcher=RandomSearch(), resume=True, local=True, listener=listen, **settings)
 
     return tune
 

@@ -6,8 +6,8 @@ import pytest
 from cheap_search import RandomSearch
 from small_stage import StageSearch, small
 
-from kdh_ray.cli.tune import make_searcher
-from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs import search
+from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter
 from kdh_ray.jobs.stage_search.trial import SCORES
@@ -38,7 +38,7 @@ def entered(config, searcher, folder, violation=0.0):
 @pytest.mark.parametrize("name", ["pso", "optuna-tpe", "random", "nevergrad-pso", "pyswarms"])
 def test_searchers_go_on_from_the_trained_stage(config, tmp_path, name):
     config = config.model_copy(update={"tune": config.tune.model_copy(update={"searcher": name})})
-    searcher = make_searcher(config, "test")
+    searcher = make_searcher(config)
     first = entered(config, searcher, tmp_path)
     assert (first.number, first.status, first.full) == (1, "ok", 3)
     assert [report.score for report in first.reports] == [0.2, 0.3, 0.3]  # of the best epoch so far
@@ -64,7 +64,7 @@ def test_another_first_suggestion_is_a_trial_that_has_yet_to_run(config, tmp_pat
 
 
 def test_a_student_over_its_budget_or_with_settings_out_of_range_is_no_trial(config, tmp_path):
-    assert entered(config, make_searcher(config, "test"), tmp_path / "over", violation=0.1) is None
+    assert entered(config, make_searcher(config), tmp_path / "over", violation=0.1) is None
     space = {**config.tune.space, "learning_rate": config.tune.space["learning_rate"].model_copy(update={"high": 5e-5})}
     space["learning_rate"] = space["learning_rate"].model_copy(update={"low": 1e-5})
     config = config.model_copy(update={"tune": config.tune.model_copy(update={"space": space})})
@@ -77,8 +77,8 @@ def test_a_student_over_its_budget_or_with_settings_out_of_range_is_no_trial(con
 def test_a_run_that_searches_trains_the_stage_with_its_own_settings_once(encoder, tmp_path):
     config = small(encoder, particles=2, scheduler="none", trials=3, concurrency=1)
     seen = []
-    frame = tune_stage(
-        config, make_searcher(config, "test"), tmp_path, whole=True, local=True,
+    frame = search(
+        config, tmp_path, whole=True, local=True,
         on_trial=lambda trial: seen.append((trial.number, trial.status)),
     )  # fmt: skip
     trials, own = frame[frame.kind == "trial"].sort_values("trial"), frame[frame.variant == "distilled"]
@@ -98,7 +98,7 @@ def test_a_run_that_searches_trains_the_stage_with_its_own_settings_once(encoder
 @pytest.mark.ray
 def test_the_best_is_not_trained_again_where_it_is_the_stage_itself(encoder, tmp_path):
     config = small(encoder, particles=2, scheduler="none", trials=1)
-    frame = tune_stage(config, make_searcher(config, "test"), tmp_path, whole=True, local=True).set_index("variant")
+    frame = search(config, tmp_path, whole=True, local=True).set_index("variant")
     events = [json.loads(line) for file in tmp_path.rglob("events.jsonl") for line in file.read_text().splitlines()]
     assert [event["stage"] for event in events if event["kind"] == "done"] == ["teacher", "student"]
     assert frame.loc["swarm-tuned"].test_f1_micro == frame.loc["distilled"].test_f1_micro

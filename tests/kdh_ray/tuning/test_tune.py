@@ -16,10 +16,9 @@ from ray import tune as ray_tune
 from ray.tune.schedulers import HyperBandScheduler
 from small_stage import StageSearch, small
 
-from kdh_ray.cli.tune import make_searcher
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.jobs.stage_search import tune_stage
+from kdh_ray.jobs import search as search_stage
 from kdh_ray.tuning import tune
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.prometheus import SERIES
@@ -262,7 +261,7 @@ def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
 
 def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
     config = small(encoder, scheduler="none", particles=2)
-    frame = tune_stage(config, make_searcher(config, "test"), tmp_path, local=True)
+    frame = search_stage(config, tmp_path, local=True)
     trials, best = frame[frame.kind == "trial"], frame[frame.variant == "swarm-tuned"]
     assert len(trials) == 4
     assert set(trials.status) == {"ok"}
@@ -416,7 +415,7 @@ def test_weights_and_biases_hears_of_every_trial_offline(ray, tmp_path, monkeypa
 @pytest.mark.timeout(1200)
 def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
     config = small(encoder, trials=1, scheduler="none", workers_per_trial=2)
-    frame = tune_stage(config, StageSearch(), tmp_path, local=True)
+    frame = search_stage(config, tmp_path, searcher=StageSearch(), local=True)
     trials = frame[frame.kind == "trial"]
     assert trials.status.tolist() == ["ok"]
     assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
