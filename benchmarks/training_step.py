@@ -27,7 +27,7 @@ from kdh_ray.config import StageConfig
 from kdh_ray.data import Corpus, Split
 from kdh_ray.data.tokens import tokenize
 from kdh_ray.hardware import precision
-from kdh_ray.models.attention import fit_attention
+from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
@@ -95,7 +95,7 @@ def ours(encoder: str, split: Split, kind: str) -> Seconds:
 def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
     """The encoder with a head for whole documents."""
     model = build_classifier(encoder, n_labels, segments=False, dropout=0.1)
-    fit_attention(model.encoder, DEVICE, kind)
+    select_attention(model.encoder, DEVICE, kind)
     return model.to(DEVICE)
 
 

@@ -202,13 +202,13 @@ def _concurrency(report: Report, machine: hardware.Hardware) -> None:
 def _hub(report: Report) -> None:
     from huggingface_hub import constants
 
-    from kdh_ray.models import hub
+    from kdh_ray.models import model_hub
 
     offline = constants.HF_HUB_OFFLINE
-    state = "not asked: HF_HUB_OFFLINE is set" if offline else hub.reach(constants.ENDPOINT)
-    report.data["hub"] = {"reachable": state == "reachable", "offline": bool(offline), "state": state}
+    state = "not asked: HF_HUB_OFFLINE is set" if offline else model_hub.hub_state(constants.ENDPOINT)
+    report.data["hub"] = {"reachable": state == model_hub.REACHABLE, "offline": bool(offline), "state": state}
     report.facts["model hub"] = state
-    if state != "reachable":
+    if state != model_hub.REACHABLE:
         report.advice.append(
             "models can't be downloaded from here: use the embedded encoder, name a folder as a stage's start, "
             "fill the hub's cache elsewhere, or set HF_ENDPOINT to a mirror"

@@ -40,7 +40,7 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     Raises:
         DataError: If the corpus is missing or can't be used as it is.
     """
-    from kdh_ray.data.checks import check_corpus
+    from kdh_ray.data.corpus_checks import check_corpus
     from kdh_ray.data.sampling import nested_sample
 
     corpus = _read(data)
@@ -69,9 +69,9 @@ def _read(data: DataConfig) -> Corpus:
     if data.corpus in hoc.PROTOCOLS:
         return hoc.read_hoc(data.corpus, data.path)
     if data.corpus == "table":
-        from kdh_ray.data.tables import read_tables
+        from kdh_ray.data.table_corpus import read_table_corpus
 
-        return read_tables(data)
+        return read_table_corpus(data)
     if data.corpus == "synthetic":
         from kdh_ray.data.synthetic import synthetic_corpus
 

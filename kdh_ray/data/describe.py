@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.checks import listing
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
-from kdh_ray.data.text_digest import normalised
+from kdh_ray.data.messages import listing
+from kdh_ray.data.text_digest import text_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -134,14 +134,14 @@ def token_lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, batc
     return np.array(lengths, dtype=np.int64)
 
 
-def leaks(corpus: Corpus) -> list[str]:
+def leak_warnings(corpus: Corpus) -> list[str]:
     """A warning for each pair of splits that share texts, up to case, spacing and Unicode form; it names ids alone."""
     return _leaks(_duplicates(corpus))
 
 
 def _duplicates(corpus: Corpus) -> list[Duplicates]:
     splits = {name: corpus.splits[name] for name in SPLIT_NAMES if name in corpus.splits}
-    digests = {name: [normalised(text) for text in split.texts] for name, split in splits.items()}
+    digests = {name: [text_digest(text) for text in split.texts] for name, split in splits.items()}
     found = []
     for name, split in splits.items():
         first: dict[str, str] = {}

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.checks import listing
 from kdh_ray.data.corpus import Corpus, Segments, Split
+from kdh_ray.data.messages import listing
 from kdh_ray.errors import DataError
 
 # In alphabetical order, which is that of BLUE and BLURB too; column j of every target is HALLMARKS[j].

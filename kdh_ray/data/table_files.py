@@ -42,7 +42,7 @@ class Table:
     rows: list[dict[str, Any]]
 
 
-def read_files(path: Path) -> list[Table]:
+def read_tables(path: Path) -> list[Table]:
     """The tables of a file, of a folder with files named after splits, or of a saved `datasets` folder.
 
     Raises:

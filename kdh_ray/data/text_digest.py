@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 
 
-def normalised(text: str) -> str:
+def text_digest(text: str) -> str:
     """A digest that texts share when they differ in case, spacing or Unicode form only."""
     words = unicodedata.normalize("NFKC", text).casefold().split()
     return hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).hexdigest()

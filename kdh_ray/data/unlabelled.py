@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.blocks import list_files, plan, read_block
 from kdh_ray.data.corpus import Corpus, Split, Unlabelled
-from kdh_ray.data.text_digest import normalised
+from kdh_ray.data.text_blocks import list_files, plan_blocks, read_block
+from kdh_ray.data.text_digest import text_digest
 from kdh_ray.errors import DataError
 from kdh_ray.storage import locate, one_line
 
@@ -53,7 +53,7 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
     ids: list[str] = []
     texts: list[str] = []
     logits: list[NDArray[np.float32]] = []
-    for number, block in enumerate(plan([file for file, _ in first["files"]], first["block"])):
+    for number, block in enumerate(plan_blocks([file for file, _ in first["files"]], first["block"])):
         block_ids, block_texts = read_block(block, first["text_column"], first["id_column"])
         logits.append(np.mean([_read_logits(folder, number, block_ids, corpus) for folder in folders], axis=0))
         ids += block_ids
@@ -102,8 +102,8 @@ def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> ND
 
 
 def _check_held_out(folder: str, ids: list[str], texts: list[str], corpus: Corpus) -> None:
-    held_out = {normalised(text) for name in ("validation", "test") for text in corpus.splits[name].texts}
-    found = [id_ for id_, text in zip(ids, texts, strict=True) if normalised(text) in held_out]
+    held_out = {text_digest(text) for name in ("validation", "test") for text in corpus.splits[name].texts}
+    found = [id_ for id_, text in zip(ids, texts, strict=True) if text_digest(text) in held_out]
     if found:
         raise DataError(
             f"{folder}: {len(found)} texts are in the validation or test split (first: {found[0]}); leave them out"

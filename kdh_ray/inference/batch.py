@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from kdh_ray.config import JobConfig
-from kdh_ray.data.blocks import Block, check_columns, list_files, plan
+from kdh_ray.data.text_blocks import TextBlock, check_columns, list_files, plan_blocks
 from kdh_ray.data.unlabelled import FORMAT, PLAN, file_name
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.inference.block_worker import Predictor, Task
@@ -104,11 +104,11 @@ def predict(
     return Done(documents, len(blocks), found, perf_counter() - started)
 
 
-def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[Block]:
+def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[TextBlock]:
     """What there is to do, once the columns are known to be there."""
     if id_column == text_column:
         raise DataError(f"ids are written beside predictions, so they can't be the texts; got {id_column!r} for both")
-    blocks = plan([file for file, _ in files], block)
+    blocks = plan_blocks([file for file, _ in files], block)
     if not blocks:
         raise DataError(f"{files[0][0]}: holds no documents")
     check_columns(blocks, text_column, id_column)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdh_ray.data.blocks import Block, read_block
+from kdh_ray.data.text_blocks import TextBlock, read_block
 from kdh_ray.data.unlabelled import file_name
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.storage import fetched, locate, one_line, write_parquet
@@ -35,7 +35,7 @@ class Task:
 
     checkpoint: str
     output: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
     text_column: str
     id_column: str | None
     logits: bool

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import JobConfig, RunConfig, dump_config
 from kdh_ray.data import Corpus, corpus_from_config
-from kdh_ray.data.describe import leaks
+from kdh_ray.data.describe import leak_warnings
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.events import EVENTS, Event, EventLog, EventReader
 from kdh_ray.hardware import precision
@@ -70,7 +70,7 @@ def run(
     preflight(config, folder, wanted)
     corpus = load_data(config, wanted)
     with run_folder(folder, config), ThreadPoolExecutor(1) as background:
-        for leak in leaks(corpus):
+        for leak in leak_warnings(corpus):
             EventLog(folder / EVENTS, listener).write("note", "", text=f"warning: {leak}")
         baseline = background.submit(_tfidf, config, corpus, folder)  # while workers start
         try:

@@ -79,7 +79,7 @@ def document_wise_attention(
     return output.transpose(1, 2), None
 
 
-def fit_attention(encoder: Any, device: str, precision: str) -> None:
+def select_attention(encoder: Any, device: str, precision: str) -> None:
     """Give an encoder the attention that trains fastest: document by document in bfloat16 on a CPU, fused elsewhere.
 
     An encoder whose tokens don't all see each other stays as it is. A process that was sent one calls this again:

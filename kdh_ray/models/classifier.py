@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdh_ray.errors import CheckpointError
-from kdh_ray.models.dropout import ByteDropout
+from kdh_ray.models.byte_dropout import ByteDropout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import CheckpointError, UnavailableError
-from kdh_ray.models import hub
+from kdh_ray.models import model_hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -117,7 +117,7 @@ def _is_within_reach(place: str) -> bool:
 
     if Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json"), str):
         return True
-    return not constants.HF_HUB_OFFLINE and hub.reach(constants.ENDPOINT) == "reachable"
+    return not constants.HF_HUB_OFFLINE and model_hub.hub_state(constants.ENDPOINT) == model_hub.REACHABLE
 
 
 def _out_of_reach(source: str) -> str:
@@ -144,7 +144,7 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    from kdh_ray.models.dropout import use_byte_dropout
+    from kdh_ray.models.byte_dropout import use_byte_dropout
 
     config = _from_pretrained(AutoConfig, source)
     rates = {"hidden_dropout_prob": dropout, "dropout": dropout}

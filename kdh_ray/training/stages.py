@@ -34,7 +34,7 @@ from kdh_ray.errors import CheckpointError
 from kdh_ray.evaluation.score_columns import score_columns
 from kdh_ray.events import EventLog
 from kdh_ray.inference.forward import mean_prediction, predict
-from kdh_ray.models.attention import fit_attention
+from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
@@ -165,7 +165,7 @@ class StageRunner:
             model.start_from_priors(*label_rates(self.corpus))
         if stage.layers is not None:
             model = take_layers(model, stage.layers)
-        fit_attention(model.encoder, self.device, self.precision)
+        select_attention(model.encoder, self.device, self.precision)
         return model.to(self.device), load_tokenizer(source)
 
     def _tokens(self, split: str | Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Tokens:

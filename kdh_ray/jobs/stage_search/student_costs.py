@@ -90,7 +90,7 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
     import torch
 
     from kdh_ray.jobs.stage_search.student import student
-    from kdh_ray.models.attention import fit_attention
+    from kdh_ray.models.attention import select_attention
     from kdh_ray.models.classifier import encoder_layers
 
     depth = len(encoder_layers(material.model.encoder))
@@ -102,7 +102,7 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
     try:
         for layers in _values(space.get("layers"), stage.layers or depth):
             model = student(material.model, stage.model_copy(update={"layers": layers})).eval()
-            fit_attention(model.encoder, "cpu", "float32")
+            select_attention(model.encoder, "cpu", "float32")
             parameters[layers] = sum(parameter.numel() for parameter in model.parameters())
             latency[layers] = tuple(_latency(model, material.validation.cut(length, tail)) for length in lengths)
     finally:

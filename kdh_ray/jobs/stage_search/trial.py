@@ -60,7 +60,7 @@ class TrialTraining:
     def __init__(self, task: StageTask, values: Mapping[str, Any], precision: str) -> None:
         from kdh_ray.jobs.stage_search.space import configured
         from kdh_ray.jobs.stage_search.student import student
-        from kdh_ray.models.attention import fit_attention
+        from kdh_ray.models.attention import select_attention
         from kdh_ray.training.loop import Training
 
         self._over, self._about = over_budget(task, values), costs_of(task, values)
@@ -71,7 +71,7 @@ class TrialTraining:
         if stage.max_tokens is not None:
             train, validation = (documents.cut(stage.max_tokens, task.tail) for documents in (train, validation))
         model = student(material.model, stage).to(task.device)
-        fit_attention(model.encoder, task.device, precision)
+        select_attention(model.encoder, task.device, precision)
         self.training = Training(model, train, validation, stage, seed=material.seed, precision=precision)
 
     def epoch(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kdh_ray import hardware
 from kdh_ray.cli import doctor
 from kdh_ray.cli.main import main
 from kdh_ray.hardware import Gpu, Hardware
-from kdh_ray.models import hub
+from kdh_ray.models import model_hub
 
 
 @pytest.fixture
@@ -144,23 +144,23 @@ def server() -> Iterator[HTTPServer]:
 def test_hub_is_reachable_only_when_it_answers(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     address = f"http://127.0.0.1:{server.server_port}"
-    assert hub.reach(f"{address}/") == "reachable"
-    assert hub.reach(f"{address}/blocked") == "not reachable: answers with HTTP 403"
-    assert hub.reach("not a url").startswith("not reachable: ")
+    assert model_hub.hub_state(f"{address}/") == "reachable"
+    assert model_hub.hub_state(f"{address}/blocked") == "not reachable: answers with HTTP 403"
+    assert model_hub.hub_state("not a url").startswith("not reachable: ")
 
 
 def test_refused_connections_are_not_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_port
-    assert hub.reach(f"http://127.0.0.1:{port}/").startswith("not reachable: ")
+    assert model_hub.hub_state(f"http://127.0.0.1:{port}/").startswith("not reachable: ")
 
 
 def test_unreachable_hub_is_told_with_ways_round(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "reach", lambda endpoint: "reachable")
+    monkeypatch.setattr(model_hub, "hub_state", lambda endpoint: "reachable")
     assert "HF_ENDPOINT" not in advice()
-    monkeypatch.setattr(hub, "reach", lambda endpoint: "not reachable: timed out")
+    monkeypatch.setattr(model_hub, "hub_state", lambda endpoint: "not reachable: timed out")
     assert "set HF_ENDPOINT to a mirror" in advice()

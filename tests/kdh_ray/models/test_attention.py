@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from kdh_ray.models.attention import NAME, document_wise_attention, fit_attention
+from kdh_ray.models.attention import NAME, document_wise_attention, select_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.encoders import load_encoder, quiet
 
@@ -63,16 +63,16 @@ def test_an_encoder_says_the_same_with_it(encoder: Path) -> None:
     model = build_classifier(str(encoder), 3, segments=False, dropout=0.0).eval()
     ids, mask = torch.tensor([[2, 5, 6, 7, 3], [2, 6, 3, 0, 0]]), torch.tensor([[1] * 5, [1, 1, 1, 0, 0]])
     before = model(ids, mask).documents
-    fit_attention(model.encoder, "cpu", "bfloat16")
+    select_attention(model.encoder, "cpu", "bfloat16")
     assert model.encoder.config._attn_implementation == NAME
     torch.testing.assert_close(model(ids, mask).documents, before)
-    fit_attention(model.encoder, "cpu", "float32")
+    select_attention(model.encoder, "cpu", "float32")
     assert model.encoder.config._attn_implementation == "sdpa"
 
 
 def test_an_encoder_trained_with_it_loads_elsewhere(encoder: Path, tmp_path: Path) -> None:
     trained = load_encoder(str(encoder))
-    fit_attention(trained, "cpu", "bfloat16")
+    select_attention(trained, "cpu", "bfloat16")
     trained.save_pretrained(tmp_path)
     assert load_encoder(str(tmp_path)).config._attn_implementation != NAME
 
@@ -85,5 +85,5 @@ def test_leaves_alone_an_encoder_whose_scores_have_a_bias() -> None:
                                        intermediate_size=8, max_position_embeddings=16)).eval()  # fmt: skip
     ids, mask = torch.tensor([[2, 5, 6, 3]]), torch.ones(1, 4)
     before = model(ids, mask).last_hidden_state
-    fit_attention(model, "cpu", "bfloat16")
+    select_attention(model, "cpu", "bfloat16")
     assert torch.equal(model(ids, mask).last_hidden_state, before)

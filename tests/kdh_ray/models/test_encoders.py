@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from kdh_ray.errors import CheckpointError, UnavailableError
-from kdh_ray.models import encoders, hub
+from kdh_ray.models import encoders, model_hub
 from kdh_ray.models.encoders import check_reachable, embedded_folder, load_encoder, load_tokenizer, locate
 
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(hub, "reach", lambda endpoint: "not reachable: no network")
+    monkeypatch.setattr(model_hub, "hub_state", lambda endpoint: "not reachable: no network")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
 

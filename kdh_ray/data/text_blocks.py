@@ -25,7 +25,7 @@ MOST_BLOCKS = 16  # of a Parquet row group, each of which is decoded from the gr
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """Documents ``begin`` to ``begin + count`` of a file.
 
     Attributes:
@@ -86,7 +86,7 @@ def _matches(pattern: str) -> Iterator[tuple[str, int]]:
             yield scheme + separator + str(PurePosixPath(base, *inner)), entry.size
 
 
-def plan(files: Iterable[str], size: int) -> list[Block]:
+def plan_blocks(files: Iterable[str], size: int) -> list[TextBlock]:
     """Blocks of about ``size`` documents each, in order. CSV and JSON Lines are read through for it, once.
 
     Raises:
@@ -96,7 +96,7 @@ def plan(files: Iterable[str], size: int) -> list[Block]:
     return [block for file in files for block in _plan(file, size)]
 
 
-def _plan(file: str, size: int) -> Iterator[Block]:
+def _plan(file: str, size: int) -> Iterator[TextBlock]:
     import pyarrow as pa
 
     if _format(file) not in FORMATS:
@@ -113,7 +113,7 @@ def _plan(file: str, size: int) -> Iterator[Block]:
         raise UnavailableError(f"{file}: can't be read ({one_line(error)})") from None
 
 
-def _plan_parquet(file: str, source: Any, size: int) -> Iterator[Block]:
+def _plan_parquet(file: str, source: Any, size: int) -> Iterator[TextBlock]:
     import pyarrow.parquet as pq
 
     parquet, begin = pq.ParquetFile(source), 0
@@ -122,11 +122,11 @@ def _plan_parquet(file: str, source: Any, size: int) -> Iterator[Block]:
         rows = metadata.row_group(group).num_rows
         step = max(size, -(-rows // MOST_BLOCKS))
         for start in range(0, rows, step):
-            yield Block(file, begin + start, min(step, rows - start), start, group, header)
+            yield TextBlock(file, begin + start, min(step, rows - start), start, group, header)
         begin += rows
 
 
-def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
+def _plan_lines(file: str, source: Any, size: int) -> Iterator[TextBlock]:
     delimiter = DELIMITERS.get(_format(file))
     records = _records(source, delimiter)
     header: tuple[str, ...] = ()
@@ -144,10 +144,10 @@ def _plan_lines(file: str, source: Any, size: int) -> Iterator[Block]:
             continue
         count += 1
         if count == size:
-            yield Block(file, begin, count, start, stop, header)
+            yield TextBlock(file, begin, count, start, stop, header)
             start, begin, count = stop, begin + count, 0
     if count:
-        yield Block(file, begin, count, start, stop, header)
+        yield TextBlock(file, begin, count, start, stop, header)
 
 
 def _records(source: Any, delimiter: str | None) -> Iterator[tuple[bytes, int]]:
@@ -183,7 +183,7 @@ def _ends_quoted(line: bytes, delimiter: bytes, quoted: bool) -> bool:
     return quoted
 
 
-def check_columns(blocks: Iterable[Block], text_column: str, id_column: str | None) -> None:
+def check_columns(blocks: Iterable[TextBlock], text_column: str, id_column: str | None) -> None:
     """See that files have the columns, as far as their headers tell.
 
     Raises:
@@ -194,7 +194,7 @@ def check_columns(blocks: Iterable[Block], text_column: str, id_column: str | No
             _check_columns(block, [text_column, *([id_column] if id_column else [])], block.header)
 
 
-def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[list[str], list[str]]:
+def read_block(block: TextBlock, text_column: str, id_column: str | None) -> tuple[list[str], list[str]]:
     """Ids and texts of a block. Without an id column, ids are the file's name and the document's number.
 
     Raises:
@@ -224,7 +224,7 @@ def read_block(block: Block, text_column: str, id_column: str | None) -> tuple[l
     return [_value(row, id_column, block, number, (str, int)) for number, row in enumerate(rows)], texts
 
 
-def _read_parquet(block: Block, source: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+def _read_parquet(block: TextBlock, source: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     file, done = pq.ParquetFile(source), 0
@@ -237,7 +237,7 @@ def _read_parquet(block: Block, source: Any, columns: list[str]) -> Iterator[dic
             return
 
 
-def _read_lines(block: Block, source: Any) -> Iterator[dict[str, Any]]:
+def _read_lines(block: TextBlock, source: Any) -> Iterator[dict[str, Any]]:
     source.seek(block.start)
     content = source.read(block.stop - block.start)
     if _format(block.file) in DELIMITERS:
@@ -271,7 +271,7 @@ def _fields(file: str, content: bytes, begin: int) -> Iterator[list[str]]:
         raise DataError(f"{file}: at or after document {begin}: {error}") from None
 
 
-def _value(row: dict[str, Any], column: str, block: Block, number: int, kinds: Any = str) -> str:
+def _value(row: dict[str, Any], column: str, block: TextBlock, number: int, kinds: Any = str) -> str:
     if column not in row:
         _check_columns(block, [column], list(row))
     value, place = row[column], f"{block.file}: document {block.begin + number}"
@@ -284,17 +284,17 @@ def _value(row: dict[str, Any], column: str, block: Block, number: int, kinds: A
     return str(value)
 
 
-def _check_columns(block: Block, wanted: Sequence[str], there: Sequence[str]) -> None:
+def _check_columns(block: TextBlock, wanted: Sequence[str], there: Sequence[str]) -> None:
     missing = [column for column in wanted if column not in there]
     if missing:
         raise DataError(f"{block.file}: no column {missing[0]!r} (columns: {', '.join(map(str, there))[:200]})")
 
 
-def _is_parquet(block: Block) -> bool:
+def _is_parquet(block: TextBlock) -> bool:
     return _format(block.file) == ".parquet"
 
 
-def _range(block: Block) -> str:
+def _range(block: TextBlock) -> str:
     return f"{block.begin} to {block.begin + block.count - 1}"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdh_ray.data.blocks import list_files, plan, read_block
+from kdh_ray.data.text_blocks import list_files, plan_blocks, read_block
 from kdh_ray.errors import DataError
 
 TEXTS = [f'note {i}: "quoted",\nwith a line break, ö and ; {"x" * (i % 7)}' for i in range(23)]
@@ -31,7 +31,7 @@ def write(folder: Path, form: str) -> str:
 @pytest.mark.parametrize("size", [4, 100])
 def test_blocks_hold_every_document_once(tmp_path: Path, form: str, size: int) -> None:
     file = write(tmp_path, form)
-    blocks = plan([file], size)
+    blocks = plan_blocks([file], size)
     assert [block.begin for block in blocks] == [sum(b.count for b in blocks[:i]) for i in range(len(blocks))]
     read = [read_block(block, "text", "id") for block in blocks]
     assert [len(ids) for ids, _ in read] == [block.count for block in blocks]
@@ -49,14 +49,14 @@ def test_quotes_within_a_field_are_characters(tmp_path: Path, form: str, size: i
     fields = ['"' + text.replace('"', '""') + '"' if {*text} & {*"\n,"} or text == '"' else text for text in texts]
     lines = "".join(f"{field}{separator}{separator}\n" for field in fields)
     (tmp_path / f"a.{form}").write_text(f'"text"{separator}x{separator}"y"\n{lines}', encoding="utf-8-sig")
-    blocks = plan([str(tmp_path / f"a.{form}")], size)
+    blocks = plan_blocks([str(tmp_path / f"a.{form}")], size)
     assert [text for block in blocks for text in read_block(block, "text", None)[1]] == texts
     assert max(block.count for block in blocks) <= size
 
 
 def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id, text \n1,x\n")
-    assert read_block(plan([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
+    assert read_block(plan_blocks([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
     for content, message in (
         (b"text,text\nx,y\n", "must name each column once"),
         (b"id,text\r1,x\r2,y\r", "lines must end in LF"),
@@ -64,12 +64,12 @@ def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DataError, match=message):
-            plan([str(tmp_path / "a.csv")], 4)
+            plan_blocks([str(tmp_path / "a.csv")], 4)
 
 
 def test_a_row_group_is_not_cut_into_very_many_blocks(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["x"] * 1000}).to_parquet(tmp_path / "a.parquet")
-    blocks = plan([str(tmp_path / "a.parquet")], 10)
+    blocks = plan_blocks([str(tmp_path / "a.parquet")], 10)
     assert len(blocks) == 16
     assert sum(block.count for block in blocks) == 1000
 
@@ -102,7 +102,7 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
             stream.write(b"text\nsecret\n")
     files = list_files([f"{bucket}/*.csv"])
     assert files == [(f"{bucket}/1.csv", 12), (f"{bucket}/2.csv", 12)]
-    assert [read_block(block, "text", None) for block in plan([files[0][0]], 4)] == [(["1.csv#0"], ["secret"])]
+    assert [read_block(block, "text", None) for block in plan_blocks([files[0][0]], 4)] == [(["1.csv#0"], ["secret"])]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,6 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
 def test_faults_are_named_without_the_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        read_block(plan([str(tmp_path / name)], 4)[0], "text", None)
+        read_block(plan_blocks([str(tmp_path / name)], 4)[0], "text", None)
     assert "secret" not in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kdh_ray.config import DataConfig
-from kdh_ray.data.checks import listing
+from kdh_ray.data.messages import listing
 from kdh_ray.data.table_files import SPLIT_ALIASES, Table
 from kdh_ray.errors import DataError
 
@@ -58,7 +58,7 @@ class Faults:
         raise DataError(f"{source}: " + "; ".join(kinds[:MOST_KINDS] + more))
 
 
-def documents_of(tables: Sequence[Table], data: DataConfig) -> list[Document]:
+def read_documents(tables: Sequence[Table], data: DataConfig) -> list[Document]:
     """The documents of all tables.
 
     Raises:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus
+from kdh_ray.data.messages import listing
 from kdh_ray.errors import DataError
 
 
@@ -43,13 +42,3 @@ def _label_faults(corpus: Corpus) -> list[str]:
         (always, "every label needs two classes in the training split; every document there has"),
     ]
     return [f"{rule} {listing(labels, 'label')}" for labels, rule in rules if labels]
-
-
-def listing(names: Iterable[str], kind: str, shown: int = 3) -> str:
-    """``document 'a'`` or ``12 documents, first 'a', 'b', 'c'``: many faults of one kind in a few words."""
-    quoted: Sequence[str] = [repr(name) for name in names]
-    if len(quoted) == 1:
-        return f"{kind} {quoted[0]}"
-    if len(quoted) <= shown:
-        return f"{kind}s {', '.join(quoted)}"
-    return f"{len(quoted)} {kind}s, first {', '.join(quoted[:shown])}"

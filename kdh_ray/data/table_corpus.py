@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from kdh_ray.config import DataConfig
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
 from kdh_ray.data.sampling import grouped_parts
-from kdh_ray.data.table_files import read_files
-from kdh_ray.data.table_rows import Document, documents_of
-from kdh_ray.data.text_digest import normalised
+from kdh_ray.data.table_documents import Document, read_documents
+from kdh_ray.data.table_files import read_tables
+from kdh_ray.data.text_digest import text_digest
 from kdh_ray.errors import DataError
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 
-def read_tables(data: DataConfig) -> Corpus:
+def read_table_corpus(data: DataConfig) -> Corpus:
     """Read a file, or a folder of files named after splits.
 
     Splits are those that files or ``split_column`` name. Where none are named, documents are dealt 70/10/20 by seeded
@@ -30,7 +30,7 @@ def read_tables(data: DataConfig) -> Corpus:
     """
     if data.path is None:
         raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
-    documents = documents_of(read_files(data.path), data)
+    documents = read_documents(read_tables(data.path), data)
     labels = _labels(documents, data)
     whole = _split(documents, labels)
     parts, notes = _parts(documents, whole, data)
@@ -64,7 +64,7 @@ def _split(documents: Sequence[Document], labels: Sequence[str]) -> Split:
 def _parts(documents: Sequence[Document], whole: Split, data: DataConfig) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The place in ``SPLIT_NAMES`` of each document's split, and notes on how it came about."""
     named = {document.split for document in documents}
-    groups = [normalised(text) for text in whole.texts]
+    groups = [text_digest(text) for text in whole.texts]
     seed = data.sample_seed
     if named <= {None, "train"}:
         shares = list(SHARES.values())

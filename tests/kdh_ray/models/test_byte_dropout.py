@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdh_ray.models.dropout import ByteDropout, use_byte_dropout
+from kdh_ray.models.byte_dropout import ByteDropout, use_byte_dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
