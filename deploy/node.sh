@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `ray up` runs on each machine of a cluster; see docs/cluster.md.
+# What `ray up` runs on each machine of a cluster; see docs/guides/clusters.md.
 #
 #   node.sh install            Python environment in ~/.kdh-ray/venv, from ../wheelhouse if it is there, else from PyPI
 #   node.sh enlist             on the head: tells a running cluster of machines added to cluster.yaml
