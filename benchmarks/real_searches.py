@@ -25,6 +25,7 @@ from kdh_ray.config import load_config
 from kdh_ray.jobs.run import run
 from kdh_ray.jobs.stage_search import search as search_stage
 from kdh_ray.jobs.stage_search.space import tuned_stage
+from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def from_teacher(config_file: str, settings: list[str], out: Path) -> list[str]:
     name = tuned_stage(config)
     (teacher,) = config.stages[name].teachers
     run(config, out, stages=[teacher], local=True)
-    checkpoint = out / "stages" / teacher / "checkpoint"
+    checkpoint = RunFolder(out).stage(teacher).checkpoint
     return [f"stages.{name}.start={checkpoint}", f"stages.{name}.teachers=[{checkpoint}]"]
 
 

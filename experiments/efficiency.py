@@ -9,7 +9,6 @@ the number of threads, which is that of the cores otherwise.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from experiments.grid import Block, Columns, Experiment, Method, Place, main
 from experiments.methods import Perform, checkpoint, stage
@@ -34,7 +33,7 @@ def measured(model: str, number_format: str) -> Perform:
         config = place.config
         threads = config.job.cpus_per_worker or describe(gpus=False).cores
         try:
-            result = measure(Path(checkpoint(place, MODELS[model])), config.data, number_format, threads)
+            result = measure(checkpoint(place, MODELS[model]), config.data, number_format, threads)
         except UnavailableError as error:  # a processor without this format, or too little memory: others go on
             raise JobError(str(error)) from None
         corpus = corpus_from_config(config.data)

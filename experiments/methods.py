@@ -16,7 +16,8 @@ from typing import Any
 
 from experiments.grid import Columns, Place
 from kdh_ray.cli.tune import Display
-from kdh_ray.config import RunConfig, StageConfig, load_config, parse_config
+from kdh_ray.config import RunConfig, StageConfig, load_config
+from kdh_ray.run_folder import RunFolder
 
 Perform = Callable[[Place, Columns], object]
 BASE, STUDENT, FINETUNED = "base", "student", "finetuned"
@@ -53,7 +54,7 @@ def searched_finetuned(searcher: str) -> Perform:
     """What :func:`searched` gives, fine-tuned on labels."""
 
     def perform(place: Place, columns: Columns) -> None:
-        start = str(_best(place, searcher) / "stages" / STUDENT / "checkpoint")
+        start = str(_best(place, searcher).stage(STUDENT).checkpoint)
         last = place.config.stages[FINETUNED].model_copy(update={"start": start})
         name = f"{searcher}-{FINETUNED}"
         _run(derived(place, name, {FINETUNED: last}), place.folder / name, FINETUNED, place, columns)
@@ -72,7 +73,7 @@ def changed(changes: Callable[[Place], Mapping[str, Any]] | Mapping[str, Any], s
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.jobs.stage_search.space import configured
 
-        found = load_config(_best(place, searcher) / "config.yaml").stages[STUDENT]
+        found = load_config(_best(place, searcher).config).stages[STUDENT]
         student = configured(found, changes(place) if callable(changes) else changes)
         stages = {STUDENT: student, FINETUNED: place.config.stages[FINETUNED]}
         name = str(columns["method"])
@@ -99,32 +100,19 @@ def baseline(name: str) -> Perform:
     return perform
 
 
-def derived(place: Place, name: str, stages: Mapping[str, StageConfig], **more: Any) -> RunConfig:
-    """A configuration of these stages alone; base stages that they refer to are named by their checkpoints."""
-
-    def resolve(reference: str) -> str:
-        return (
-            reference if reference in stages or reference not in place.config.stages else checkpoint(place, reference)
-        )
-
-    found = {
-        key: each.model_copy(update={"start": resolve(each.start), "teachers": tuple(map(resolve, each.teachers))})
-        for key, each in stages.items()
-    }
-    tree = place.config.model_dump(mode="json", exclude={"stages", "tune"})
-    tree |= {"name": f"{place.config.name}-{name}", "stages": {key: each.model_dump() for key, each in found.items()}}
-    return parse_config({**tree, **more}, name)
+def derived(place: Place, name: str, stages: Mapping[str, StageConfig], **changes: Any) -> RunConfig:
+    """Return a configuration of ``stages`` only, which reads the checkpoints of the place's other base stages."""
+    name = f"{place.config.name}-{name}"
+    return place.config.with_only(stages, lambda other: checkpoint(place, other), name=name, **changes)
 
 
-def checkpoint(place: Place, stage: str) -> str:
-    """Of a base stage."""
-    return str((place.folder / BASE / "stages" / stage / "checkpoint").absolute())
+def checkpoint(place: Place, stage: str) -> Path:
+    """Return the folder of a base stage's checkpoint."""
+    return RunFolder(place.folder / BASE).stage(stage).checkpoint
 
 
-def _best(place: Place, searcher: str) -> Path:
-    from kdh_ray.jobs.stage_search.stage_search import BEST
-
-    return (place.folder / searcher / BEST).absolute()
+def _best(place: Place, searcher: str) -> RunFolder:
+    return RunFolder(place.folder / searcher).best
 
 
 def _run(config: RunConfig, folder: Path, stage: str, place: Place, columns: Columns) -> None:

@@ -6,7 +6,6 @@ import argparse
 
 from kdh_ray.cli.run import add_arguments as add_arguments
 from kdh_ray.cli.running import run_and_print
-from kdh_ray.cli.teach import teacher_stages
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -14,6 +13,5 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.config import load_config
 
     config = load_config(args.config, args.set)
-    inside = any(teacher in config.stages for stage in config.stages.values() for teacher in stage.teachers)
-    teachers = teacher_stages(config, args.config) if inside else []
+    teachers = config.teacher_stages()
     return run_and_print(config, args, [name for name in config.stages if name not in teachers])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import ConfigError
+from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
@@ -70,7 +71,7 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
 def _config(args: argparse.Namespace) -> RunConfig:
     from kdh_ray.config import load_config
 
-    source = args.config or args.checkpoint.absolute().parents[:3][-1] / "config.yaml"
+    source = args.config or RunFolder.of_checkpoint(args.checkpoint).config
     if args.config is None and not source.exists():
         raise ConfigError(["the checkpoint lies in no run's folder: give a CONFIG for the data"], str(args.checkpoint))
     return load_config(source, args.set)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdh_ray.errors import UnavailableError
+from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
     from kdh_ray.jobs.run import run
 
     out = (args.out or Path("runs") / config.name).expanduser()
-    finished = all((out / "stages" / name / "result.json").exists() for name in stages or config.stages)
+    finished = all(RunFolder(out).stage(name).finished for name in stages or config.stages)
     try:
         with full_disk_told(out), show_progress(config) as listener:
             frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)

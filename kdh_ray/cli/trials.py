@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdh_ray.results.tables import METRIC_NAMES
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import best_of, savings
 
@@ -31,7 +32,7 @@ class Board:
 
     def __init__(self, config: RunConfig, out: Path) -> None:
         self.config, self.wanted, self.started = config, config.tune.n_trials, time.monotonic()
-        self.trials = {trial.number: trial for trial in Ledger(out / "search").trials}
+        self.trials = {trial.number: trial for trial in Ledger(RunFolder(out).search.path).trials}
         self.earlier = sum(trial.ended for trial in self.trials.values())
 
     def best(self) -> Trial | None:

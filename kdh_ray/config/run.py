@@ -11,8 +11,10 @@ So a teacher assistant, an ensemble of teachers or a repeated stage are more sta
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -58,12 +60,64 @@ class RunConfig(Section):
     tune: TuneConfig = TuneConfig()
 
     def origin(self, reference: str) -> tuple[str, int | None]:
-        """The encoder behind a stage (or an encoder), and how many of its layers are left; None: all."""
+        """Return the encoder behind a stage or reference, and how many of its layers remain (None: all of them)."""
         layers = None
         while reference in self.stages:
             stage = self.stages[reference]
             layers, reference = layers or stage.layers, stage.start
         return reference, layers
+
+    def direct_needs(self, stage: str) -> list[str]:
+        """Return the stages whose checkpoints ``stage`` reads: its start and its teachers, in the run's order."""
+        references = {self.stages[stage].start, *self.stages[stage].teachers}
+        return [name for name in self.stages if name in references]
+
+    def needs(self, *stages: str) -> list[str]:
+        """Return the other stages that ``stages`` build on, directly or not, in the order of the run."""
+        needed = set(stages)
+        for name in reversed(self.stages):  # a stage refers to earlier ones only
+            if name in needed:
+                needed.update(self.direct_needs(name))
+        return [name for name in self.stages if name in needed and name not in stages]
+
+    def dependents(self, stage: str) -> list[str]:
+        """Return the stages that build on ``stage``, directly or not, in the order of the run."""
+        return [name for name in self.stages if stage in self.needs(name)]
+
+    def teacher_stages(self) -> list[str]:
+        """Return the stages that teach another one, and the stages that those need; empty without teachers."""
+        teachers = {teacher for stage in self.stages.values() for teacher in stage.teachers if teacher in self.stages}
+        needed = self.needs(*teachers)
+        return [name for name in self.stages if name in teachers or name in needed]
+
+    def with_only(
+        self, stages: Mapping[str, StageConfig], checkpoint: Callable[[str], str | os.PathLike[str]], **changes: Any
+    ) -> RunConfig:
+        """Return a configuration of ``stages`` only, which trains from the checkpoints of this one's other stages.
+
+        Args:
+            stages: Its stages by name, which may differ from this configuration's stages of the same names.
+            checkpoint: Maps the name of any other stage to the folder of its checkpoint.
+            changes: Further sections and settings. Without ``tune``, that section is at its defaults.
+
+        Raises:
+            pydantic.ValidationError: If the stages do not fit together.
+        """
+
+        def resolve(reference: str) -> str:
+            left_out = reference in self.stages and reference not in stages
+            return os.fspath(checkpoint(reference)) if left_out else reference
+
+        resolved = {
+            name: {
+                **stage.model_dump(mode="json"),
+                "start": resolve(stage.start),
+                "teachers": [resolve(teacher) for teacher in stage.teachers],
+            }
+            for name, stage in stages.items()
+        }
+        kept = self.model_dump(mode="json", exclude={"stages", "tune"})
+        return RunConfig.model_validate({**kept, "stages": resolved, **changes})
 
     @field_validator("stages")
     @classmethod

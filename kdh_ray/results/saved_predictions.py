@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.errors import DataError, UnavailableError, UserError
 from kdh_ray.results.selections import results
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.storage import locate, one_line, write_parquet
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
 
 def _places(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, _Reader]]:
     """Runs that have predictions, and files in which some are kept, each with what reads it."""
-    runs = {place.parents[2] for folder in folders for place in Path(folder).rglob("stages/*/predictions")}
+    runs = {run.path for folder in folders for run in RunFolder.with_predictions(folder)}
     files = {file for folder in folders for file in Path(folder).rglob("predictions-*.parquet")}
     return [*((run, _of_run) for run in sorted(runs)), *((file, _kept_in) for file in sorted(files))]
 
@@ -174,16 +175,17 @@ def _of_run(run: Path, wanted: _Keys) -> Iterator[_Saved]:
     """What a run's folder has for the ``wanted`` rows."""
     from kdh_ray.results.rows import recorded
 
-    for run_id, stage in sorted(recorded(run / "rows") & wanted):
-        folder = run / "stages" / stage / "predictions"
-        if not (folder / "test.npy").exists():
+    folder = RunFolder(run)
+    for run_id, stage in sorted(recorded(folder.rows) & wanted):
+        predictions = folder.stage(stage).predictions
+        if not (predictions / "test.npy").exists():
             continue
         try:
-            logits = np.load(folder / "test.npy", allow_pickle=False)
-            ids = json.loads((folder / "test-ids.json").read_text(encoding="utf-8"))
+            logits = np.load(predictions / "test.npy", allow_pickle=False)
+            ids = json.loads((predictions / "test-ids.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder} can't be read ({type(error).__name__})") from None
-        yield _Saved(run_id, stage, _data(run / "config.yaml"), ids, logits)
+            raise DataError(f"{predictions} can't be read ({type(error).__name__})") from None
+        yield _Saved(run_id, stage, _data(folder.config), ids, logits)
 
 
 def _data(file: Path) -> str:

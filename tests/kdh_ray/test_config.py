@@ -160,3 +160,47 @@ def test_a_tilde_is_the_home_folder_in_every_place(tmp_path: Path, monkeypatch: 
     places = [config.cache, config.results, config.data.path, *config.data.unlabelled, stage.start, *stage.teachers]
     names = ["cache", "results", "notes.csv", "predictions", "encoder", "teacher"]
     assert list(map(str, places)) == [str(tmp_path / name) for name in names]
+
+
+CHAIN = parse_config(
+    {
+        "name": "chain",
+        "stages": {
+            "large": {},
+            "assistant": {"start": "embedded", "teachers": ["large"]},
+            "other": {},
+            "student": {"start": "other", "teachers": ["large", "assistant"]},
+            "label-tuned": {"start": "student"},
+            "aside": {"start": "large"},
+        },
+        "tune": {"stage": "student", "trials": 3},
+    }
+)
+
+
+def test_stage_needs_what_it_builds_on() -> None:
+    assert CHAIN.direct_needs("assistant") == ["large"]
+    assert CHAIN.needs("student") == ["large", "assistant", "other"]
+    assert CHAIN.needs("label-tuned", "student") == ["large", "assistant", "other"]
+    assert CHAIN.needs("large") == []
+
+
+def test_dependents_build_on_a_stage() -> None:
+    assert CHAIN.dependents("large") == ["assistant", "student", "label-tuned", "aside"]
+    assert CHAIN.dependents("assistant") == ["student", "label-tuned"]
+    assert CHAIN.dependents("aside") == []
+
+
+def test_teacher_stages_include_what_they_need() -> None:
+    assert CHAIN.teacher_stages() == ["large", "assistant"]
+    assert parse_config({"stages": {"a": {}, "b": {"start": "a"}}}).teacher_stages() == []
+
+
+def test_left_out_stages_become_checkpoints() -> None:
+    stages = {name: CHAIN.stages[name] for name in ("student", "label-tuned")}
+    config = CHAIN.with_only(stages, lambda name: Path("/run") / name, name="part", cache="/cache")
+    assert list(config.stages) == ["student", "label-tuned"]
+    assert config.stages["student"].start == "/run/other"
+    assert config.stages["student"].teachers == ("/run/large", "/run/assistant")
+    assert config.stages["label-tuned"].start == "student"
+    assert (config.name, config.cache, config.tune.trials) == ("part", Path("/cache"), None)

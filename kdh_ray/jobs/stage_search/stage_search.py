@@ -25,6 +25,7 @@ from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS, VIOLATI
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter, take_over
 from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.prometheus import RATE
 from kdh_ray.tuning.session import OUT_OF_TIME, Search, make_scheduler, tune
@@ -150,7 +151,7 @@ def _train_best(
     columns: Mapping[str, Any],
 ) -> None:
     """The best configuration as a run of its own, trained and tested once; copied where it is trained already."""
-    best, trained = best_config(config, name, folder, values), trained_stage(config, name, folder)
+    best, trained = best_config(config, name, RunFolder(folder), values), trained_stage(config, name, folder)
     if _trained_best(folder) not in (None, best):
         shutil.rmtree(folder / BEST)  # of fewer trials
     if trained is not None and trained.has(values):

@@ -14,6 +14,7 @@ from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs import search
 from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
 from kdh_ray.jobs.stage_search.stage_search import trial_resources
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.session import OUT_OF_TIME
 from kdh_ray.tuning.trials import Trial
@@ -32,7 +33,7 @@ def config():
     return parse_config({"name": "chain", "stages": stages, "tune": {"stage": "student", "trials": 3}})
 
 
-def test_all_that_a_stage_builds_on_comes_first(config):
+def test_best_configuration_needs_earlier_stages(config):
     assert earlier_stages(config, "student") == ["large", "assistant", "other"]
     assert earlier_stages(config, "assistant") == ["large", "other"]  # what the student needs, which builds on it
     assert earlier_stages(config, "large") == ["other"]
@@ -43,7 +44,7 @@ def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
     checkpoints = {name: tmp_path / "stages" / name / "checkpoint" for name in ("large", "assistant", "other")}
     for folder in checkpoints.values():
         folder.mkdir(parents=True)
-    best = best_config(config, "student", tmp_path, {"loss.alpha": 0.25, "epochs": 2})
+    best = best_config(config, "student", RunFolder(tmp_path), {"loss.alpha": 0.25, "epochs": 2})
     assert list(best.stages) == ["student", "label-tuned"]
     student = best.stages["student"]
     assert (student.loss.alpha, student.epochs) == (0.25, 2)
