@@ -1,15 +1,17 @@
-"""``kdh-ray corpus``: describe a corpus before training on it, or fetch one."""
+"""``kdh-ray corpus``: describe a corpus before training on it, or download one."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdh_ray.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.table import Table
     from transformers import PreTrainedTokenizerBase
@@ -17,36 +19,52 @@ if TYPE_CHECKING:
     from kdh_ray.config import DataConfig
     from kdh_ray.data.describe import Description, Lengths
 
-MOST_COLUMNS = 12  # labels up to which co-occurrence is a matrix; the most frequent pairs beyond
+MAX_MATRIX = 12  # with more labels, co-occurrence is a list of the most frequent pairs, not a matrix
+DESCRIBE_EXAMPLES = """
+examples:
+  kdh-ray corpus describe my.yaml
+  kdh-ray corpus describe --path notes.csv --set data.label_columns=[pain,fever]
+"""
+FETCH_EXAMPLES = """
+example:
+  kdh-ray corpus fetch hoc corpora/hoc
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two verbs of its own: describe and fetch."""
-    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    describe = verbs.add_parser("describe", help="sizes, labels, lengths, truncation, duplicates across splits")
-    describe.add_argument("config", nargs="?", type=Path, help="configuration whose data section names the corpus")
-    describe.add_argument("--corpus", metavar="NAME", help="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    describe.add_argument("--path", metavar="PATH", help="where the corpus is")
-    describe.add_argument(
+    """Add the two actions of the verb: describe and fetch."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    describe_help = "show sizes, labels, lengths, truncation, and texts that are in two splits"
+    _add_describe_arguments(actions.add_parser("describe", help=describe_help, epilog=DESCRIBE_EXAMPLES))
+    fetch_help = "download a corpus from its public repository"
+    _add_fetch_arguments(actions.add_parser("fetch", help=fetch_help, epilog=FETCH_EXAMPLES))
+
+
+def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", nargs="?", type=Path, metavar="CONFIG", help="configuration whose data section names the corpus"
+    )
+    parser.add_argument("--corpus", metavar="NAME", help="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
+    parser.add_argument("--path", metavar="PATH", help="file or folder of the corpus")
+    parser.add_argument(
         "--set", action="append", default=[], metavar="data.KEY=VALUE", help="change a setting; may be repeated"
     )
-    describe.add_argument(
-        "--encoder", metavar="NAME", help="whose tokenizer counts tokens (default: the first stage's, or embedded)"
+    parser.add_argument(
+        "--encoder", metavar="NAME",
+        help="encoder whose tokenizer counts tokens (default: the first stage's, or embedded)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="tokens at which documents are cut (default: the configuration's)"
     )
-    describe.add_argument(
-        "--max-tokens", type=int, metavar="N", help="where documents are cut (default: the configuration's)"
-    )
-    fetch = verbs.add_parser("fetch", help="download a corpus from its public home")
-    fetch.add_argument("name", choices=["hoc"], help="hoc: Hallmarks of Cancer (GPL-3.0)")
-    fetch.add_argument(
-        "destination",
-        nargs="?",
-        type=Path,
-        default=Path("hoc"),
-        metavar="DEST",
-        help="folder to put it in (default: hoc)",
-    )
-    fetch.add_argument("--url", help="of a ZIP archive of its repository, instead of GitHub's")
+
+
+def _add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["hoc"], metavar="NAME", help="hoc: Hallmarks of Cancer (GPL-3.0)")
+    parser.add_argument(
+        "destination", nargs="?", type=Path, default=Path("hoc"), metavar="DEST",
+        help="folder to put it in (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--url", help="ZIP archive of the corpus's repository (default: GitHub's)")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -58,7 +76,7 @@ def _describe(args: argparse.Namespace) -> int:
     from kdh_ray.data import corpus_from_config
     from kdh_ray.data.describe import describe
 
-    data, encoder = _chosen(args)
+    data, encoder = _data_and_encoder(args)
     corpus = corpus_from_config(data)
     try:
         tokenizer, note = _tokenizer(args.encoder or encoder), f"tokens: as {args.encoder or encoder} counts them"
@@ -77,36 +95,37 @@ def _tokenizer(encoder: str) -> PreTrainedTokenizerBase:
     return load_tokenizer(encoder)
 
 
-def _chosen(args: argparse.Namespace) -> tuple[DataConfig, str]:
-    """The data section of a file or of options, options winning; and the encoder of the file's first stage."""
+def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:
+    """Return the data section, in which options override the file, and the encoder of the file's first stage."""
     from kdh_ray.config import apply_overrides, load_config, parse_config, parse_data
 
     if args.config is None and args.corpus is None and args.path is None:
-        raise ConfigError(["corpus describe needs a configuration, or --corpus NAME"], "command line")
+        raise ConfigError(["corpus describe needs a configuration, or --corpus NAME, or --path PATH"], "command line")
     named = {"corpus": args.corpus, "path": args.path, "max_tokens": args.max_tokens}
     given = {key: value for key, value in named.items() if value is not None}
     if args.config is not None:
         config = load_config(args.config, args.set)
         encoder, _ = config.origin(next(iter(config.stages)))
         return parse_data({**config.data.model_dump(), **given}, "command line"), encoder
-    # A configuration is validated as a whole; its stages play no part here.
+    # Only a whole configuration can be validated, hence a stage that nothing reads.
     tree = apply_overrides({"data": {"corpus": "table"}, "stages": {"unused": {}}}, args.set)
     if isinstance(tree["data"], dict):
         tree["data"] |= given
     return parse_config(tree, "command line").data, "embedded"
 
 
-def _print(description: Description, notes: Any, max_tokens: int) -> None:
+def _print(description: Description, notes: Sequence[str], max_tokens: int) -> None:
+    """Print the tables, then duplicates and warnings."""
     from rich.console import Console
 
-    # Not on a terminal: plain columns, never cut to a width.
+    # A pipe or a file gets plain columns that are never cut to a width.
     console = Console() if sys.stdout.isatty() else Console(width=1000, color_system=None)
     documents = sum(split.documents for split in description.splits)
     head = f"Corpus {description.name}: {documents} documents, {len(description.labels)} labels"
     console.print(head, markup=False, highlight=False)
     for note in notes:
         console.print(f"  {note}", markup=False, highlight=False)
-    for table in (_sizes(description, max_tokens), _support(description), _cooccurrence(description)):
+    for table in (_size_table(description, max_tokens), _label_table(description), _pair_table(description)):
         _show(console, table)
     for duplicates in description.duplicates:
         if duplicates.earlier == duplicates.later:
@@ -118,6 +137,7 @@ def _print(description: Description, notes: Any, max_tokens: int) -> None:
 
 
 def _show(console: Console, table: Table) -> None:
+    """Print a table under its title."""
     from rich import box
 
     table.box = box.SIMPLE_HEAD if console.is_terminal else None
@@ -128,7 +148,8 @@ def _show(console: Console, table: Table) -> None:
     console.print()
 
 
-def _grid(title: str, head: str, columns: list[str]) -> Table:
+def _make_table(title: str, head: str, columns: list[str]) -> Table:
+    """Return an empty table of a left column and right-aligned ones."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -139,17 +160,17 @@ def _grid(title: str, head: str, columns: list[str]) -> Table:
     return table
 
 
-def _sizes(description: Description, max_tokens: int) -> Table:
+def _size_table(description: Description, max_tokens: int) -> Table:
     splits = description.splits
-    table = _grid("Splits", "", [split.name for split in splits])
+    table = _make_table("Splits", "", [split.name for split in splits])
     table.add_row("documents", *(str(split.documents) for split in splits))
     table.add_row("without a label", *(str(split.unlabelled) for split in splits))
-    table.add_row("labels a document", *(f"{split.labels_per_document:.2f}" for split in splits))
+    table.add_row("labels per document", *(f"{split.labels_per_document:.2f}" for split in splits))
     if any(split.segments is not None for split in splits):
         table.add_row("labelled parts", *(str(split.segments) for split in splits))
-    table.add_row("words: median, 95 %, most", *(_lengths(split.words) for split in splits))
+    table.add_row("words: median, 95 %, maximum", *(_lengths(split.words) for split in splits))
     if all(split.tokens is not None for split in splits):
-        table.add_row("tokens: median, 95 %, most", *(_lengths(split.tokens) for split in splits))
+        table.add_row("tokens: median, 95 %, maximum", *(_lengths(split.tokens) for split in splits))
         table.add_row(f"cut at {max_tokens} tokens", *(f"{100 * (split.truncated or 0):.1f} %" for split in splits))
     return table
 
@@ -158,29 +179,30 @@ def _lengths(lengths: Lengths | None) -> str:
     return "" if lengths is None else f"{lengths.median}, {lengths.p95}, {lengths.longest}"
 
 
-def _support(description: Description) -> Table:
+def _label_table(description: Description) -> Table:
     from rich.markup import escape
 
-    table = _grid("Documents with a label", "label", [split.name for split in description.splits])
-    for place, label in enumerate(description.labels):
-        shares = [(split.support[place], split.support[place] / split.documents) for split in description.splits]
-        table.add_row(f"{place + 1} {escape(label)}", *(f"{count} ({100 * share:.1f} %)" for count, share in shares))
+    table = _make_table("Documents with a label", "label", [split.name for split in description.splits])
+    for index, label in enumerate(description.labels):
+        shares = [(split.support[index], split.support[index] / split.documents) for split in description.splits]
+        table.add_row(f"{index + 1} {escape(label)}", *(f"{count} ({100 * share:.1f} %)" for count, share in shares))
     return table
 
 
-def _cooccurrence(description: Description) -> Table:
+def _pair_table(description: Description) -> Table:
     from rich.markup import escape
 
-    labels, counts = description.labels, description.cooccurrence
-    if len(labels) <= MOST_COLUMNS:
-        table = _grid("Documents with both labels", "label", [str(n + 1) for n in range(len(labels))])
+    labels, counts = description.labels, description.cooccurrence  # counts: (n_labels, n_labels)
+    if len(labels) <= MAX_MATRIX:
+        table = _make_table("Documents with both labels", "label", [str(n + 1) for n in range(len(labels))])
         for row, label in enumerate(labels):
             table.add_row(f"{row + 1} {escape(label)}", *(str(count) for count in counts[row]))
         return table
-    table = _grid(f"The {MOST_COLUMNS} most frequent pairs of labels", "labels", ["documents"])
-    pairs = sorted(((counts[i, j], -i, -j) for i in range(len(labels)) for j in range(i)), reverse=True)
-    for count, i, j in pairs[:MOST_COLUMNS]:
-        table.add_row(escape(f"{labels[-j]}, {labels[-i]}"), str(count))
+    table = _make_table(f"The {MAX_MATRIX} most frequent pairs of labels", "labels", ["documents"])
+    pairs = [(i, j) for j in range(len(labels)) for i in range(j)]
+    pairs.sort(key=lambda pair: (-counts[pair], pair[1], pair[0]))
+    for i, j in pairs[:MAX_MATRIX]:
+        table.add_row(escape(f"{labels[i]}, {labels[j]}"), str(counts[i, j]))
     return table
 
 
@@ -199,6 +221,6 @@ def _fetch(args: argparse.Namespace) -> int:
             args.url or HOC_URL,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    state = "fetched and verified" if fetched else "was there already, verified"
+    state = "downloaded and verified" if fetched else "already there, verified"
     print(f"HoC {state}: {HOC_DOCUMENTS} abstracts in {args.destination}; use data.path={args.destination}")
     return 0

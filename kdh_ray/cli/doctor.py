@@ -1,4 +1,4 @@
-"""``kdh-ray doctor``: what this machine can do, and what is slow and why."""
+"""``kdh-ray doctor``: show what this machine can do, and what slows it down."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from kdh_ray import hardware
-from kdh_ray.errors import UserError
+from kdh_ray.errors import ConfigError, UserError
 
 _GB = 1e9
 _ENOUGH_MEMORY = 8 * _GB
 _ENOUGH_DISK = 5 * _GB
 _CLEARLY_FASTER = 1.3
 _TRIAL_BATCH, _TRIAL_TOKENS = 32, 256  # the largest batch of the default search space, and the default length
-_RAY_SHARE = 0.7  # of the available memory; the rest is what Ray keeps for its object store
+_RAY_SHARE = 0.7  # of the available memory; Ray keeps the rest for its object store
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """Findings about a machine.
 
     Attributes:
-        facts: Name to what is the case, in words, in order of printing.
-        advice: What is slow or missing, why, and what to do; a line each.
-        data: The same as numbers, for ``--json``.
+        facts: Name of each finding and its text, in the order of printing.
+        advice: One line per problem: the problem, its cause, and what to do.
+        data: The findings as numbers, for ``--json``.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
@@ -38,13 +38,21 @@ class Report:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Add the options of the verb."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long each speed is measured (default 0.5)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, metavar="N", help="time of each speed measurement (default: %(default)s)"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Examine the machine and print what was found; always succeeds."""
+    """Examine the machine and print the findings.
+
+    Raises:
+        ConfigError: If ``--seconds`` is negative.
+    """
+    if args.seconds < 0:
+        raise ConfigError([f"--seconds must be 0 or more; got {args.seconds:g}"], "command line")
     report = examine(args.seconds)
     if args.json:
         print(json.dumps({**report.data, "facts": report.facts, "advice": report.advice}, indent=2))
@@ -52,12 +60,12 @@ def execute(args: argparse.Namespace) -> int:
         _print_rich(report)
     else:
         print("\n".join(f"{name}: {fact}" for name, fact in report.facts.items()))
-        print("\n".join(f"advice: {line}" for line in report.advice) or "advice: nothing stands out")
+        print("\n".join(f"advice: {line}" for line in report.advice) or "advice: none")
     return 0
 
 
 def examine(seconds: float = 0.5) -> Report:
-    """Look at everything; each speed is measured for ``seconds``."""
+    """Examine the machine; measure each speed for ``seconds``."""
     report = Report()
     machine = hardware.describe()
     report.data["hardware"] = {**asdict(machine), "flags": sorted(machine.flags), "cores": machine.cores}
@@ -86,7 +94,7 @@ def _cores(report: Report, machine: hardware.Hardware) -> None:
     report.data["load"] = load
     if load > 0.5 * machine.cores:
         report.advice.append(
-            f"other work is running (load {load:.1f} on {machine.cores} usable cores): what is measured here is too low"
+            f"other work is running (load {load:.1f} on {machine.cores} usable cores): speeds measured here are too low"
         )
 
 
@@ -115,7 +123,7 @@ def _precision(report: Report, machine: hardware.Hardware, seconds: float) -> No
     bfloat16 = hardware.matmul_speed("bfloat16", seconds, device=device)
     ratio = bfloat16 / float32
     report.data["precision"] = {"chosen": chosen, "gflops": {"float32": float32, "bfloat16": bfloat16}}
-    report.facts["precision"] = f"{chosen} ({_why(machine)})"
+    report.facts["precision"] = f"{chosen} ({_reason(machine)})"
     report.facts["matrix products"] = (
         f"float32 {float32:,.0f} GFLOP/s, bfloat16 {bfloat16:,.0f} GFLOP/s ({ratio:.2g} times float32) on {device}"
     )
@@ -125,14 +133,15 @@ def _precision(report: Report, machine: hardware.Hardware, seconds: float) -> No
             "fewer layers, shorter max_tokens or a GPU help most"
         )
     if chosen == "float32" and ratio > _CLEARLY_FASTER:
-        report.advice.append("bfloat16 was measured faster all the same: try --set precision=bfloat16")
+        report.advice.append("bfloat16 was measured faster than float32: try --set precision=bfloat16")
     if chosen == "bfloat16" and ratio < 1.0:
-        report.advice.append("bfloat16 was measured slower all the same: try --set precision=float32")
+        report.advice.append("bfloat16 was measured slower than float32: try --set precision=float32")
 
 
-def _why(machine: hardware.Hardware) -> str:
+def _reason(machine: hardware.Hardware) -> str:
+    """Return the reason for the precision that is chosen."""
     if machine.gpus:
-        return "every GPU multiplies bfloat16" if machine.fast_bfloat16 else "a GPU has no bfloat16 in hardware"
+        return "every GPU has bfloat16 in hardware" if machine.fast_bfloat16 else "a GPU has no bfloat16 in hardware"
     names = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "avx512_bf16")) if flag in machine.flags]
     return f"the processor has {' and '.join(names)}" if names else "the processor has neither AMX nor avx512_bf16"
 
@@ -142,7 +151,7 @@ def _memory(report: Report, machine: hardware.Hardware) -> None:
     report.facts["memory"] = f"{available / _GB:.1f} GB available of {total / _GB:.1f} GB"
     if available < _ENOUGH_MEMORY:
         report.advice.append(
-            f"{available / _GB:.1f} GB of memory are available; large encoders want {_ENOUGH_MEMORY / _GB:.0f}: "
+            f"{available / _GB:.1f} GB of memory are available; large encoders need {_ENOUGH_MEMORY / _GB:.0f}: "
             "raise a stage's accumulate or lower its batch_size"
         )
 
@@ -154,7 +163,7 @@ def _disk(report: Report) -> None:
     if free < _ENOUGH_DISK:
         report.advice.append(f"{free / _GB:.1f} GB of disk are free here: checkpoints and caches may not fit")
     if not os.access(Path.cwd(), os.W_OK):
-        report.advice.append("the working directory can't be written: give --out a folder that can")
+        report.advice.append("the working directory is not writable: give --out a folder that is")
 
 
 def _encoder(report: Report) -> None:
@@ -162,7 +171,7 @@ def _encoder(report: Report) -> None:
 
     try:
         folder: Path | None = embedded_folder()
-        report.facts["embedded encoder"] = f"present, checksum right ({folder})"
+        report.facts["embedded encoder"] = f"present, checksum correct ({folder})"
     except UserError as error:
         folder = None
         report.facts["embedded encoder"] = "not usable"
@@ -171,7 +180,7 @@ def _encoder(report: Report) -> None:
 
 
 def _concurrency(report: Report, machine: hardware.Hardware) -> None:
-    """How many trials of a search run at once, and what limits them; for the encoder that is always there."""
+    """Report how many trials of a search run at once, and what limits them, for the embedded encoder."""
     from kdh_ray.jobs.stage_search.memory import estimate
     from kdh_ray.models.encoders import EMBEDDED, encoder_shape
 
@@ -180,22 +189,22 @@ def _concurrency(report: Report, machine: hardware.Hardware) -> None:
     shape, gpus = encoder_shape(EMBEDDED), len(machine.gpus)
     each = estimate(shape, shape.layers, _TRIAL_BATCH, _TRIAL_TOKENS, on_gpu=gpus > 0)
     by_memory = int(machine.memory_available * _RAY_SHARE / each)
-    room = {"cores": machine.cores, "memory": by_memory, **({"GPUs": gpus} if gpus else {})}
+    limits = {"cores": machine.cores, "memory": by_memory, **({"GPUs": gpus} if gpus else {})}
     report.data["trials"] = {"by_cores": machine.cores, "by_memory": by_memory, "by_gpus": gpus, "memory_each": each}
     report.facts["trials at once"] = (
-        f"{min(room.values())} of one core{', one GPU' if gpus else ''} and {each / _GB:.1f} GB each"
-        f" ({', '.join(f'{kind} for {count}' for kind, count in room.items())};"
+        f"{min(limits.values())} of one core{', one GPU' if gpus else ''} and {each / _GB:.1f} GB each"
+        f" ({', '.join(f'{kind} for {count}' for kind, count in limits.items())};"
         f" the embedded encoder, batches of {_TRIAL_BATCH}, {_TRIAL_TOKENS} tokens)"
     )
     if 0 < gpus < min(machine.cores, by_memory):
         report.advice.append(
-            f"a search runs {gpus} trial{'s' if gpus > 1 else ''} at once, a GPU each: parts of one are fine where they"
-            " fit its memory (tune.gpus_per_trial=0.25)"
+            f"a search runs {gpus} trial{'s' if gpus > 1 else ''} at once, one per GPU: if several fit into its memory,"
+            " let them share one (tune.gpus_per_trial=0.25)"
         )
     if by_memory < machine.cores:
         report.advice.append(
-            f"memory holds {by_memory} trials of a search where there are cores for {machine.cores}: lower the largest"
-            " batch_size, data.max_tokens or layers, or give a trial more cores (tune.cpus_per_trial)"
+            f"memory holds {by_memory} trials of a search, but there are cores for {machine.cores}: lower the largest"
+            " batch_size, data.max_tokens or layers, or give each trial more cores (tune.cpus_per_trial)"
         )
 
 
@@ -211,16 +220,16 @@ def _hub(report: Report) -> None:
     if state != model_hub.REACHABLE:
         report.advice.append(
             "models can't be downloaded from here: use the embedded encoder, name a folder as a stage's start, "
-            "fill the hub's cache elsewhere, or set HF_ENDPOINT to a mirror"
+            "fill the hub's cache on another machine, or set HF_ENDPOINT to a mirror"
         )
 
 
 def _versions(report: Report) -> None:
     from kdh_ray.results.provenance import commit, versions
 
-    found = versions()
-    report.data["versions"] = {**found, "commit": commit()}
-    report.facts["versions"] = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    packages = versions()
+    report.data["versions"] = {**packages, "commit": commit()}
+    report.facts["versions"] = ", ".join(f"{name} {version or 'missing'}" for name, version in packages.items())
 
 
 def _print_rich(report: Report) -> None:
@@ -236,4 +245,4 @@ def _print_rich(report: Report) -> None:
     for line in report.advice:
         console.print(f"[yellow]![/] {escape(line)}")
     if not report.advice:
-        console.print("[green]nothing stands out[/]")
+        console.print("[green]no advice[/]")

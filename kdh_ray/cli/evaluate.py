@@ -1,4 +1,4 @@
-"""``kdh-ray evaluate``: a checkpoint's scores on a split, over all labels and for each."""
+"""``kdh-ray evaluate``: score a classifier on a split, over all labels and label by label."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdh_ray.data.corpus import SPLIT_NAMES
 from kdh_ray.errors import ConfigError
 from kdh_ray.run_folder import RunFolder
 
@@ -16,27 +17,41 @@ if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
 
 
+EXAMPLES = """
+examples:
+  kdh-ray evaluate runs/my/stages/student/checkpoint
+  kdh-ray evaluate runs/my/stages/student/checkpoint other.yaml --split validation --json
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a checkpoint")
+    """Add the options of the verb."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a classifier")
     parser.add_argument(
-        "config", nargs="?", metavar="CONFIG", help="whose data section to read (default: that of the checkpoint's run)"
+        "config", nargs="?", metavar="CONFIG",
+        help="configuration whose data section names the corpus (default: that of the classifier's run)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--split", choices=SPLIT_NAMES, default="test", metavar="NAME",
+        help=f"split to score: {', '.join(SPLIT_NAMES)} (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Score and print.
+    """Score the classifier and print its scores.
 
     Raises:
-        CheckpointError: If the checkpoint can't be used, or its labels are not the data's.
-        ConfigError: If there is no configuration to take the data from.
+        CheckpointError: If the checkpoint can't be used, or its labels are not those of the corpus.
+        ConfigError: If no configuration names the corpus.
     """
     from kdh_ray.models.checkpoint import load_card
 
-    load_card(args.checkpoint)  # says in an instant that it is none
+    load_card(args.checkpoint)  # fails at once if it is not a checkpoint
     result = evaluate(args.checkpoint, _config(args), args.split)
     if args.json:
         print(json.dumps(_without_nan(result), indent=1))
@@ -46,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
-    """Scores of a checkpoint at its own thresholds: ``scores`` over all labels, ``labels`` one by one."""
+    """Return a classifier's scores at its own thresholds: ``scores`` over all labels, ``labels`` label by label."""
     from kdh_ray.data import corpus_from_config
     from kdh_ray.evaluation.metrics import per_label, score
     from kdh_ray.hardware import precision
@@ -69,16 +84,19 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
+    """Load the given configuration, or that of the run the checkpoint belongs to."""
     from kdh_ray.config import load_config
 
     source = args.config or RunFolder.of_checkpoint(args.checkpoint).config
     if args.config is None and not source.exists():
-        raise ConfigError(["the checkpoint lies in no run's folder: give a CONFIG for the data"], str(args.checkpoint))
+        raise ConfigError(
+            ["the checkpoint is not in a run's folder: give a CONFIG that names the corpus"], str(args.checkpoint)
+        )
     return load_config(source, args.set)
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN, which is what a metric has where it means nothing."""
+    """Replace NaN, the value of an undefined metric, by None: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,7 @@
-"""``kdh-ray``: one file a verb. A verb module has ``add_arguments(parser)`` and ``execute(args) -> int``."""
+"""The command ``kdh-ray``.
+
+Each verb is a module of this package with ``add_arguments(parser)`` and ``execute(args) -> int``.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,52 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from kdh_ray import __version__
+from kdh_ray.cli.parser import Parser
 from kdh_ray.errors import UserError
 
-# name -> (module, one line of help). Modules are imported when their verb is called, so that --help is quick.
+# Heading -> verb -> one line of help. A verb's module is imported only when it is called, so that --help is quick.
 VERBS = {
-    "quickstart": "distil a small encoder on the embedded corpus, in about three minutes",
-    "run": "run every stage of a configuration and print its result table",
-    "corpus": "describe or fetch a corpus",
-    "teach": "train the stages of a configuration that have no teacher and are one",
-    "distill": "train the stages of a configuration that have teachers, and what follows them",
-    "tune": "search for the best settings of a stage, and train and test it with them",
-    "predict": "label files of text of any size, on Ray Data",
-    "submit": "run or tune a configuration on a cluster, and follow it from here",
-    "evaluate": "score a checkpoint on a split",
-    "results": "print what runs have given, as a table, CSV, Markdown, LaTeX or Parquet",
-    "report": "write one HTML page of what runs have given: scores, searches, figures",
-    "doctor": "tell what this machine can do, and what is slow and why",
+    "start here": {
+        "quickstart": "distil a small encoder on the embedded corpus, in about three minutes",
+        "doctor": "show what this machine can do, and what slows it down",
+        "corpus": "describe a corpus, or download one",
+    },
+    "train": {
+        "run": "train every stage of a configuration and print the results",
+        "teach": "train only the teachers of a configuration",
+        "distill": "train the stages of a configuration that are not teachers",
+        "tune": "search for the best settings of a stage, then train and test it with them",
+        "submit": "run or tune a configuration on a cluster, and follow it from here",
+    },
+    "use a classifier": {
+        "predict": "label text: files of any size, or lines of stdin",
+    },
+    "read results": {
+        "evaluate": "score a classifier on a split of its corpus",
+        "results": "print the results of runs as a table, CSV, Markdown, LaTeX or Parquet",
+        "report": "write the results of runs as one HTML page with figures",
+    },
 }
 
-READING = ("evaluate", "results", "report", "doctor")  # there is nothing to go on with
+DESCRIPTION = "Distil large text classifiers into small ones that run where the text is."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
+    """Run the command line; return the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    args = _parser(verb).parse_args(arguments)
+    parser = _parser(verb)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(import_module(f"kdh_ray.cli.{args.verb}").execute(args))
     except UserError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = "" if args.verb in READING else "; the same command goes on from here"
+        hint = "; run the same command again to resume" if getattr(args, "resumable", False) else ""
         print(f"kdh-ray: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `kdh-ray results | head`
@@ -49,17 +65,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kdh-ray", description="Distil large text classifiers into small ones that run where the text is."
+def _parser(verb: str | None) -> Parser:
+    """Return the parser of all verbs, with the options of ``verb`` only."""
+    parser = Parser(
+        prog="kdh-ray",
+        usage="kdh-ray VERB [options]",
+        description=f"{DESCRIPTION}\n\n{_overview()}",
+        epilog="kdh-ray VERB --help describes a verb's options.",
     )
     parser.add_argument("--version", action="version", version=f"kdh-ray {__version__}")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, help_line in VERBS.items():
-        subparser = subparsers.add_parser(name, help=help_line, description=help_line)
-        if name == verb:
-            import_module(f"kdh_ray.cli.{name}").add_arguments(subparser)
+    parser.set_defaults(verb=None)
+    # The description lists the verbs under headings, which argparse can't do: hence no help and no usage of its own.
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", prog="kdh-ray", help=argparse.SUPPRESS)
+    for verbs in VERBS.values():
+        for name, help_line in verbs.items():
+            subparser = subparsers.add_parser(name, description=f"{help_line[0].upper()}{help_line[1:]}.")
+            if name == verb:
+                import_module(f"kdh_ray.cli.{name}").add_arguments(subparser)
     return parser
+
+
+def _overview() -> str:
+    """Return every verb with its line of help, under headings."""
+    groups = (
+        "\n".join([f"{heading}:", *(f"  {name:<12}{help_line}" for name, help_line in verbs.items())])
+        for heading, verbs in VERBS.items()
+    )
+    return "\n\n".join(groups)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``kdh-ray predict``: labels and probabilities for files of unlabelled text, of any size, or for lines of stdin."""
+"""``kdh-ray predict``: label files of text of any size, or lines of stdin."""
 
 from __future__ import annotations
 
@@ -8,33 +8,49 @@ import json
 import sys
 from itertools import islice
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+EXAMPLES = """
+examples:
+  echo "no fever since Monday" | kdh-ray predict runs/my/stages/student/checkpoint
+  kdh-ray predict runs/my/stages/student/checkpoint --input notes.csv --output predictions --local
+  kdh-ray predict s3://bucket/student --input 's3://bucket/notes/*.parquet' --output s3://bucket/predictions
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a checkpoint, or its place in a bucket")
+    """Add the options of the verb."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a classifier, local or in a bucket")
     parser.add_argument(
-        "--input", nargs="+", metavar="FILES",
-        help="Parquet, JSON Lines, CSV or TSV files, folders or patterns, local or s3://bucket/notes/*.parquet; without"
-        " any, each line of stdin is a text, and a JSON line on stdout what it is predicted",
+        "--input", nargs="+", metavar="FILE",
+        help="Parquet, JSON Lines, CSV or TSV files, folders or patterns, local or in a bucket (default: read a text"
+        " from each line of stdin, and print its labels as a line of JSON)",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="DIR", help="folder or bucket; the same command goes on after a kill")
-    parser.add_argument("--text-column", default="text", metavar="NAME")
-    parser.add_argument("--id-column", metavar="NAME", help="default: file name and number of the document")
-    parser.add_argument("--logits", action="store_true", help="write logits too, for distillations (data.unlabelled)")
-    parser.add_argument("--block", type=int, default=4096, metavar="N", help="documents a file of the output")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="documents a forward pass")
-    parser.add_argument("--workers", type=int, metavar="N", help="default: one a GPU, or else one a CPU")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--address", help="of a running Ray cluster; a local one is started if not given")
+    parser.add_argument("--output", metavar="DIR", help="folder or bucket for the predictions; needed with --input")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of texts (default: %(default)s)")
+    parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file name and document number)")
+    parser.add_argument("--logits", action="store_true", help="write logits too, to distil from them (data.unlabelled)")
+    parser.add_argument(
+        "--block", type=int, default=4096, metavar="N", help="documents per output file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="documents per forward pass (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="number of workers (default: one per GPU or CPU)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", metavar="KIND",
+        help=f"number format: {', '.join(PRECISIONS)} (default: %(default)s, which takes what is fastest here)",
+    )  # fmt: skip
+    parser.add_argument("--address", help="address of a running Ray cluster (default: start Ray on this machine)")
     parser.add_argument("--local", action="store_true", help="run in this process instead of on Ray")
     parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Predict, and say what was done.
+    """Predict, and print how many documents were labelled.
 
     Raises:
-        UserError: See ``predict``.
+        UserError: If an option is out of range, or for the reasons of :func:`kdh_ray.inference.predict`.
     """
     from kdh_ray.config import JobConfig
     from kdh_ray.errors import ConfigError
@@ -45,26 +61,27 @@ def execute(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ConfigError([f"--{name.replace('_', '-')} must be 1 or more; got {value}"], "command line")
     if (args.input is None) != (args.output is None):
-        raise ConfigError(["--input and --output go together"], "command line")
+        raise ConfigError(["--input and --output must be given together"], "command line")
     if args.input is None:
         return _predict_lines(args)
+    args.resumable = True
     done = predict(
         args.checkpoint, args.input, args.output,
         text_column=args.text_column, id_column=args.id_column, logits=args.logits, block=args.block,
         batch_size=args.batch_size, workers=args.workers, precision=args.precision, local=args.local,
-        job=JobConfig(address=args.address), verbose=args.verbose, progress=_show,
+        job=JobConfig(address=args.address), verbose=args.verbose, progress=_print_progress,
     )  # fmt: skip
-    before = f", {done.found} of them finished before" if done.found else ""
+    before = f", {done.found} of them finished earlier" if done.found else ""
     print(f"{args.output}: {done.blocks} blocks{before}; {done.documents} documents in {done.seconds:.1f} s")
     return 0
 
 
 def _predict_lines(args: argparse.Namespace) -> int:
-    """Stdin to stdout, at once on a terminal and a batch at a time in a pipe."""
+    """Label the lines of stdin: each at once on a terminal, in batches from a pipe."""
     from kdh_ray.errors import DataError
     from kdh_ray.inference.block_worker import Predictor, Task
 
-    if isinstance(sys.stdin, io.TextIOWrapper):  # containers often have no locale, and take any byte
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a container without a locale would accept any byte
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     predictor = Predictor(Task(args.checkpoint, ".", (), "", None, args.logits, args.batch_size, args.precision))
     size = 1 if sys.stdin.isatty() else args.batch_size
@@ -83,6 +100,7 @@ def _predict_lines(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(done: int, total: int) -> None:
+def _print_progress(done: int, total: int) -> None:
+    """Count finished blocks in one line of a terminal."""
     if sys.stderr.isatty():
         print(f"\r{done} of {total} blocks", end="" if done < total else "\n", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``kdh-ray report``: one HTML page of what runs have given, and its figures as files."""
+"""``kdh-ray report``: write the results of runs as one HTML page, and its figures as files."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.cli.results import load_rows
+from kdh_ray.cli.results import add_rows_arguments, load_rows
 from kdh_ray.errors import UnavailableError
 
 if TYPE_CHECKING:
     from kdh_ray.report import Report
 
 
+EXAMPLES = """
+examples:
+  kdh-ray report runs
+  kdh-ray report runs/my s3://bucket/runs -o my.html --figures figures
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folder of runs, one run, a row file or a bucket")
+    """Add the options of the verb."""
+    parser.epilog = EXAMPLES
+    add_rows_arguments(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: report.html)"
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
     )
-    parser.add_argument("--figures", type=Path, metavar="OUT", help="also write each figure here as SVG, PNG and CSV")
-    parser.add_argument("--title", help="of the page (default: made from the experiments' names)")
     parser.add_argument(
-        "--skip-corrupt", action="store_true", help="name row files that can't be read on stderr, and go on"
+        "--figures", type=Path, metavar="OUT", help="also write each figure to this folder, as SVG, PNG and CSV"
     )
+    parser.add_argument("--title", help="title of the page (default: made from the experiments' names)")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Load rows and predictions, write the page, say where it is.
+    """Load rows and predictions, write the page, and print its path.
 
     Raises:
-        DataError: If there are no rows, or one can't be read.
+        DataError: If there are no rows, or a row file can't be read.
         UnavailableError: If a library is missing or a file can't be written.
     """
     from kdh_ray.report import make_report, to_html
@@ -50,7 +57,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def write_figures(report: Report, folder: Path) -> None:
-    """Each figure as NAME.svg, NAME.png and its data as NAME.csv."""
+    """Write each figure as NAME.svg and NAME.png, and its data as NAME.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     for figure in report.figures:
         (folder / f"{figure.name}.svg").write_text(figure.svg(), encoding="utf-8")

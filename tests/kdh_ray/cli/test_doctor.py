@@ -17,7 +17,7 @@ from kdh_ray.models import model_hub
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine with AMX and everything it needs; tests take things away. No test asks the real hub."""
+    """Fake a machine with AMX and enough of everything; tests take things away. No test asks the real hub."""
     from huggingface_hub import constants
 
     parts: dict[str, Any] = {
@@ -40,7 +40,7 @@ def advice() -> str:
     return "\n".join(doctor.examine(seconds=0.0).advice)
 
 
-def test_lines_name_every_fact(machine: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_finding_has_a_line(machine: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     names = ("cores", "gpu", "threads", "precision", "memory", "disk", "embedded encoder", "model hub", "versions")
@@ -57,7 +57,7 @@ def test_json_holds_numbers(machine: dict[str, Any], capsys: pytest.CaptureFixtu
     assert found["hub"] == {"reachable": False, "offline": True, "state": "not asked: HF_HUB_OFFLINE is set"}
 
 
-def test_processor_without_bfloat16_is_told_to_be_slow(machine: dict[str, Any]) -> None:
+def test_advice_on_processor_without_bfloat16(machine: dict[str, Any]) -> None:
     assert "no AMX" not in advice()
     machine["flags"] = frozenset({"avx2"})
     machine["gflops"] = {"float32": 60.0, "bfloat16": 1.0}
@@ -66,7 +66,7 @@ def test_processor_without_bfloat16_is_told_to_be_slow(machine: dict[str, Any]) 
     assert "precision=bfloat16" not in advice()
 
 
-def test_measurement_that_contradicts_the_rule_is_told(machine: dict[str, Any]) -> None:
+def test_advice_when_measurement_contradicts_precision(machine: dict[str, Any]) -> None:
     machine["gflops"] = {"float32": 200.0, "bfloat16": 100.0}
     assert "--set precision=float32" in advice()
     machine["flags"] = frozenset()
@@ -74,7 +74,7 @@ def test_measurement_that_contradicts_the_rule_is_told(machine: dict[str, Any]) 
     assert "--set precision=bfloat16" in advice()
 
 
-def test_thread_counts_that_miss_the_cores_are_told(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_on_wrong_thread_counts(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OMP_NUM_THREADS" not in advice()
     machine["quota"] = 2.0
     assert "8 threads for 2 usable cores" in advice()
@@ -84,14 +84,14 @@ def test_thread_counts_that_miss_the_cores_are_told(machine: dict[str, Any], mon
     assert "torch uses 1 of 8 cores (OMP_NUM_THREADS=1)" in advice()
 
 
-def test_little_memory_and_busy_cores_are_told(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_on_low_memory_and_load(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     machine["memory_available"] = 2 * 10**9
     monkeypatch.setattr("os.getloadavg", lambda: (7.0, 0.0, 0.0), raising=False)
     assert "2.0 GB of memory are available" in advice()
     assert "load 7.0 on 8 usable cores" in advice()
 
 
-def test_trials_at_once_are_what_a_search_runs(machine: dict[str, Any]) -> None:
+def test_concurrent_trials_match_a_search(machine: dict[str, Any]) -> None:
     machine["memory_available"] = 60 * 10**9
     assert doctor.examine(0.0).facts["trials at once"].startswith("8 of one core and ")
     machine["memory_available"] = 16 * 10**9
@@ -105,7 +105,7 @@ def test_trials_at_once_are_what_a_search_runs(machine: dict[str, Any]) -> None:
     assert any("tune.gpus_per_trial" in line for line in report.advice)
 
 
-def test_interruption_says_nothing_of_going_on(
+def test_interruption_gives_no_hint_to_resume(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -116,7 +116,7 @@ def test_interruption_says_nothing_of_going_on(
     assert capsys.readouterr().err == "kdh-ray: interrupted\n"
 
 
-def test_missing_encoder_is_told_with_the_way_out(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_on_missing_encoder(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdh_ray.models.encoders.find_spec", lambda name: None)
     report = doctor.examine(0.0)
     assert report.facts["embedded encoder"] == "not usable"
@@ -141,7 +141,12 @@ def server() -> Iterator[HTTPServer]:
         thread.join()
 
 
-def test_hub_is_reachable_only_when_it_answers(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_negative_seconds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--seconds", "-1"]) == 2
+    assert capsys.readouterr().err == "kdh-ray: command line: --seconds must be 0 or more; got -1\n"
+
+
+def test_hub_is_reachable_if_it_answers(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     address = f"http://127.0.0.1:{server.server_port}"
     assert model_hub.hub_state(f"{address}/") == "reachable"
@@ -156,7 +161,7 @@ def test_refused_connections_are_not_reachable(monkeypatch: pytest.MonkeyPatch) 
     assert model_hub.hub_state(f"http://127.0.0.1:{port}/").startswith("not reachable: ")
 
 
-def test_unreachable_hub_is_told_with_ways_round(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advice_on_unreachable_hub(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

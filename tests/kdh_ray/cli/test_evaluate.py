@@ -1,4 +1,4 @@
-"""``kdh-ray evaluate``: what it prints, and what it refuses."""
+"""``kdh-ray evaluate``: its output, and the input that it refuses."""
 
 import json
 
@@ -12,7 +12,7 @@ from kdh_ray.evaluation.metrics import per_label, score
 
 @pytest.fixture
 def scored(monkeypatch):
-    """A label with markup in its name, and one without a positive in the split."""
+    """Scores of a label with markup in its name, and of one that no document has."""
     targets, probabilities = np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.1], [0.2, 0.1]])
     result = {
         "checkpoint": "runs/[a]/checkpoint", "protocol": "[notes]", "split": "test", "documents": 2,
@@ -23,7 +23,7 @@ def scored(monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", lambda checkpoint, config, split: result)
 
 
-def test_names_are_printed_as_they_are(scored, capsys):
+def test_markup_in_names_is_printed_literally(scored, capsys):
     assert main(["evaluate", "checkpoint"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("runs/[a]/checkpoint\n[notes], test: 2 documents\n")
@@ -31,7 +31,7 @@ def test_names_are_printed_as_they_are(scored, capsys):
     assert out.isascii()
 
 
-def test_json_has_null_where_a_metric_means_nothing(scored, capsys):
+def test_json_has_null_for_undefined_metrics(scored, capsys):
     def refuse(name):
         raise ValueError(name)
 
@@ -40,7 +40,7 @@ def test_json_has_null_where_a_metric_means_nothing(scored, capsys):
     assert [line["average_precision"] for line in labels] == [1.0, None]
 
 
-def test_a_checkpoint_right_below_the_root_lies_in_no_run(monkeypatch, capsys):
+def test_checkpoint_outside_a_run_needs_a_config(monkeypatch, capsys):
     monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
     assert main(["evaluate", "/checkpoint"]) == 2
-    assert "the checkpoint lies in no run's folder: give a CONFIG" in capsys.readouterr().err
+    assert "the checkpoint is not in a run's folder: give a CONFIG" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``kdh-ray report``, and predictions read from a run's folder."""
+"""``kdh-ray report``, and the predictions that it reads from a run's folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdh_ray.results.saved_predictions import load_predictions
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run's folder as jobs leave it, with predictions that are all right."""
+    """Return a run's folder as jobs write it, whose predictions are all right."""
     folder = tmp_path / "runs" / "small"
     config = parse_config({"data": {"corpus": "synthetic", "documents": 60}, "stages": {"student": {}}})
     split = corpus_from_config(config.data).splits["test"]
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def ran_again(run: Path) -> Path:
-    """The same configuration's run in another folder, whose student finds no label."""
+    """Return a second run of the same configuration, whose student predicts no label."""
     again = run.parent / "small-again"
     shutil.copytree(run, again)
     test = again / "stages" / "student" / "predictions" / "test.npy"
@@ -52,7 +52,7 @@ def ran_again(run: Path) -> Path:
     return again
 
 
-def test_predictions_are_found_with_the_truth(run: Path) -> None:
+def test_predictions_come_with_their_targets(run: Path) -> None:
     found, reasons = load_predictions(load_runs(run), run)
     assert reasons == []
     predicted = found["small-0", "student"]
@@ -60,7 +60,7 @@ def test_predictions_are_found_with_the_truth(run: Path) -> None:
     assert predicted.targets.any()
 
 
-def test_predictions_of_other_documents_are_refused_by_name(run: Path) -> None:
+def test_predictions_of_other_documents_are_refused(run: Path) -> None:
     (run / "stages/student/predictions/test-ids.json").write_text('["somebody"]', encoding="utf-8")
     found, reasons = load_predictions(load_runs(run), run)
     assert found == {}
@@ -68,16 +68,14 @@ def test_predictions_of_other_documents_are_refused_by_name(run: Path) -> None:
     assert "other documents or labels" in reasons[0]
 
 
-def test_predictions_outlive_the_teachers_of_their_run(run: Path) -> None:
+def test_predictions_load_after_teachers_are_gone(run: Path) -> None:
     tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     tree["stages"]["student"]["teachers"] = ["gone/stages/teacher/checkpoint"]
     (run / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     assert load_predictions(load_runs(run), run)[0].keys() == {("small-0", "student")}
 
 
-def test_rows_and_predictions_are_kept_without_their_runs(
-    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_kept_results_load_without_their_runs(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before, _ = load_predictions(load_runs(run), run)
     assert main(["results", str(run), "--keep", str(tmp_path / "kept")]) == 0
     assert "kept 1 rows and the predictions of 1 stages" in capfd.readouterr().err
@@ -89,7 +87,7 @@ def test_rows_and_predictions_are_kept_without_their_runs(
     assert (found["small-0", "student"].probabilities == before["small-0", "student"].probabilities).all()
 
 
-def test_a_configuration_that_ran_twice_has_the_predictions_of_the_run_that_counts(run: Path, tmp_path: Path) -> None:
+def test_predictions_come_from_the_later_run(run: Path, tmp_path: Path) -> None:
     again, kept = ran_again(run), tmp_path / "kept"
     assert main(["results", str(run.parent), "--keep", str(kept)]) == 0
     for folders in ([run, again], [kept]):
@@ -101,14 +99,14 @@ def test_a_configuration_that_ran_twice_has_the_predictions_of_the_run_that_coun
     assert "don't give the score of student's row" in reasons[0]
 
 
-def test_a_search_without_an_end_keeps_its_rows_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_search_keeps_rows_only(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     row = {"run_id": "s-0-trial-0001", "stage": "student", "kind": "trial", "status": "ok", "seed": 0}
     write_row(tmp_path / "rows", row)
     assert main(["results", str(tmp_path / "rows"), "--all", "--keep", str(tmp_path / "kept")]) == 0
     assert "kept 1 rows and the predictions of 0 stages" in capfd.readouterr().err
 
 
-def test_a_corrupt_file_of_kept_predictions_is_named(run: Path, tmp_path: Path) -> None:
+def test_corrupt_kept_predictions_are_named(run: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     assert main(["results", str(run), "--keep", str(kept)]) == 0
     (file,) = kept.glob("predictions-*")
@@ -139,6 +137,6 @@ def test_corrupt_rows_are_named_on_the_page(run: Path, tmp_path: Path, capfd: py
     assert "row-broken.parquet" in page.read_text(encoding="utf-8")
 
 
-def test_page_that_can_not_be_written_is_exit_2(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_page_exits_with_2(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run), "-o", str(run / "no" / "such.html")]) == 2
     assert "can't be written" in capfd.readouterr().err

@@ -30,7 +30,7 @@ def runs(tmp_path: Path) -> Path:
         ("csv", "test_f1_micro_sd"),
     ],
 )
-def test_each_format_prints_the_mean_over_seeds(
+def test_formats_print_means_over_seeds(
     runs: Path, capfd: pytest.CaptureFixture[str], style: str, expected: str
 ) -> None:
     assert main(["results", str(runs), "--format", style]) == 0
@@ -53,19 +53,19 @@ def test_several_folders_make_one_table(runs: Path, capfd: pytest.CaptureFixture
     assert "(2)" in capfd.readouterr().out
 
 
-def test_missing_folder_is_one_line_and_exit_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_missing_folder_exits_with_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["results", str(tmp_path / "nowhere")]) == 2
     streams = capfd.readouterr()
     assert streams.out == ""
     assert streams.err == f"kdh-ray: {tmp_path}/nowhere: no such file or folder\n"
 
 
-def test_folder_without_rows_is_one_line_and_exit_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_folder_without_rows_exits_with_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["results", str(tmp_path)]) == 2
     assert capfd.readouterr().err.count("\n") == 1
 
 
-def test_corrupt_row_is_named_and_skipped_only_on_demand(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_corrupt_row_is_skipped_on_demand(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken = next((runs / "run-0").glob("*.parquet"))
     broken.write_bytes(b"PAR1")
     assert main(["results", str(runs)]) == 2
@@ -76,7 +76,7 @@ def test_corrupt_row_is_named_and_skipped_only_on_demand(runs: Path, capfd: pyte
     assert "90.0" in streams.out
 
 
-def test_output_that_can_not_be_written_is_exit_2(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_output_exits_with_2(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["results", str(runs), "-o", str(runs / "no" / "such" / "file")]) == 2
     assert "can't be written" in capfd.readouterr().err
 
@@ -87,15 +87,13 @@ def test_rows_are_kept_in_a_bucket(runs: Path, bucket: str, capfd: pytest.Captur
     assert len(load_runs(f"{bucket}/kept")) == 2
 
 
-def test_rows_of_several_folders_are_kept_as_one_file(runs: Path, tmp_path: Path) -> None:
+def test_rows_of_folders_become_one_file(runs: Path, tmp_path: Path) -> None:
     folders = [str(runs / f"run-{number}") for number in (0, 1)]
     assert main(["results", *folders, "--keep", str(tmp_path / "kept")]) == 0
     assert [file.name.startswith("rows-2-") for file in (tmp_path / "kept").iterdir()] == [True]
 
 
-def test_rows_beside_a_corrupt_one_are_kept_where_that_is_asked_for(
-    runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_skip_corrupt_keeps_the_other_rows(runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken = next((runs / "run-0").glob("*.parquet"))
     broken.write_bytes(b"PAR1")
     assert main(["results", str(runs), "--skip-corrupt", "--keep", str(tmp_path / "kept")]) == 0
@@ -103,7 +101,7 @@ def test_rows_beside_a_corrupt_one_are_kept_where_that_is_asked_for(
     assert load_runs(tmp_path / "kept")["run_id"].tolist() == ["run-1"]
 
 
-def test_notes_of_a_table_are_told_where_its_format_has_none(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_csv_prints_notes_on_stderr(runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
     again = {"run_id": "again", "stage": "distil", "status": "ok", "seed": 1, "test_f1_micro": 0.6}
     write_row(runs / "later", again)
     assert main(["results", str(runs), "--format", "csv"]) == 0
@@ -129,14 +127,14 @@ def study(tmp_path: Path) -> Path:
         (["--experiment", "ablations"], "softmax-loss"),
     ],
 )
-def test_each_table_has_a_name(
+def test_tables_are_chosen_by_name(
     study: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     assert main(["results", str(study), *arguments]) == 0
     assert expected in capfd.readouterr().out
 
 
-def test_pairs_are_compared_each_by_itself(study: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_pairs_are_compared_separately(study: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = load_runs(study)
     for pair, better in (("large-small", 0.0), ("small-tiny", -0.3)):
         for row in rows.to_dict("records"):
@@ -159,12 +157,12 @@ def test_pairs_are_compared_each_by_itself(study: Path, capfd: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--table", "significance"], "wants --reference METHOD"),
-        (["--experiment", "dataset_sizes"], "--experiment is one of ablations; got 'dataset_sizes'"),
+        (["--table", "significance"], "needs --reference METHOD"),
+        (["--experiment", "dataset_sizes"], "--experiment must be one of ablations; got 'dataset_sizes'"),
         (["--table", "efficiency"], "run experiments.efficiency"),
     ],
 )
-def test_what_a_table_lacks_is_said(
+def test_table_names_what_it_lacks(
     study: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     assert main(["results", str(study), *arguments]) == 2

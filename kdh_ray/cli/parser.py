@@ -1,0 +1,54 @@
+"""Argument parser whose errors are one line each and suggest the nearest name."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+_HELP_COLUMN = 30  # where the text of an option begins; wide enough for `--set SECTION.KEY=VALUE`
+_INVALID_CHOICE = re.compile(
+    r"argument (?P<argument>.+): invalid choice: '(?P<word>.*)' \(choose from (?P<choices>.*)\)", re.DOTALL
+)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions and examples, and puts most options on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_HELP_COLUMN)
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of ``kdh-ray`` and of each verb."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": _HelpFormatter, **settings})
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and refuse an unknown argument here, where the verb's own options are known."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        options = [argument.split("=")[0] for argument in unknown if argument.startswith("-")]
+        if options:
+            self.error(f"unknown option {options[0]}{suggestion(options[0], self._option_string_actions)}")
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return parsed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        if match := _INVALID_CHOICE.fullmatch(message):
+            choices = re.findall(r"[\w-]+", match["choices"])
+            hint = suggestion(match["word"], choices) or f"; choose from {', '.join(choices)}"
+            message = f"{match['argument']}: unknown value {match['word']!r}{hint}"
+        self.exit(2, f"kdh-ray: {message} (see {self.prog} --help)\n")
+
+
+def suggestion(word: str, names: Iterable[str]) -> str:
+    """Return ``; did you mean 'NAME'?``, or nothing if no name is near."""
+    near = get_close_matches(word, list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,64 @@
+"""``kdh-ray`` before a verb runs: its help, and mistakes on the command line."""
+
+import pytest
+
+from kdh_ray.cli.main import VERBS, main
+
+NAMES = [name for verbs in VERBS.values() for name in verbs]
+
+
+def refused(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name in NAMES:
+        assert any(line.startswith(f"  {name} ") for line in lines)
+    assert max(map(len, lines)) <= 90
+
+
+def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "quickstart" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    actions = [["describe"], ["fetch"]] if name == "corpus" else [[]]
+    for action in actions:
+        with pytest.raises(SystemExit) as exit_:
+            main([name, *action, "--help"])
+        assert exit_.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            if line.startswith("  -"):  # an option; its help stands in the same line, or indented in the next
+                assert len(line.lstrip().split("  ")) > 1 or following.startswith("    ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["rnu", "my.yaml"], "VERB: unknown value 'rnu'; did you mean 'run'? (see kdh-ray --help)"),
+        (["frobnicate"], f"VERB: unknown value 'frobnicate'; choose from {', '.join(NAMES)} (see kdh-ray --help)"),
+        (
+            ["corpus", "descrbe"],
+            "ACTION: unknown value 'descrbe'; did you mean 'describe'? (see kdh-ray corpus --help)",
+        ),
+        (["run", "my.yaml", "--outt", "x"], "unknown option --outt; did you mean '--out'? (see kdh-ray run --help)"),
+        (["--versoin"], "unknown option --versoin; did you mean '--version'? (see kdh-ray --help)"),
+        (["run", "my.yaml", "other.yaml"], "unexpected argument 'other.yaml' (see kdh-ray run --help)"),
+        (["run"], "the following arguments are required: CONFIG (see kdh-ray run --help)"),
+        (
+            ["results", "runs", "--format", "excel"],
+            "--format: unknown value 'excel'; choose from table, csv, md, latex, parquet (see kdh-ray results --help)",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(*arguments)
+    assert capsys.readouterr().err == f"kdh-ray: {expected}\n"
