@@ -1,8 +1,23 @@
-"""Wording of error messages about data, which name documents and columns and never show what they hold."""
+"""Wording of error messages about data, which name documents and columns and never show what they hold.
+
+The first row of a file without a header becomes its column names: a patient's id, a name, a diagnosis. So messages show
+column names only where :func:`is_recognisable_header` says so, and the number of columns elsewhere.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from kdh_ray.errors import DataError
+
+MAX_COLUMNS_SHOWN = 20
+
+# A short word without spaces, as programs name columns. Dates, codes such as I10.9, and text are none.
+_COLUMN_NAME = re.compile(r"[^\W\d]\w{0,30}")
+# Names that columns have in files of text, and that values hardly ever are: doc_id, note_text, labels, split.
+_COLUMN_WORD = re.compile(r"(\w+_)?(id|ids|pmid|text|texts|label|labels|split|target|targets)", re.IGNORECASE)
 
 
 def listing(names: Iterable[str], kind: str, shown: int = 3) -> str:
@@ -19,3 +34,58 @@ def listing(names: Iterable[str], kind: str, shown: int = 3) -> str:
     if len(quoted) <= shown:
         return f"{kind}s {', '.join(quoted)}"
     return f"{len(quoted)} {kind}s, first {', '.join(quoted[:shown])}"
+
+
+def is_recognisable_header(names: Sequence[str], are_json_keys: bool = False) -> bool:
+    """Return whether names are certain to be a header, and not the first row of a file without one.
+
+    Every name must look like a column's: a short word of letters, digits and underscores. In addition, one must be a
+    word that values hardly ever are, such as ``id``, ``note_text`` or ``labels``; the keys of JSON objects need none,
+    since they are never a row of values. A header in doubt counts as data: its owner can look at the file.
+
+    Args:
+        names: Column names; empty ones, which spreadsheets add at the end, are ignored.
+        are_json_keys: Whether the names come from JSON objects.
+    """
+    named = [name for name in names if name]
+    if not named or not all(_COLUMN_NAME.fullmatch(name) for name in named):
+        return False
+    return are_json_keys or any(_COLUMN_WORD.fullmatch(name) for name in named)
+
+
+def check_columns_exist(source: str, wanted: Iterable[str], names: Sequence[str], are_json_keys: bool = False) -> None:
+    """Check that a file has columns.
+
+    Args:
+        source: The file, for the message.
+        wanted: Names of the columns that are needed, from the configuration.
+        names: Names of the columns that the file has.
+        are_json_keys: Whether these come from JSON objects.
+
+    Raises:
+        DataError: If a column is missing. Shows the names of the others only if they are certain to be a header.
+    """
+    named = [name for name in names if name]
+    missing = [name for name in wanted if name not in named]
+    if missing:
+        raise DataError(f"{source}: has no {listing(missing, 'column')}; {_describe(missing[0], named, are_json_keys)}")
+
+
+def _describe(missing: str, names: Sequence[str], are_json_keys: bool) -> str:
+    """Describe a file's columns: by name where they are certain to be a header, else by number."""
+    count = f"it has {len(names)} {'column' if len(names) == 1 else 'columns'}"
+    if is_recognisable_header(names, are_json_keys):
+        close = get_close_matches(missing, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        more = ", ..." if len(names) > MAX_COLUMNS_SHOWN else ""
+        return f"{count}: {', '.join(names[:MAX_COLUMNS_SHOWN])}{more}{hint}"
+    hint = separator_hint(names) or "whose names are not shown: the first row may be data; a file needs a header"
+    return f"{count}, {hint}"
+
+
+def separator_hint(names: Sequence[str]) -> str:
+    """Return a hint where a file's one column holds another separator than its format's; else nothing."""
+    found = [separator for separator in (";", "|", "\t") if len(names) == 1 and separator in names[0]]
+    if not found:
+        return ""
+    return f"as its fields seem to be separated by {found[0]!r}; .csv files need commas and .tsv files tabs"

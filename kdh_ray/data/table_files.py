@@ -1,4 +1,8 @@
-"""Files of a user's own text: CSV, TSV, JSON Lines, Parquet, and folders that Hugging Face `datasets` saved."""
+"""Files of a user's own labelled text as tables.
+
+CSV, TSV, JSON Lines and Parquet files are read, folders of such files named after splits, and folders that Hugging Face
+``datasets`` saved.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdh_ray.data.messages import separator_hint
 from kdh_ray.errors import DataError
 
 SPLIT_ALIASES = {
@@ -22,7 +27,9 @@ SPLIT_ALIASES = {
     "dev": "validation",
     "test": "test",
 }
-LONGEST_FIELD = 2**31 - 1  # csv stops at 128 KiB otherwise, which a long note exceeds
+LONGEST_FIELD = 2**31 - 1  # characters; the csv module stops at 128 KiB, which a long note exceeds
+MISSING_CLASS = -1  # what ``datasets`` writes where a ClassLabel is missing
+SAVED_DATASET_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
 @dataclass(frozen=True)
@@ -32,29 +39,37 @@ class Table:
     Attributes:
         source: The file, for messages.
         split: The split that its name stands for, or None.
-        columns: Column names in the file's order.
-        rows: One mapping a row, from column to value; row n of messages is ``rows[n - 1]``.
+        columns: Column names in the file's order. Empty names stand for columns that can't be asked for.
+        rows: One mapping from column to value per row. Messages count rows from 1.
+        has_json_keys: Whether column names are keys of JSON objects, so never a row of data.
     """
 
     source: str
     split: str | None
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
+    has_json_keys: bool = False
+
+
+Content = tuple[tuple[str, ...], list[dict[str, Any]]]
+"""Column names and rows, as in :class:`Table`."""
 
 
 def read_tables(path: Path) -> list[Table]:
-    """The tables of a file, of a folder with files named after splits, or of a saved `datasets` folder.
+    """Read the tables of a file, of a folder with files named after splits, or of a saved ``datasets`` folder.
+
+    A folder's files are named ``train.csv`` or ``train-00000-of-00002.parquet``; ``SPLIT_ALIASES`` has the names.
 
     Raises:
-        DataError: If there is nothing there, or it is empty, unreadable, malformed or not UTF-8.
+        DataError: If the path is absent, or its content is empty, unreadable, malformed or not UTF-8.
     """
     try:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
         if path.is_file():
             return [_read_file(path, None)]
-        if any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json", "state.json")):
-            return _read_dataset(path)
+        if any((path / name).is_file() for name in SAVED_DATASET_FILES):
+            return _read_saved_dataset(path)
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS and _split_of(file))
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from None
@@ -68,40 +83,38 @@ def read_tables(path: Path) -> list[Table]:
 
 
 def _check_formats(folder: Path, files: list[Path]) -> None:
-    """Shards of a split are of one format: ``train.csv`` beside ``train.parquet`` is the same text twice."""
+    """Check that each split has files of one format: ``train.csv`` and ``train.parquet`` hold the same text twice."""
     formats: dict[str | None, set[str]] = {}
     for file in files:
         formats.setdefault(_split_of(file), set()).add(file.suffix.lower())
-    for split, found in formats.items():
-        if len(found) > 1:
+    for split, suffixes in formats.items():
+        if len(suffixes) > 1:
             raise DataError(
-                f"{folder}: files of the {split} split must have one format; got {', '.join(sorted(found))}"
+                f"{folder}: files of the {split} split must have one format; got {', '.join(sorted(suffixes))}"
             )
 
 
 def _split_of(file: Path) -> str | None:
-    """``train`` for ``train.csv`` and for the shard ``train-00000-of-00002.parquet``."""
+    """Return ``train`` for ``train.csv`` and for the shard ``train-00000-of-00002.parquet``; None for other names."""
     return SPLIT_ALIASES.get(re.split(r"[-._]", file.stem.lower())[0])
 
 
 def _read_file(path: Path, split: str | None) -> Table:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
         raise DataError(f"{path}: files end in one of {', '.join(READERS)}; got {path.suffix!r}")
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
-        columns, rows = reader(path)
+        columns, rows = READERS[suffix](path)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or type(error).__name__}") from None
-    if len(set(columns)) != len(columns):
+    named = [name for name in columns if name]  # spreadsheets add empty columns at the end
+    if len(set(named)) != len(named):
         raise DataError(f"{path}: must name each column once; a name is repeated")
     if not rows:
         raise DataError(f"{path}: has no rows")
-    return Table(str(path), split, columns, rows)
-
-
-Content = tuple[tuple[str, ...], list[dict[str, Any]]]
+    return Table(str(path), split, columns, rows, has_json_keys=READERS[suffix] is _read_json_lines)
 
 
 def _read_csv(path: Path) -> Content:
@@ -116,7 +129,7 @@ def _read_delimited(path: Path, delimiter: str) -> Content:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
     reader = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter, strict=True)
     rows: list[dict[str, Any]] = []
-    ragged: list[int] = []
+    ragged: list[int] = []  # numbers of rows with more or fewer fields than the header
     try:
         header = tuple(name.strip() for name in next(reader, []))
         for fields in reader:
@@ -127,31 +140,33 @@ def _read_delimited(path: Path, delimiter: str) -> Content:
             rows.append(dict(zip(header, fields, strict=False)))
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} is malformed: {error}") from None
-    if ragged and len(set(header)) == len(header):
+    if ragged and len(set(header)) == len(header):  # a repeated name is the fault to report first
+        hint = separator_hint(header)
         raise DataError(
             f"{path}: every row needs {len(header)} fields, as the header has; {len(ragged)} rows differ, "
-            f"first row {ragged[0]}"
+            f"first row {ragged[0]}" + (f", {hint}" if hint else "")
         )
     return header, rows
 
 
 def _read_json_lines(path: Path) -> Content:
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(_decode(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if "\\ud" in line.lower():  # an escaped surrogate, which without its other half is no character
-                json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{path}: line {number} holds half a surrogate pair, which is not Unicode text") from None
-        except (ValueError, RecursionError):
-            raise DataError(f"{path}: line {number} is not JSON; JSON Lines hold one object a line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number} must hold a JSON object; got {type(row).__name__}")
-        rows.append(row)
+    lines = enumerate(_decode(path).split("\n"), start=1)
+    rows = [_parse_json_line(path, number, line) for number, line in lines if line.strip()]
     return tuple(dict.fromkeys(name for row in rows for name in row)), rows
+
+
+def _parse_json_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if "\\ud" in line.lower():  # an escaped surrogate, which is not a character without its other half
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: line {number} holds half a surrogate pair, which is not Unicode text") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path}: line {number} is not JSON; JSON Lines hold one object per line") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path}: line {number} must hold a JSON object; got {type(row).__name__}")
+    return row
 
 
 def _read_parquet(path: Path) -> Content:
@@ -162,23 +177,23 @@ def _read_parquet(path: Path) -> Content:
         table = pq.ParquetFile(path).read()
         return tuple(table.column_names), table.to_pylist()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what is on it
+        if isinstance(error, OSError) and error.errno is not None:  # a fault of the disk, not of the file
             raise
         raise DataError(f"{path}: is not a readable Parquet file ({type(error).__name__})") from None
 
 
-def _read_dataset(path: Path) -> list[Table]:
-    """A folder written by ``save_to_disk``: a Dataset, or a DatasetDict with named splits."""
+def _read_saved_dataset(path: Path) -> list[Table]:
+    """Read a folder written by ``save_to_disk``: a Dataset, or a DatasetDict with named splits."""
     from datasets import DatasetDict, load_from_disk
 
     try:
         loaded = load_from_disk(str(path))
         parts = dict(loaded) if isinstance(loaded, DatasetDict) else {None: loaded}
         tables = [
-            Table(f"{path}/{name}" if name else str(path), _known_split(name, path), *_dataset_rows(part))
+            Table(f"{path}/{name}" if name else str(path), _check_split_name(name, path), *_dataset_content(part))
             for name, part in parts.items()
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:  # what a damaged folder raises, ArrowInvalid included
+    except (OSError, ValueError, KeyError, TypeError) as error:  # a damaged folder raises these, ArrowInvalid included
         raise DataError(f"{path}: is not a readable folder of a saved dataset ({type(error).__name__})") from None
     empty = [table.source for table in tables if not table.rows]
     if empty:
@@ -186,35 +201,39 @@ def _read_dataset(path: Path) -> list[Table]:
     return tables
 
 
-def _known_split(name: str | None, path: Path) -> str | None:
-    if name is not None and name.lower() not in SPLIT_ALIASES:
+def _check_split_name(name: str | None, path: Path) -> str | None:
+    if name is None:
+        return None
+    if name.lower() not in SPLIT_ALIASES:
         raise DataError(f"{path}: splits are named train, validation and test; got {name!r}")
-    return None if name is None else SPLIT_ALIASES[name.lower()]
+    return SPLIT_ALIASES[name.lower()]
 
 
-def _dataset_rows(part: Any) -> Content:
-    """Rows of a Dataset, with the numbers of its ClassLabel columns turned into names; -1 stands for a missing one."""
-    names = {column: _class_names(feature) for column, feature in part.features.items()}
+def _dataset_content(part: Any) -> Content:
+    """Read the columns and rows of a Dataset, with the numbers of its ClassLabel columns turned into names."""
+    class_names = {column: _class_names(feature) for column, feature in part.features.items()}
+    rows = [
+        {column: _name_classes(value, class_names[column]) for column, value in row.items()}
+        for row in part.with_format(None)
+    ]
+    return tuple(part.column_names), rows
 
-    def named(column: str, value: Any) -> Any:
-        labels = names[column]
-        if labels is None or value is None:
-            return value
-        if isinstance(value, list):
-            return [named(column, number) for number in value]
-        return None if value < 0 else labels[value]
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in part.with_format(None):
-            yield {column: named(column, value) for column, value in row.items()}
-
-    return tuple(part.column_names), list(rows())
+def _name_classes(value: Any, names: list[str] | None) -> Any:
+    """Turn a class number, or a list of them, into names; None where it is missing. Other values stay as they are."""
+    if names is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [_name_classes(number, names) for number in value]
+    return None if value <= MISSING_CLASS else names[value]
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    inner = getattr(feature, "feature", feature)  # of a list of ClassLabel
-    names = getattr(inner, "names", None)
-    # A binary ClassLabel with names such as "0" and "1" stays readable as a 0/1 column.
+    """Return the names of a ClassLabel column or a list of ClassLabel; None for other columns.
+
+    A binary ClassLabel with the names "0" and "1" becomes a column of these, which is still a 0/1 column.
+    """
+    names = getattr(getattr(feature, "feature", feature), "names", None)  # ``feature`` of a list
     return list(names) if names is not None else None
 
 

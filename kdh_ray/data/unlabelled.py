@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import Corpus, Split, Unlabelled
-from kdh_ray.data.text_blocks import list_files, plan_blocks, read_block
+from kdh_ray.data.text_blocks import plan_blocks, read_block
 from kdh_ray.data.text_digest import text_digest
+from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError
 from kdh_ray.storage import locate, one_line
 

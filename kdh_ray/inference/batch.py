@@ -16,7 +16,8 @@ from time import perf_counter
 from typing import Any
 
 from kdh_ray.config import JobConfig
-from kdh_ray.data.text_blocks import TextBlock, check_columns, list_files, plan_blocks
+from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
+from kdh_ray.data.text_files import list_files
 from kdh_ray.data.unlabelled import FORMAT, PLAN, file_name
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.inference.block_worker import Predictor, Task

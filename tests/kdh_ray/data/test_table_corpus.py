@@ -90,7 +90,7 @@ def test_samples_nest_and_leave_the_test_split(tmp_path: Path, size: str) -> Non
         ([{**row, "pain": 1} for row in rows()], "every document there has label 'pain'"),
         ([{**row, "pain": -1} for row in rows()], "20 rows, first 'd0', 'd1', 'd2'"),
         ([{**row, "txet": row["text"], "text": None} for row in rows()], "20 rows"),
-        ([{"id": "d0", "pain": 1, "fever": 0}], "lacks column 'text'; it has 3 columns: id, pain, fever"),
+        ([{"id": "d0", "pain": 1, "fever": 0}], "has no column 'text'; it has 3 columns: id, pain, fever"),
         ([{"id": "d0", "Text": "x", "pain": 1, "fever": 0}], "did you mean 'Text'?"),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdh_ray.data.text_blocks import list_files, plan_blocks, read_block
+from kdh_ray.data.text_blocks import plan_blocks, read_block
+from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError
 
 TEXTS = [f'note {i}: "quoted",\nwith a line break, ö and ; {"x" * (i % 7)}' for i in range(23)]
@@ -32,7 +33,7 @@ def write(folder: Path, form: str) -> str:
 def test_blocks_hold_every_document_once(tmp_path: Path, form: str, size: int) -> None:
     file = write(tmp_path, form)
     blocks = plan_blocks([file], size)
-    assert [block.begin for block in blocks] == [sum(b.count for b in blocks[:i]) for i in range(len(blocks))]
+    assert [block.first for block in blocks] == [sum(b.count for b in blocks[:i]) for i in range(len(blocks))]
     read = [read_block(block, "text", "id") for block in blocks]
     assert [len(ids) for ids, _ in read] == [block.count for block in blocks]
     assert max(block.count for block in blocks) <= size
@@ -110,7 +111,7 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
     [
         ("a.jsonl", b'{"text": "x"}\nsecret\n', "document 1 must be one JSON object"),
         ("a.jsonl", b'{"text": "x"}\n{"text": ["secret"]}\n', "document 1: column 'text' must hold text; got list"),
-        ("a.jsonl", b'{"body": "secret"}\n', r"no column 'text' \(columns: body\)"),
+        ("a.jsonl", b'{"body": "secret"}\n', "has no column 'text'; it has 1 column: body"),
         ("a.csv", b"id,text\n1,ok\n2,secret,more\n", "document 1: 2 fields; got 3"),
         ("a.csv", b"text\nok\n\xff\xfe secret\n", "must be UTF-8; documents 0 to 1 are not"),
         ("a.csv", b'text\nok\n"secret', "at or after document 0"),
