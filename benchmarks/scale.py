@@ -196,7 +196,7 @@ def controller(counts: list[int]) -> None:
 
     from kdh_ray.cluster.session import ray_session
     from kdh_ray.config import JobConfig
-    from kdh_ray.tuning import tune
+    from kdh_ray.tuning import TuneSettings, tune
     from searchers.factory import make_searcher
 
     class Nothing(ray_tune.Trainable):  # type: ignore[misc]
@@ -218,8 +218,8 @@ def controller(counts: list[int]) -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     cpu, wall = time.process_time(), time.perf_counter()
                     if name == "with ledger":
-                        tune(Nothing, space, searcher=make_searcher("random", seed=0), trials=count, metric="score",
-                             storage=folder)  # fmt: skip
+                        searcher = make_searcher("random", seed=0)
+                        tune(Nothing, space, TuneSettings(count, "score"), searcher=searcher, storage=folder)
                     else:
                         settings = ray_tune.TuneConfig(metric="score", mode="max", num_samples=count, reuse_actors=True)
                         where = ray_tune.RunConfig(storage_path=folder, verbose=0)

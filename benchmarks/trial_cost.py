@@ -24,7 +24,7 @@ from kdh_ray.config import JobConfig, RunConfig, parse_config
 from kdh_ray.data import corpus_from_config
 from kdh_ray.jobs.stage_search.space import domains, search_space
 from kdh_ray.jobs.stage_search.stage_search import trial_task
-from kdh_ray.tuning import tune
+from kdh_ray.tuning import TuneSettings, tune
 from kdh_ray.tuning.trials import Trial
 from searchers.factory import make_searcher
 
@@ -75,10 +75,12 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
 
     tune(
         with_parameters(StageTrial, task=trial_task(config, corpus, "student", folder, on_gpu=False)),
-        domains(search_space(config)), searcher=make_searcher("random", seed=0, budget=args.trials),
-        trials=args.trials, metric=SCORE, storage=folder / "search", resources={"CPU": threads},
-        concurrency=CORES // threads, listener=listener,
-    )  # fmt: skip
+        domains(search_space(config)),
+        TuneSettings(trials=args.trials, metric=SCORE, resources={"CPU": threads}, concurrency=CORES // threads),
+        searcher=make_searcher("random", seed=0, budget=args.trials),
+        storage=folder / "search",
+        listener=listener,
+    )
     first = CORES // threads  # trials that started a worker
     counted, started = ends[first:], ends[first - 1][0]
     rate = len(counted) * len(corpus.splits["train"]) / (counted[-1][0] - started)

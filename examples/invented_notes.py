@@ -14,7 +14,12 @@ FINDINGS = {
     "pain": ("a dull ache in the lower back", "sharp pain on breathing in", "a sore left knee", "throbbing headaches"),
     "fever": ("a temperature of 39.1", "chills since yesterday", "night sweats", "been feverish for two days"),
     "cough": ("a dry cough", "been coughing up phlegm", "a cough that is worse at night", "a tickle in the throat"),
-    "fatigue": ("no energy at all", "been sleeping ten hours and waking tired", "felt worn out", "been too tired to work"),
+    "fatigue": (
+        "no energy at all",
+        "been sleeping ten hours and waking tired",
+        "felt worn out",
+        "been too tired to work",
+    ),
 }
 OPENINGS = ("Seen in clinic today.", "Phone consultation.", "Follow-up after two weeks.", "First visit.")
 CLOSINGS = ("Bloods taken.", "Review in a week.", "Advised rest and fluids.", "Referred for imaging.", "No new drugs.")

@@ -1,5 +1,8 @@
 """Hyperparameter search over any trainable: concurrent Ray Tune trials, stopped early, recorded, resumable."""
 
-from kdh_ray.tuning.session import Search, make_scheduler, tune
+from kdh_ray.tuning.result import SearchResult
+from kdh_ray.tuning.schedulers import make_scheduler
+from kdh_ray.tuning.session import tune
+from kdh_ray.tuning.settings import TuneSettings
 
-__all__ = ["Search", "make_scheduler", "tune"]
+__all__ = ["SearchResult", "TuneSettings", "make_scheduler", "tune"]

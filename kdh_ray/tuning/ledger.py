@@ -1,11 +1,11 @@
-"""What a search has done so far, on disk: every trial, and the searcher's state of the same moment.
+"""The ledger of a search on disk: every trial, and the searcher's state at the same moment.
 
-``search.json`` is replaced whole at each event (suggestion, report, checkpoint, end), and names the file with the
-searcher's state. So a kill at any moment leaves one consistent pair to go on from.
+``search.json`` is replaced as a whole at each event (suggestion, report, checkpoint, end). It names the file with the
+searcher's state. So a kill at any moment leaves one consistent pair of files to resume from.
 
-Ray Tune's own snapshots are not used for that (Ray 2.60): they are at least 10 s apart, are copied into the storage
-folder in place, don't hold the scheduler, and a snapshot that can't be read makes ``Tuner.restore`` start over without
-an error. Trials that began after the last one would be lost, and those that ended after it run again.
+Ray Tune's own snapshots don't serve (Ray 2.60). They are at least 10 s apart, so that trials which began or ended after
+the last one would be lost or run again. They are copied into the storage folder in place, and don't hold the
+scheduler's state. Given a snapshot that can't be read, ``Tuner.restore`` starts over without an error.
 """
 
 from __future__ import annotations
@@ -16,35 +16,34 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.storage import sync_folder
-from kdh_ray.tuning.trials import Report, Trial, trial_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kdh_ray.tuning.trials import Report, Trial
 
 FILE = "search.json"
 VERSION = 1
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Savable(Protocol):
-    """Of a Ray Tune searcher, what a ledger needs."""
+    """The part of a Ray Tune searcher that a ledger calls."""
 
     def save(self, checkpoint_path: str) -> None: ...
 
 
 class Ledger:
-    """The trials of one search, kept in ``folder``.
+    """The trials of one search, stored in ``folder``.
 
     Attributes:
-        trials: In the order of suggestions.
-        searcher: File of the searcher's state, None before the first commit or where the searcher can't be saved.
-        fault: What kept the last commit from being written, which Ray Tune passes on as a traceback in a string.
+        trials: Trials in the order of suggestions.
+        searcher: File of the searcher's state; None before the first commit, or if the searcher can't be saved.
+        fault: The error of the last failed commit; None without one. Ray Tune passes errors of callbacks on only as a
+            traceback in a string.
 
     Raises:
-        CheckpointError: If there is a ledger that can't be read.
+        CheckpointError: If the folder holds a ledger that can't be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,33 +51,36 @@ class Ledger:
         self.trials: list[Trial] = []
         self.searcher: Path | None = None
         self.fault: UnavailableError | None = None
-        self._ended: dict[int, str] = {}  # number -> JSON
-        self._spent, self._opened = 0.0, time.monotonic()
+        self._ended: dict[int, str] = {}  # a trial's number -> its JSON
+        self._earlier_seconds = 0.0
+        self._opened = time.monotonic()
         if (folder / FILE).exists():
             self._read()
 
     @property
     def seconds(self) -> float:
         """Wall time of the search, over all its sessions."""
-        return self._spent + time.monotonic() - self._opened
+        return self._earlier_seconds + time.monotonic() - self._opened
 
     def n_ended(self) -> int:
+        """Return the number of trials that ended."""
         return sum(trial.ended for trial in self.trials)
 
     def running(self) -> list[Trial]:
+        """Return the trials that have not ended, in order."""
         return [trial for trial in self.trials if not trial.ended]
 
     def commit(self, searcher: Savable | None = None) -> None:
-        """Make the trials, and the state of ``searcher``, what a later session goes on from.
+        """Write the trials and the state of ``searcher``, for a later session to resume from.
 
         Raises:
-            UnavailableError: If the folder can't be written or the disk is full; the commit before then stays.
+            UnavailableError: If the folder can't be written or the disk is full. The commit before stays intact.
         """
         try:
             self._commit(searcher)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            reason = "no disk space left; the search goes on from here when there is" if full else error.strerror
+            full = error.errno in DISK_FULL
+            reason = "no disk space left; free some and resume the search" if full else error.strerror
             self.fault = UnavailableError(f"{self.folder} can't be written: {reason}")
             raise self.fault from None
 
@@ -89,6 +91,7 @@ class Ledger:
             self.searcher = self._save(searcher)
         name = json.dumps(self.searcher.name if self.searcher else None)
         head = f'{{"version": {VERSION}, "seconds": {self.seconds}, "searcher": {name}, "trials": ['
+        # A rename is atomic: a reader sees the old file or the new one, never a part.
         temporary = self.folder / f".{FILE}"
         with temporary.open("w", encoding="utf-8") as stream:
             stream.writelines([head, ",\n".join(map(self._entry, self.trials)), "]}\n"])
@@ -96,13 +99,14 @@ class Ledger:
             os.fsync(stream.fileno())
         os.replace(temporary, self.folder / FILE)
         sync_folder(self.folder)
+        # Only now does no ledger name the former state.
         if before is not None and before != self.searcher:
             before.unlink(missing_ok=True)
 
     def _entry(self, trial: Trial) -> str:
-        """A trial as JSON; one that has ended is the same ever after, and is put into words once."""
+        """Return a trial as JSON. That of an ended trial can't change any more, and is cached."""
         if trial.number not in self._ended:
-            entry = json.dumps(asdict(trial), default=_plain)
+            entry = json.dumps(asdict(trial), default=_to_json)
             if not trial.ended:
                 return entry
             self._ended[trial.number] = entry
@@ -112,7 +116,7 @@ class Ledger:
         file = self.folder / f"searcher-{time.time_ns()}"
         try:
             searcher.save(str(file))
-        except NotImplementedError:  # Ray's base class; the search goes on with a fresh one then
+        except NotImplementedError:  # of Ray's base class; a resumed search then continues with a fresh searcher
             return None
         return file
 
@@ -126,21 +130,15 @@ class Ledger:
                 Trial(**{**entry, "reports": [Report(**report) for report in entry["reports"]]})
                 for entry in content["trials"]
             ]
-            self._spent = float(content["seconds"])
+            self._earlier_seconds = float(content["seconds"])
             self.searcher = self.folder / content["searcher"] if content["searcher"] else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{file} can't be read ({reason}); remove it to search anew") from None
-
-    def frame(self) -> pd.DataFrame:
-        """One row a trial: number, status, time and score reached, configuration, particle, curve."""
-        import pandas as pd
-
-        return pd.DataFrame([trial_columns(trial) for trial in self.trials])
+            raise CheckpointError(f"{file} can't be read ({reason}); remove it to start the search anew") from None
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays as JSON has them."""
+def _to_json(value: Any) -> Any:
+    """Return a NumPy scalar or array as plain values."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a search's state can't hold a {type(value).__name__}")

@@ -1,20 +1,22 @@
-"""A search as series on Ray's Prometheus endpoint, beside Ray's own; ``deploy/grafana/kdh-ray.json`` draws them."""
+"""Metrics of a search on Ray's Prometheus endpoint. The dashboard ``deploy/grafana/kdh-ray.json`` plots them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
-from kdh_ray.tuning.trials import Trial, best_of, savings
-
-STATES = ("running", "ok", "stopped", "failed")
-RATE = "documents_per_second"
-"""A result of trials that makes up the series of the same name."""
+from kdh_ray.tuning.trials import RATE, STATUSES, Trial, best_of, savings
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its name without Ray's prefix ``ray_``, its labels, and what it says."""
+    """One time series.
+
+    Attributes:
+        name: Name without Ray's prefix ``ray_``.
+        labels: Names of its labels.
+        description: Help text.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -24,53 +26,57 @@ class Series:
 SERIES = {
     series.name: series
     for series in (
-        Series("kdh_best_score", ("search",), "Best score of a trial that ran to its end, or else of any"),
+        Series("kdh_best_score", ("search",), "Best score of the trials that ran to their end, or else of all"),
         Series("kdh_trial_score", ("search", "trial", "particle"), "Last score that a trial reported"),
-        Series("kdh_trial_fidelity", ("search", "trial", "particle"), "Units of training (epochs) a trial reached"),
-        Series("kdh_trials", ("search", "state"), "Trials by state: running, ok, stopped, failed"),
-        Series("kdh_busy_particles", ("search",), "Particles whose trial is running"),
-        Series("kdh_documents_per_second", ("search",), "Training documents a second, all running trials together"),
-        Series("kdh_spared_epochs", ("search",), "Units of training that early stopping spared"),
-        Series("kdh_spared_share", ("search",), "Share of training that early stopping spared, 0 to 1"),
+        Series("kdh_trial_fidelity", ("search", "trial", "particle"), "Units of training (epochs) that a trial ran"),
+        Series("kdh_trials", ("search", "state"), "Number of trials by state: running, ok, stopped, failed"),
+        Series("kdh_busy_particles", ("search",), "Number of particles whose trial is running"),
+        Series("kdh_documents_per_second", ("search",), "Training documents per second, over all running trials"),
+        Series("kdh_spared_epochs", ("search",), "Units of training that early stopping saved"),
+        Series("kdh_spared_share", ("search",), "Share of training that early stopping saved, 0 to 1"),
     )
 }
 
 
 class SearchMetrics:
-    """Keeps the series of one search; called with a trial when it starts, reports, and ends.
+    """Updates the series of one search; a listener, called with a trial when it starts, reports, and ends.
 
     Args:
-        search: The label ``search``.
+        search: Value of the label ``search``.
         mode: ``max`` or ``min``.
-        trials: Of earlier sessions.
+        trials: Trials of earlier sessions.
     """
 
     def __init__(self, search: str, mode: str, trials: list[Trial]) -> None:
         from ray.util.metrics import Gauge
 
-        # Ray's labels are ASCII.
-        self._search, self._mode = search.encode("ascii", "backslashreplace").decode(), mode
+        self._search = search.encode("ascii", "backslashreplace").decode()  # Ray refuses other labels
+        self._mode = mode
         self._trials = {trial.number: trial for trial in trials}
         self._gauges = {
             series.name: Gauge(series.name, series.description, tag_keys=series.labels) for series in SERIES.values()
         }
 
     def __call__(self, trial: Trial) -> None:
+        """Set all series of the search, and those of ``trial``."""
         self._trials[trial.number] = trial
         trials = list(self._trials.values())
-        running = [other for other in trials if not other.ended]
+        self._set_totals(trials)
         saved, best = savings(trials), best_of(trials, self._mode)
-        states: Counter[str] = Counter(other.status for other in trials)
-        for state in STATES:
-            self._set("kdh_trials", states[state], state=state)
         self._set("kdh_best_score", None if best is None else best.score)
-        self._set("kdh_busy_particles", len(running))
-        self._set("kdh_documents_per_second", sum(other.values.get(RATE, 0.0) for other in running))
         self._set("kdh_spared_epochs", saved.spared)
         self._set("kdh_spared_share", saved.share)
-        about = {"trial": str(trial.number), "particle": str(trial.particle.get("particle", ""))}
-        self._set("kdh_trial_score", trial.score, **about)
-        self._set("kdh_trial_fidelity", trial.time, **about)
+        labels = {"trial": str(trial.number), "particle": str(trial.particle.get("particle", ""))}
+        self._set("kdh_trial_score", trial.score, **labels)
+        self._set("kdh_trial_fidelity", trial.time, **labels)
+
+    def _set_totals(self, trials: list[Trial]) -> None:
+        running = [trial for trial in trials if not trial.ended]
+        counts: Counter[str] = Counter(trial.status for trial in trials)
+        for status in STATUSES:
+            self._set("kdh_trials", counts[status], state=status)
+        self._set("kdh_busy_particles", len(running))
+        self._set("kdh_documents_per_second", sum(trial.values.get(RATE, 0.0) for trial in running))
 
     def _set(self, name: str, value: float | None, **labels: str) -> None:
         self._gauges[name].set(value, {"search": self._search, **labels})

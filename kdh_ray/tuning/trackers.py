@@ -1,4 +1,4 @@
-"""Trackers of experiments, through Ray Tune's own callbacks: a run a trial, its configuration, and every report."""
+"""Experiment trackers, by Ray Tune's own callbacks: one run per trial, with its configuration and every report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Any
 from kdh_ray.errors import UnavailableError
 
 PACKAGES = {"mlflow": ("mlflow", "sqlalchemy"), "tensorboard": ("tensorboardX",), "wandb": ("wandb",)}
-"""What each tracker imports."""
+"""The packages that each tracker imports."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse a tracker that isn't installed, before anything starts.
+    """Check that all trackers are installed, so that a missing one is an error before anything starts.
+
+    Args:
+        names: Names of trackers, from :data:`PACKAGES`.
 
     Raises:
-        UnavailableError: With the tracker, what it lacks, and how to get it.
+        UnavailableError: If a package of a tracker is missing; the message says how to install it.
     """
     for name in names:
         missing = [package for package in PACKAGES[name] if find_spec(package) is None]
@@ -29,16 +32,22 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]:
-    """Callbacks for ``tune``. Nothing leaves the machine unless the user has said where to, in the tracker's own way.
+    """Make the callbacks of trackers for ``tune``.
 
-    MLflow writes to ``MLFLOW_TRACKING_URI``, or else to ``mlflow.db`` in ``folder``; Weights & Biases keeps its files
-    in ``wandb`` in ``WANDB_DIR``, or else in ``folder``, unless ``WANDB_MODE=online``; TensorBoard's are in the
-    trials' folders.
+    Nothing leaves the machine unless the user has set an address in the tracker's own way. MLflow writes to
+    ``MLFLOW_TRACKING_URI``, or else to ``mlflow.db`` in ``folder``. Weights & Biases writes to the folder ``wandb`` in
+    ``WANDB_DIR``, or else in ``folder``, unless ``WANDB_MODE=online``. TensorBoard writes to the trials' folders.
 
     Args:
-        names: Of :data:`PACKAGES`.
-        project: What trackers call the search.
-        folder: Of the search.
+        names: Names of trackers, from :data:`PACKAGES`.
+        project: Name of the search in the trackers.
+        folder: Folder of the search.
+
+    Returns:
+        One Ray Tune callback per tracker.
+
+    Raises:
+        UnavailableError: If a package of a tracker is missing.
     """
     check_trackers(names)
     return [_MAKERS[name](project, folder) for name in names]
@@ -48,8 +57,8 @@ def _mlflow(project: str, folder: Path) -> Any:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     folder.mkdir(parents=True, exist_ok=True)
-    place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-    return MLflowLoggerCallback(tracking_uri=place, experiment_name=project)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.absolute() / 'mlflow.db'}"
+    return MLflowLoggerCallback(tracking_uri=uri, experiment_name=project)
 
 
 def _tensorboard(project: str, folder: Path) -> Any:
@@ -61,8 +70,8 @@ def _tensorboard(project: str, folder: Path) -> Any:
 def _wandb(project: str, folder: Path) -> Any:
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    # Told to wandb itself, since it runs in Ray's workers, which don't see what is set here after they were started;
-    # the variable is for Ray, which asks for an API key otherwise.
+    # Both the variable and the argument are needed. Ray reads the variable, and asks for an API key without it. wandb
+    # itself runs in Ray's workers, which don't see variables that are set here after they started.
     mode = os.environ.setdefault("WANDB_MODE", "offline")
     folder.mkdir(parents=True, exist_ok=True)
     return WandbLoggerCallback(project=project, mode=mode, dir=os.environ.get("WANDB_DIR") or str(folder))

@@ -1,4 +1,4 @@
-"""A search's trials as plain records: what they were told, what they reported, how they ended."""
+"""The record of a search's trials: each trial's configuration, its reports, and how it ended."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-ENDED = ("ok", "stopped", "failed")
+TIME_ATTR = "training_iteration"
+"""The result that counts a trial's units of training; Ray Tune fills it in where the objective doesn't."""
+
+VIOLATION = "violation"
+"""The result by which an objective reports a constraint violation: above 0, the configuration is infeasible."""
+
+RATE = "documents_per_second"
+"""The result by which an objective reports its throughput."""
+
+OUT_OF_TIME = "the time budget was used up"
+"""Error of a trial that was stopped because the search ran out of time."""
+
+Status = Literal["running", "ok", "stopped", "failed"]
+
+STATUSES: tuple[Status, ...] = ("running", "ok", "stopped", "failed")
 
 
 @dataclass
 class Report:
-    """What a trial said after a unit of training.
+    """The results that a trial reported after one unit of training.
 
     Attributes:
-        time: Units of training, such as epochs.
-        score: The metric that is optimised.
-        seconds: Of the trial so far, on its worker.
-        values: Further results that the search was told to keep.
+        time: Units of training so far, such as epochs.
+        score: Value of the metric that the search optimises.
+        seconds: Time that the trial has run so far, on its worker.
+        values: Further results, by name; see ``TuneSettings.extra_results``.
     """
 
     time: float
@@ -27,29 +41,31 @@ class Report:
     values: dict[str, float] = field(default_factory=dict)
 
 
+# The fields of Report and Trial are those of search.json: a change of one needs a new version of the file.
 @dataclass
 class Trial:
-    """One configuration's run.
+    """One configuration and its run.
 
     Attributes:
-        number: From 1, in the order of suggestions.
-        id: By which the searcher knows it, over all sessions of a search.
-        config: As suggested.
-        status: ``running``, ``ok`` (ran to its end), ``stopped`` (by the scheduler, or for what ``error`` says: the
-            trial's time limit, the search's time budget) or ``failed``.
-        reports: In order.
-        checkpoint: Folder to go on from, and the result that it belongs to.
-        error: Why it failed or was stopped; one line.
-        particle: What the searcher says of the particle behind it.
-        started: UTC, ISO 8601.
-        worker: Host and process id of its last report.
-        full: Units of training of its full run, where that is known.
+        number: Position in the order of suggestions, from 1.
+        id: The searcher's name for the trial, the same in all sessions of a search.
+        config: The configuration as suggested.
+        status: ``running``, ``ok`` (ran to its end), ``failed``, or ``stopped``: by the scheduler, or for the reason
+            in ``error``, such as a time limit.
+        reports: Reports in the order of their times.
+        checkpoint: Folder from which the trial resumes; None without one.
+        checkpoint_result: The result that belongs to ``checkpoint``.
+        error: Why the trial failed or was stopped, in one line; empty otherwise.
+        particle: The searcher's description of the particle that made the suggestion; empty for other searchers.
+        started: Time of the suggestion: UTC, ISO 8601.
+        worker: ``host:process id`` of the last report.
+        full: Units of training of the configuration's full run; None if that is unknown.
     """
 
     number: int
     id: str
     config: dict[str, Any]
-    status: Literal["running", "ok", "stopped", "failed"] = "running"
+    status: Status = "running"
     reports: list[Report] = field(default_factory=list)
     checkpoint: str | None = None
     checkpoint_result: dict[str, Any] = field(default_factory=dict)
@@ -61,62 +77,65 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """For Ray's dashboard, folders and trackers."""
+        """Name of the trial in Ray's dashboard, in trackers, and of its folder."""
         particle = self.particle.get("particle")
         return f"trial-{self.number:04d}" if particle is None else f"particle-{particle}-trial-{self.number:04d}"
 
     @property
     def ended(self) -> bool:
-        return self.status in ENDED
+        """True once the trial has any status but ``running``."""
+        return self.status != "running"
 
     @property
     def score(self) -> float | None:
-        """Of the last report."""
+        """Score of the last report; None before the first."""
         return self.reports[-1].score if self.reports else None
 
     @property
     def time(self) -> float:
-        """Units of training reached."""
+        """Units of training at the last report; 0 before the first."""
         return self.reports[-1].time if self.reports else 0.0
 
     @property
     def seconds(self) -> float:
+        """Seconds of running at the last report; 0 before the first."""
         return self.reports[-1].seconds if self.reports else 0.0
 
     @property
     def values(self) -> dict[str, float]:
-        """Further results of the last report."""
+        """Further results of the last report; empty before the first."""
         return self.reports[-1].values if self.reports else {}
 
     @property
     def feasible(self) -> bool:
-        """Whether it kept its budget, where there is one (an objective says so by a result ``violation`` above 0)."""
-        return self.values.get("violation", 0.0) <= 0
+        """False if the objective reported a constraint violation."""
+        return self.values.get(VIOLATION, 0.0) <= 0
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the scheduler ended it, and nothing else."""
+        """True if the scheduler stopped the trial, and no limit did."""
         return self.status == "stopped" and not self.error
 
     def add(self, report: Report) -> None:
-        """Append a report; after a resumption from an earlier checkpoint, in place of those of the same time on."""
+        """Append a report. It replaces earlier ones of its time or later: a resumed trial repeats those."""
         self.reports = [*(earlier for earlier in self.reports if earlier.time < report.time), report]
 
 
 Listener = Callable[[Trial], None]
+"""Called with a trial whenever it starts, reports, or ends."""
 
 
 @dataclass(frozen=True)
 class Savings:
-    """What the scheduler saved: of the trials that it stopped, the training that full runs would have gone on with.
+    """Training that early stopping saved, compared with the same trials run to their ends.
 
-    It is measured against the same trials run to their ends, not against the search that would have been without a
-    scheduler, whose later trials would have been others.
+    A search without a scheduler would have been another search: it would have had other results to suggest its later
+    trials from. So this is no estimate of what such a search costs.
 
     Attributes:
-        ran: Units of training of all ended trials.
-        spared: Units that stopped trials did not run.
-        seconds: That ``spared`` would have taken at each trial's own pace.
+        ran: Units of training that all ended trials ran.
+        spared: Units of training that stopped trials did not run.
+        seconds: Estimated duration of the ``spared`` units, each trial at its own pace.
     """
 
     ran: float
@@ -125,12 +144,12 @@ class Savings:
 
     @property
     def share(self) -> float:
-        """Of the units of training that there would have been."""
+        """Saved share of the training that full runs would have taken, 0 to 1."""
         return self.spared / (self.ran + self.spared) if self.spared else 0.0
 
 
 def savings(trials: Iterable[Trial]) -> Savings:
-    """What stopping saved so far; trials whose full length isn't known count as full."""
+    """Return what early stopping has saved so far; a trial of unknown full length counts as a full run."""
     ended = [trial for trial in trials if trial.ended]
     stopped = [trial for trial in ended if trial.stopped_early and trial.full is not None]
     spared = {trial.number: max(0.0, (trial.full or 0.0) - trial.time) for trial in stopped}
@@ -139,16 +158,26 @@ def savings(trials: Iterable[Trial]) -> Savings:
 
 
 def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
-    """The best trial that ran to its end, else the best that reported; None if none did and kept its budget."""
+    """Return the feasible trial with the best last score.
+
+    Trials that ran to their end come first. Only if there is none does one count that was stopped, failed or runs.
+
+    Args:
+        trials: Trials to choose from.
+        mode: ``max`` or ``min``.
+
+    Returns:
+        The best trial; None if no feasible trial reported a number.
+    """
     sign = 1.0 if mode == "max" else -1.0
-    kept = [trial for trial in trials if trial.feasible]
-    scored = [trial for trial in kept if trial.score is not None and trial.score == trial.score]
+    feasible = [trial for trial in trials if trial.feasible]
+    scored = [trial for trial in feasible if trial.score is not None and trial.score == trial.score]  # not NaN
     finished = [trial for trial in scored if trial.status == "ok"]
     return max(finished or scored, key=lambda trial: sign * float(trial.score or 0.0), default=None)
 
 
 def trial_columns(trial: Trial) -> dict[str, Any]:
-    """A trial as flat columns; ``config/NAME`` for its configuration."""
+    """Return a trial as flat columns, its configuration as ``config/NAME``."""
     return {
         "trial": trial.number,
         "status": trial.status,

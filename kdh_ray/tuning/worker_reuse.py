@@ -1,4 +1,4 @@
-"""Workers that run one trial after another: which may, and what Ray Tune gets wrong about it."""
+"""Reuse of workers for one trial after another, and a workaround for Ray Tune's handling of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def reusable(objective: Any) -> bool:
-    """Whether a worker may run another trial after this one.
+    """Return True if a worker of ``objective`` can run another trial: for classes that define ``reset_config``.
 
-    For classes with ``reset_config``. Tune would reuse the workers of functions too, but fails the next trial if the
-    last one's thread is not gone within 2 s, and a function can't keep what it has loaded.
+    Tune would reuse the workers of functions too. But it fails the next trial if the last one's thread is still alive
+    after 2 s, and a function can't keep what it has loaded.
     """
     from ray.tune import Trainable
 
@@ -18,18 +18,18 @@ def reusable(objective: Any) -> bool:
     return any("reset_config" in base.__dict__ for base in objective.__mro__ if base is not Trainable)
 
 
-def let_workers_start(view: Any) -> None:
-    """Have Tune give a worker that becomes free to a new trial, and leave workers that start alone.
+def let_workers_start(tune_controller: Any) -> None:
+    """Have Tune give free workers to new trials, and not to trials whose own worker is starting.
 
-    Ray 2.60 gives it to a trial whose own worker is starting, and kills that one
-    (``TuneController._maybe_reuse_cached_actor``). Where trials are shorter than the start of a worker, the machines
-    whose workers were there first then run them all, and one that joins never gets any. A trial whose worker waits for
-    resources still takes the free one, which may hold just those.
+    Ray 2.60 does the latter, and kills the worker that is starting (``TuneController._maybe_reuse_cached_actor``).
+    Where trials are shorter than the start of a worker, the first machines then run all trials, and a machine that
+    joins never gets one. A trial whose worker still waits for resources takes the free worker, which may hold the very
+    resources.
 
     Args:
-        view: What Tune lets schedulers see of its controller.
+        tune_controller: The view of Tune's controller that schedulers get.
     """
-    controller = view._tune_controller
+    controller = tune_controller._tune_controller
     reuse = controller._maybe_reuse_cached_actor
 
     def reuse_unless_starting(trial: Any) -> bool:

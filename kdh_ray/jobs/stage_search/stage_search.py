@@ -21,16 +21,15 @@ from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
 from kdh_ray.jobs.stage_search.memory import PROCESS, memory_per_trial
 from kdh_ray.jobs.stage_search.searcher import make_searcher, tuned_variant
 from kdh_ray.jobs.stage_search.space import configured, domains, longest, own_settings, search_space, tuned_stage
-from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS, VIOLATION, check_budget, measure
+from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS, check_budget, measure
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter, take_over
 from kdh_ray.results import load_runs, recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.tuning import SearchResult, TuneSettings, make_scheduler, tune
 from kdh_ray.tuning.ledger import FILE, Ledger
-from kdh_ray.tuning.prometheus import RATE
-from kdh_ray.tuning.session import OUT_OF_TIME, Search, make_scheduler, tune
 from kdh_ray.tuning.trackers import check_trackers, make_trackers
-from kdh_ray.tuning.trials import Trial
+from kdh_ray.tuning.trials import OUT_OF_TIME, RATE, VIOLATION, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +195,7 @@ def _search(
     log: EventLog,
     on_trial: Callable[[Trial], None],
     columns: Mapping[str, Any],
-) -> Search:
+) -> SearchResult:
     """The trials, and a row for each."""
     from ray.tune import with_parameters
 
@@ -220,29 +219,32 @@ def _search(
     if first is not None:
         watch(first)
     log.write("note", "", text=f"Searching: {settings.n_trials} trials of {name} by {settings.searcher}")
-    found = tune(
-        with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
-        domains(space),
-        searcher=searcher,
-        scheduler=make_scheduler(settings.scheduler, max_t, settings.grace, settings.reduction),
+    tune_settings = TuneSettings(
         trials=settings.n_trials,
         metric=SCORES[settings.objective],
-        storage=folder / "search",
         max_t=max_t,
-        full=partial(_epochs, stage),
-        also=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
+        full_length=partial(_epochs, stage),
+        extra_results=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
         concurrency=settings.concurrency or _concurrency(resources, settings.workers_per_trial),
         # Ray Train asks for its workers itself; beside them is the process that waits for them.
         resources=resources if settings.workers_per_trial == 1 else {"memory": float(int(PROCESS))},
         time_budget=settings.time_budget,
         trial_time_limit=settings.trial_time_limit,
         max_failures=settings.max_failures,
-        resume=True,
-        callbacks=make_trackers(settings.trackers, config.name, folder / "search"),
-        listener=watch,
         name=config.name,
         job=config.job,
         verbose=verbose,
+    )
+    found = tune(
+        with_parameters(StageTrial if settings.workers_per_trial == 1 else trial_of_workers, task=task),
+        domains(space),
+        tune_settings,
+        searcher=searcher,
+        storage=folder / "search",
+        scheduler=make_scheduler(settings.scheduler, max_t, settings.grace, settings.reduction),
+        resume=True,
+        callbacks=make_trackers(settings.trackers, config.name, folder / "search"),
+        listener=watch,
     )
     for trial in found.trials:  # a kill may have come between a trial's end and its row
         _write_trial(config, corpus, name, folder, trial, written, columns)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kdh_ray.training.examples import Documents
     from kdh_ray.training.stages import Material
 
-LATENCY, PARAMETERS, VIOLATION = "latency_ms", "parameters", "violation"
+LATENCY, PARAMETERS = "latency_ms", "parameters"
 _DOCUMENTS = 16  # whose median is taken
 _LENGTHS = 4  # measured of a range of maximum lengths; between them is interpolated
 

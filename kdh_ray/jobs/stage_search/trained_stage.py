@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.jobs.stage_search.student_costs import VIOLATION
 from kdh_ray.tuning.ledger import Ledger
-from kdh_ray.tuning.prometheus import RATE
-from kdh_ray.tuning.session import TIME
-from kdh_ray.tuning.trials import Report, Trial
+from kdh_ray.tuning.settings import TuneSettings
+from kdh_ray.tuning.trials import RATE, TIME_ATTR, VIOLATION, Report, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,27 +84,30 @@ def enter(
     Returns:
         The trial, ended; None if the search has trials already, or the first is another one.
     """
-    from kdh_ray.tuning.recorder import RecordedSearch
+    from kdh_ray.tuning.adapters import RecordedSearcher
+    from kdh_ray.tuning.recorder import Recorder
 
     ledger = Ledger(folder)
     if ledger.trials or not stage.has(stage.own):
         return None
-    search = RecordedSearch(copy.deepcopy(searcher), ledger, full, whole=(TIME, max_t))
+    settings = TuneSettings(trials=trials, metric=metric, max_t=max_t, full_length=full)
+    recorder = Recorder(copy.deepcopy(searcher), ledger, settings)
+    search = RecordedSearcher(recorder)
     search.set_search_properties(metric, "max", dict(space), num_samples=trials)
     config = search.suggest(_ID)
     if not isinstance(config, dict):
         return None
-    trial, about = search.trial(_ID), costs(config)
+    trial, about = recorder.trial(_ID), costs(config)
     if not stage.has(config) or about[VIOLATION] > 0:
         return None
     trial.started = str(stage.result["started"])
     trial.reports = stage.reports(metric, scores, about)
-    results = [{**report.values, metric: report.score, TIME: int(report.time)} for report in trial.reports]
+    results = [{**report.values, metric: report.score, TIME_ATTR: int(report.time)} for report in trial.reports]
     for result in results:
         search.on_trial_result(_ID, result)
     search.on_trial_complete(_ID, results[-1])
     trial.status = "ok"
-    search.commit(trial)
+    recorder.commit(trial)
     return trial
 
 

@@ -12,8 +12,7 @@ import ray
 from ray.tune import Trainable
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
-from kdh_ray.jobs.stage_search.student_costs import VIOLATION
-from kdh_ray.tuning.prometheus import RATE
+from kdh_ray.tuning.trials import RATE, VIOLATION
 
 if TYPE_CHECKING:
     from kdh_ray.config import StageConfig, TuneConfig

@@ -79,11 +79,14 @@ def test_workers_that_fit_on_no_machine_are_refused(monkeypatch: pytest.MonkeyPa
 def test_a_search_hands_out_as_many_trials_as_there_is_room_for(tmp_path: Path) -> None:
     from cheap_search import RandomSearch
 
+    from kdh_ray.tuning.adapters import RecordedSearcher
     from kdh_ray.tuning.ledger import Ledger
-    from kdh_ray.tuning.recorder import RecordedSearch
+    from kdh_ray.tuning.recorder import Recorder
+    from kdh_ray.tuning.settings import TuneSettings
 
     room = [2]
-    search = RecordedSearch(RandomSearch(), Ledger(tmp_path), limit=lambda: room[0])
+    settings = TuneSettings(trials=4, metric="score")
+    search = RecordedSearcher(Recorder(RandomSearch(), Ledger(tmp_path), settings, limit=lambda: room[0]))
     assert search.suggest("a")
     assert search.suggest("b")
     assert search.suggest("c") is None

@@ -16,8 +16,7 @@ from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
 from kdh_ray.jobs.stage_search.stage_search import trial_resources
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
-from kdh_ray.tuning.session import OUT_OF_TIME
-from kdh_ray.tuning.trials import Trial
+from kdh_ray.tuning.trials import OUT_OF_TIME, Trial
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A search that costs nothing, for tests; as a program, what they kill: ``python cheap_search.py FOLDER TRIALS``."""
+"""A cheap search for tests. As a program, ``python cheap_search.py FOLDER TRIALS``, it is a search to kill."""
 
 import json
 import math
@@ -17,11 +17,12 @@ EPOCHS = 4
 
 
 class RandomSearch(Searcher):
-    """Draws x; remembers what it was told."""
+    """Draws x at random, and remembers the scores that were reported to it."""
 
     def __init__(self, seed=0):
         super().__init__()
-        self.generator, self.told = random.Random(seed), {}
+        self.generator = random.Random(seed)
+        self.scores = {}
 
     def set_search_properties(self, metric, mode, config, **spec):
         self._metric, self._mode = metric, mode
@@ -31,24 +32,25 @@ class RandomSearch(Searcher):
         return {"x": self.generator.random()}
 
     def on_trial_complete(self, trial_id, result=None, error=False):
-        self.told[trial_id] = None if error or not result else result.get("score")
+        self.scores[trial_id] = None if error or not result else result.get("score")
 
     def save(self, checkpoint_path):
-        Path(checkpoint_path).write_bytes(pickle.dumps((self.generator.getstate(), self.told)))
+        Path(checkpoint_path).write_bytes(pickle.dumps((self.generator.getstate(), self.scores)))
 
     def restore(self, checkpoint_path):
-        state, self.told = pickle.loads(Path(checkpoint_path).read_bytes())  # noqa: S301
+        state, self.scores = pickle.loads(Path(checkpoint_path).read_bytes())  # noqa: S301
         self.generator.setstate(state)
 
 
 class Cheap(ray_tune.Trainable):
-    """Scores x times the epoch; fails where x is above 0.95. Notes each epoch in the file ``log``."""
+    """Scores x times the epoch, fails if x is above 0.95, and writes a line per epoch to the file ``log``."""
 
     def setup(self, config):
         self.reset_config(config)
 
     def reset_config(self, config):
-        self.x, self.epoch = config["x"], 0
+        self.x = config["x"]
+        self.epoch = 0
         return True
 
     def step(self):
@@ -69,7 +71,7 @@ class Cheap(ray_tune.Trainable):
 
 
 class Troubled(Cheap):
-    """Trial by trial, in the order of ``RandomSearch``, what can go wrong; the first and the last are sound."""
+    """Fails in the way that ``config["trouble"]`` names for x; has no trouble with other x."""
 
     def step(self):
         trouble = self.config["trouble"].get(round(self.x, 9))
@@ -84,30 +86,32 @@ class Troubled(Cheap):
         return {**result, "score": math.nan} if trouble == "nan" else result
 
 
-def search(folder, trials, **settings):
-    """20 trials or so of the cheap trainable; the log of its epochs is ``folder/epochs.jsonl``."""
-    from kdh_ray.tuning import make_scheduler, tune
+def search(folder, trials, *, storage=None, scheduler="asha", resume=False, callbacks=(), listener=None, **settings):
+    """Search with the cheap trainable, which logs its epochs to ``folder/epochs.jsonl``."""
+    from kdh_ray.tuning import TuneSettings, make_scheduler, tune
 
-    arguments = {
-        "searcher": RandomSearch(),
-        "scheduler": make_scheduler("asha", EPOCHS),
-        "max_t": EPOCHS,
-        "resources": {"CPU": 1},
-        "storage": Path(folder) / "search",
-        **settings,
-    }
     space = {"x": ray_tune.uniform(0, 1), "log": str(Path(folder) / "epochs.jsonl")}
-    return tune(Cheap, space, trials=trials, metric="score", **arguments)
+    return tune(
+        Cheap,
+        space,
+        TuneSettings(trials, "score", max_t=EPOCHS, **settings),
+        searcher=RandomSearch(),
+        storage=storage or Path(folder) / "search",
+        scheduler=make_scheduler(scheduler, EPOCHS) if isinstance(scheduler, str) else scheduler,
+        resume=resume,
+        callbacks=callbacks,
+        listener=listener or (lambda trial: None),
+    )
 
 
 def epochs_run(folder):
-    """(x, epoch) of every step that a worker made."""
+    """Return (x, epoch) of every step that a worker ran."""
     lines = (folder / "epochs.jsonl").read_text().splitlines()
     return [(x, epoch) for x, epoch, _ in map(json.loads, lines)]
 
 
 def assert_whole(ledger, trials):
-    """As many trials as were asked, each once, each ended, none with a gap in its curve."""
+    """Assert that all ``trials`` ran once and ended, none with a gap in its curve."""
     assert [trial.number for trial in ledger.trials] == list(range(1, trials + 1))
     assert all(trial.ended for trial in ledger.trials)
     expected = RandomSearch()

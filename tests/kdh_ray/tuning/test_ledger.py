@@ -1,4 +1,4 @@
-"""What a search keeps on disk, and how it hands it back to searchers and schedulers."""
+"""The ledger of a search on disk, and the recorder that restores searchers and schedulers from it."""
 
 import json
 import math
@@ -14,11 +14,17 @@ from filelock import FileLock
 from ray.tune import TuneError
 
 from kdh_ray.errors import CheckpointError, UnavailableError, UserError
+from kdh_ray.tuning import SearchResult, TuneSettings, make_scheduler
 from kdh_ray.tuning import ledger as ledger_module
+from kdh_ray.tuning.adapters import RecordedScheduler, RecordedSearcher
 from kdh_ray.tuning.ledger import FILE, Ledger
-from kdh_ray.tuning.recorder import RecordedScheduler, RecordedSearch
-from kdh_ray.tuning.session import Search, _fault, make_scheduler
+from kdh_ray.tuning.recorder import Recorder
+from kdh_ray.tuning.session import _translate
 from kdh_ray.tuning.trials import Report, Trial, best_of, savings
+
+
+def recorder_of(ledger, searcher=None, **settings):
+    return Recorder(searcher or RandomSearch(), ledger, TuneSettings(9, "score", **settings))
 
 
 def trial(number, *scores, status="ok"):
@@ -35,29 +41,29 @@ def test_commit_reads_back(tmp_path):
     assert math.isnan(again.trials[0].score)
     assert again.searcher is not None
     assert again.searcher.exists()
-    assert again.seconds >= ledger._spent
+    assert again.seconds >= ledger._earlier_seconds
 
 
-def test_one_search_at_a_time_in_a_folder(tmp_path):
+def test_folder_takes_one_search_at_a_time(tmp_path):
     with FileLock(tmp_path / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
         search(tmp_path.parent, 2, storage=tmp_path)
 
 
-def test_objective_without_its_metric_is_one_line():
-    told = _fault(TuneError("Traceback\nValueError: Trial returned a result which did not include the specified"
-                            " metric(s) `score` that `tune.TuneConfig()` expects."), "score")  # fmt: skip
-    assert isinstance(told, UserError)
-    assert str(told) == "the objective must report 'score'; a report came without it"
+def test_missing_metric_is_a_one_line_error():
+    message = "Traceback\nValueError: Trial returned a result which did not include the specified metric(s) `score`"
+    error = _translate(TuneError(message), "score")
+    assert isinstance(error, UserError)
+    assert str(error) == "the objective must report 'score'; a report came without it"
 
 
-def test_one_searcher_state_is_kept(tmp_path):
+def test_only_the_last_searcher_state_stays(tmp_path):
     ledger = Ledger(tmp_path)
     for _ in range(3):
         ledger.commit(RandomSearch())
     assert len(list(tmp_path.glob("searcher-*"))) == 1
 
 
-def test_interrupted_commit_leaves_the_one_before(tmp_path):
+def test_interrupted_commit_leaves_former_one_intact(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.trials = [trial(1, 0.5)]
     ledger.commit(RandomSearch())
@@ -75,88 +81,98 @@ def test_interrupted_commit_leaves_the_one_before(tmp_path):
     assert again.searcher.exists()
 
 
-def test_foreign_ledger_is_refused(tmp_path):
+def test_ledger_of_another_version_is_refused(tmp_path):
     (tmp_path / FILE).write_text(json.dumps({"version": 99}))
     with pytest.raises(CheckpointError, match="version must be 1; got 99"):
         Ledger(tmp_path)
 
 
-def test_report_after_resumption_replaces_later_ones():
+def test_repeated_report_replaces_later_ones():
     entry = trial(1, 0.1, 0.2, 0.3, status="running")
     entry.add(Report(2, 0.25, 1.0))
     assert [(report.time, report.score) for report in entry.reports] == [(1, 0.1), (2, 0.25)]
 
 
-def test_best_prefers_trials_that_ran_to_their_end():
+def test_best_prefers_full_runs():
     trials = [trial(1, 0.5, 0.6), trial(2, 0.9, status="stopped"), trial(3, 0.7), trial(4, math.nan)]
     assert best_of(trials, "max").number == 3
     assert best_of(trials, "min").number == 1
     assert best_of(trials[1:2], "max").number == 2
-    assert Search(trials, "score", "max", 1.0).best.number == 3
+    assert SearchResult(trials, "score", "max", 1.0).best.number == 3
 
 
-def test_resumed_search_hands_out_running_trials_first(tmp_path):
+def test_resumed_search_suggests_interrupted_trials_first(tmp_path):
     ledger = Ledger(tmp_path)
-    first = RecordedSearch(RandomSearch(), ledger)
+    recorder = recorder_of(ledger)
+    first = RecordedSearcher(recorder)
     first.set_search_properties("score", "max", {})
     configs = [first.suggest(name) for name in ("a", "b", "c")]
     first.on_trial_complete("a", {"score": 1.0})
     ledger.trials[0].status = "ok"
-    first.commit(ledger.trials[0])
+    recorder.commit(ledger.trials[0])
 
-    inner = RandomSearch(seed=99)  # whose state is replaced
-    again = RecordedSearch(inner, Ledger(tmp_path))
-    again.set_search_properties("score", "max", {})
-    assert [again.suggest(name) for name in ("d", "e")] == configs[1:]
-    again.on_trial_complete("d", {"score": 2.0})
-    assert inner.told == {"a": 1.0, "b": 2.0}
+    searcher = RandomSearch(seed=99)  # whose state is replaced
+    resumed = recorder_of(Ledger(tmp_path), searcher)
+    second = RecordedSearcher(resumed)
+    second.set_search_properties("score", "max", {})
+    assert [second.suggest(name) for name in ("d", "e")] == configs[1:]
+    second.on_trial_complete("d", {"score": 2.0})
+    assert searcher.scores == {"a": 1.0, "b": 2.0}  # the ids of the first session
     following = first.suggest("f")
-    assert again.suggest("f") == following
-    assert again.trial("f").number == 4
+    assert second.suggest("f") == following
+    assert resumed.trial("f").number == 4
 
 
-def test_search_of_another_version_is_one_line(tmp_path):
+def test_unreadable_searcher_state_is_one_line(tmp_path):
     class Changed(RandomSearch):
         def restore(self, checkpoint_path):
             raise ValueError("a searcher's state is of version 3; got 2")
 
-    first = RecordedSearch(RandomSearch(), Ledger(tmp_path))
+    first = RecordedSearcher(recorder_of(Ledger(tmp_path)))
     first.set_search_properties("score", "max", {})
     first.suggest("a")
-    with pytest.raises(UserError, match=r"can't be taken up by this version: .* of version 3; got 2"):
-        RecordedSearch(Changed(), Ledger(tmp_path)).set_search_properties("score", "max", {})
+    second = RecordedSearcher(recorder_of(Ledger(tmp_path), Changed()))
+    with pytest.raises(UserError, match=r"this version can't resume the search: .* of version 3; got 2"):
+        second.set_search_properties("score", "max", {})
 
 
-def test_a_short_trial_that_came_to_its_end_is_a_full_run(tmp_path):
-    heard = {}
+def test_short_trial_that_ends_itself_is_a_full_run(tmp_path):
+    times = {}
 
     class Listening(RandomSearch):
         def on_trial_complete(self, trial_id, result=None, error=False):
-            heard[trial_id] = result["training_iteration"]
+            times[trial_id] = result["training_iteration"]
 
-    search = RecordedSearch(Listening(), Ledger(tmp_path), whole=("training_iteration", 5))
-    search.stopped, search.timed_out = {"stopped", "stopped in a pause"}, {"slow"}
+    recorder = recorder_of(Ledger(tmp_path), Listening(), max_t=5, trial_time_limit=1e-9)
+    search = RecordedSearcher(recorder)
 
-    def end(name, reached, error=False, told=True, **values):
-        search.suggest(name)
+    def end(name, reached, error=False, with_result=True, **values):
         result = {"score": 1.0, "training_iteration": reached}
-        earlier = {**result, "training_iteration": 1}  # Tune tells of the report at which a trial is stopped once only
+        earlier = {**result, "training_iteration": 1}
+        # Tune passes the report at which it stops a trial to on_trial_complete only.
         search.on_trial_result(name, earlier if name == "stopped" else result)
-        search.trial(name).add(Report(reached, 1.0, 1.0, values))
-        search.on_trial_complete(name, result if told and not error else None, error)
+        recorder.trial(name).add(Report(reached, 1.0, 1.0, values))
+        search.on_trial_complete(name, result if with_result and not error else None, error)
 
-    end("whole", 5)
-    end("short", 2)  # has fewer epochs, or the patience to see that more are of no use
+    for name in ("full", "short", "stopped", "stopped in a pause", "slow", "over its budget"):
+        search.suggest(name)
+    recorder.mark_stopped("stopped", {"training_iteration": 2})
+    recorder.mark_stopped("stopped in a pause", {"training_iteration": 2})
+    recorder.start("slow")
+    assert recorder.overdue() == {"slow"}
+    recorder.mark_timed_out("slow")
+    end("full", 5)
+    end("short", 2)  # its configuration has fewer epochs, or its patience ran out
     end("stopped", 2)
-    end("stopped in a pause", 2, told=False)
+    end("stopped in a pause", 2, with_result=False)
     end("slow", 2, error=True)
     end("over its budget", 0, violation=0.1)
     stopped = {"stopped": 2, "stopped in a pause": 2, "slow": 2}
-    assert heard == {"whole": 5, "short": 5, **stopped, "over its budget": 0}
+    assert times == {"full": 5, "short": 5, **stopped, "over its budget": 0}
 
 
-def test_ended_trials_are_put_into_words_once(tmp_path, monkeypatch):
-    """A long search would spend its time on writing down what it wrote down before."""
+def test_ended_trials_are_serialised_once(tmp_path, monkeypatch):
+    """Otherwise the commits of a search of n trials would take time in proportion to n**2."""
     written = []
     monkeypatch.setattr(ledger_module, "asdict", lambda trial: written.append(trial.number) or asdict(trial))
     ledger = Ledger(tmp_path)
@@ -169,33 +185,33 @@ def test_ended_trials_are_put_into_words_once(tmp_path, monkeypatch):
 
 
 def tune_controller():
-    """As much of Tune's as a scheduler that doesn't look at it needs."""
+    """Return the part of Tune's controller that the adapter needs; ASHA reads nothing of it."""
     return SimpleNamespace(_tune_controller=SimpleNamespace(_maybe_reuse_cached_actor=lambda trial: False))
 
 
-def test_scheduler_hears_of_earlier_trials_again(tmp_path):
-    """A rung's cutoff after a resumption is the one before."""
+def test_scheduler_learns_of_earlier_trials(tmp_path):
+    """The cutoff of a rung is the same after a resumption."""
     ledger = Ledger(tmp_path)
     ledger.trials = [trial(number, number / 10, number / 10) for number in range(1, 9)]
-    scheduler = RecordedScheduler(make_scheduler("asha", 9, 1, 2.0), ledger, "score", "training_iteration", 9)
+    recorder = recorder_of(ledger, max_t=9)
+    scheduler = RecordedScheduler(make_scheduler("asha", 9, 1, 2.0), recorder)
     scheduler.set_search_properties("score", "max")
     poor, good = (SimpleNamespace(trial_id=name, status="RUNNING") for name in ("poor", "good"))
     for entry in (poor, good):
         scheduler.on_trial_add(tune_controller(), entry)
     assert scheduler.on_trial_result(None, poor, {"score": 0.3, "training_iteration": 1}) == "STOP"
     assert scheduler.on_trial_result(None, good, {"score": 0.8, "training_iteration": 1}) == "CONTINUE"
-    assert scheduler.stopped == {"poor"}
+    assert recorder._stopped == {"poor"}
 
 
-def test_full_length_is_not_a_stop():
-    scheduler = RecordedScheduler(
-        make_scheduler("asha", 3), SimpleNamespace(trials=[]), "score", "training_iteration", 3
-    )
+def test_full_length_is_not_a_stop(tmp_path):
+    recorder = recorder_of(Ledger(tmp_path), max_t=3)
+    scheduler = RecordedScheduler(make_scheduler("asha", 3), recorder)
     scheduler.set_search_properties("score", "max")
     entry = SimpleNamespace(trial_id="a", status="RUNNING")
     scheduler.on_trial_add(tune_controller(), entry)
     assert scheduler.on_trial_result(None, entry, {"score": 0.3, "training_iteration": 3}) == "STOP"
-    assert not scheduler.stopped
+    assert not recorder._stopped
 
 
 def test_median_never_pauses():
@@ -217,13 +233,20 @@ def test_unknown_scheduler_is_refused():
         make_scheduler("hyperband")
 
 
-def test_search_without_a_trial_at_a_time_is_refused(tmp_path):
+def test_search_without_concurrent_trials_is_refused(tmp_path):
     with pytest.raises(ValueError, match="concurrency must be at least 1; got 0"):
         search(tmp_path / "none", trials=1, concurrency=0)
     assert not (tmp_path / "none").exists()
 
 
-def test_place_that_cant_be_written_is_one_line(tmp_path):
+def test_settings_report_every_fault_at_once():
+    with pytest.raises(ValueError, match=r"trials must be at least 1; got 0; .*'min'; got 'up'; max_failures"):
+        TuneSettings(0, "score", mode="up", max_failures=-1)
+    with pytest.raises(ValueError, match=r"max_t must be a number above 0; got 0; time_budget .* got nan"):
+        TuneSettings(1, "score", max_t=0, time_budget=math.nan)
+
+
+def test_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UnavailableError, match="can't be written: File exists"):
         Ledger(tmp_path / "taken").commit()
@@ -233,7 +256,7 @@ def test_place_that_cant_be_written_is_one_line(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 64 KiB."""
+    """Folder on a file system of 64 KiB."""
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
         pytest.skip("needs root, to mount a file system")
@@ -244,7 +267,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_full_disk_keeps_the_last_commit(tiny_disk):
+def test_full_disk_leaves_last_commit_intact(tiny_disk):
     ledger = Ledger(tiny_disk / "search")
     ledger.trials = [Trial(1, "a", {"x": 0.5})]
     ledger.commit()
@@ -254,7 +277,7 @@ def test_full_disk_keeps_the_last_commit(tiny_disk):
     assert [trial.number for trial in Ledger(tiny_disk / "search").trials] == [1]
 
 
-def test_savings_count_what_the_scheduler_stopped():
+def test_savings_count_early_stops_only():
     def ended(number, status, epochs, error=""):
         reports = [Report(epoch, 0.5, 2.0 * epoch) for epoch in range(1, epochs + 1)]
         return Trial(number, str(number), {}, status, reports, error=error, full=9)
@@ -266,6 +289,6 @@ def test_savings_count_what_the_scheduler_stopped():
     assert savings([]).share == 0.0
 
 
-def test_a_search_without_a_number_has_no_best():
-    with pytest.raises(UserError, match="none of 2 trials gave a score to go by: none reported a number"):
-        _ = Search([trial(1, math.nan), trial(2, math.nan)], "score", "max", 1.0).best
+def test_search_without_a_score_has_no_best():
+    with pytest.raises(UserError, match="none of 2 trials has a score to compare: none reported a number"):
+        _ = SearchResult([trial(1, math.nan), trial(2, math.nan)], "score", "max", 1.0).best

@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the series that it draws."""
+"""The Grafana dashboard and the series that it plots."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from kdh_ray.tuning.prometheus import SERIES
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "kdh-ray.json"
 
 
-def test_dashboard_draws_every_series_and_no_other():
+def test_dashboard_plots_exactly_the_series():
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert {name for query in queries for name in re.findall(r"ray_(\w+)", query)} == set(SERIES)

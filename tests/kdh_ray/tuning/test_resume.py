@@ -1,4 +1,4 @@
-"""Searches that are killed, and go on where they were."""
+"""Searches that are killed and resumed."""
 
 import os
 import random
@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import cheap_search
 import pytest
 from cheap_search import assert_whole, epochs_run
 from small_stage import small
@@ -19,7 +20,7 @@ from kdh_ray.tuning.ledger import Ledger
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[3]
-CHEAP = [sys.executable, str(Path(__file__).with_name("cheap_search.py"))]
+CHEAP = [sys.executable, cheap_search.__file__]
 
 
 def _reached(folder, ended):
@@ -28,7 +29,7 @@ def _reached(folder, ended):
 
 
 def killed(command, folder, after, generator, by=signal.SIGKILL):
-    """Run a search until ``after`` more trials have ended, then end it; its exit code."""
+    """Run a search, send it the signal ``by`` once ``after`` more trials have ended, and return its exit code."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = Ledger(folder / "search").n_ended() + after
     with (folder / "output").open("a") as output:
@@ -36,7 +37,7 @@ def killed(command, folder, after, generator, by=signal.SIGKILL):
         try:
             while process.poll() is None and not _reached(folder, ended):
                 time.sleep(0.01)
-            time.sleep(generator.uniform(0.0, 0.3))  # anywhere between two events
+            time.sleep(generator.uniform(0.0, 0.3))  # to hit any moment between two events
             if process.poll() is None:
                 os.killpg(process.pid, by) if by == signal.SIGINT else process.send_signal(by)  # as Ctrl-C does
             return process.wait(timeout=120)
@@ -54,15 +55,17 @@ def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
     ledger = Ledger(folder / "search")
     assert_whole(ledger, trials)
     steps = Counter(epochs_run(folder))
-    for trial in ledger.trials:  # nothing is run again but the epoch that a kill fell into
+    for trial in ledger.trials:  # at most the epoch of each kill is repeated
         repeated = sum(steps[trial.config["x"], int(report.time)] - 1 for report in trial.reports)
         assert repeated <= kills
-    assert sum(count - 1 for count in steps.values()) <= 2 * kills  # two at a time
+    assert sum(count - 1 for count in steps.values()) <= 2 * kills  # two trials run at once
 
 
-def test_interrupted_search_goes_on_where_it_was(tmp_path):
+def test_interrupted_search_resumes_where_it_was(tmp_path):
     kill_and_resume(tmp_path, trials=40, kills=3, seed=0, by=(signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
-    assert "SIGTERM received" not in (tmp_path / "output").read_text()  # Ray's own answer: a stack, and out
+    assert (
+        "SIGTERM received" not in (tmp_path / "output").read_text()
+    )  # Ray's own handler, which prints a stack and exits
 
 
 @pytest.mark.slow
@@ -82,7 +85,7 @@ def test_killed_distillation_keeps_every_row(encoder, tmp_path):
     for after in (0, 2):
         assert killed(command, out, after, generator) == -signal.SIGKILL, (out / "output").read_text()
     assert killed(command, out, 99, generator) == 0, (out / "output").read_text()
-    assert len(list((out / "search" / "rows").glob("row-*.parquet"))) == 6  # a kill may leave a hidden, unfinished one
+    assert len(list((out / "search" / "rows").glob("row-*.parquet"))) == 6  # a kill may leave a hidden, unfinished file
     frame = load_runs(out)
     trials = frame[frame.kind == "trial"]
     assert sorted(trials.trial) == [1, 2, 3, 4, 5, 6]

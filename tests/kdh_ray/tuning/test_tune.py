@@ -1,4 +1,4 @@
-"""Searches on a real Ray: trials, early stopping, trouble of all kinds, and what is seen of them meanwhile."""
+"""Searches on a real Ray: early stopping, failures, metrics and trackers."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from small_stage import StageSearch, small
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.jobs import search as search_stage
-from kdh_ray.tuning import tune
+from kdh_ray.tuning import TuneSettings, tune
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.prometheus import SERIES
 from kdh_ray.tuning.trackers import make_trackers
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def ray():
-    """One Ray for all tests that can share it: starting it takes longer than they do."""
+    """One Ray for all tests that can share it, since starting it takes longer than they do."""
     from ray import cloudpickle
 
     from kdh_ray.cluster.session import ray_session
 
     os.environ.setdefault("RAY_metrics_report_interval_ms", "500")  # 10 s otherwise
-    cloudpickle.register_pickle_by_value(cheap_search)  # workers can't import what lies beside a test
+    cloudpickle.register_pickle_by_value(cheap_search)  # workers can't import modules of the tests
     with ray_session(JobConfig(), cpus=2):
         yield
     cloudpickle.unregister_pickle_by_value(cheap_search)
@@ -51,18 +51,18 @@ def test_trials_end_as_they_should(ray, tmp_path, capfd):
 
     listener = listening()  # which can't be pickled, as live displays can't
     next(listener)
-    found = search(tmp_path, 20, listener=lambda trial: listener.send(trial))
+    result = search(tmp_path, 20, listener=lambda trial: listener.send(trial))
     assert_whole(Ledger(tmp_path / "search"), 20)
-    states = Counter(trial.status for trial in found.trials)
-    assert states["failed"] == sum(trial.config["x"] > 0.95 for trial in found.trials) == 1
+    states = Counter(trial.status for trial in result.trials)
+    assert states["failed"] == sum(trial.config["x"] > 0.95 for trial in result.trials) == 1
     assert states["stopped"] > 5
     assert states["ok"] >= 3
-    failed = next(trial for trial in found.trials if trial.status == "failed")
+    failed = next(trial for trial in result.trials if trial.status == "failed")
     assert failed.error == "ValueError: x must be at most 0.95"
-    assert found.best.score == max(trial.score for trial in found.trials if trial.status == "ok")
+    assert result.best.score == max(trial.score for trial in result.trials if trial.status == "ok")
     assert sum(status in ("ok", "stopped", "failed") for _, status in seen) == 20
-    frame = found.frame()
-    assert list(frame["config/x"]) == [trial.config["x"] for trial in found.trials]
+    frame = result.frame()
+    assert list(frame["config/x"]) == [trial.config["x"] for trial in result.trials]
     assert frame.worker[frame.status != "failed"].nunique() <= 4  # 20 trials, two workers and one after the failure
     assert not list((tmp_path / "search" / "ray").glob("*/checkpoint_*"))
     output = capfd.readouterr()
@@ -70,9 +70,9 @@ def test_trials_end_as_they_should(ray, tmp_path, capfd):
     assert "trial" not in output.err.lower()
 
 
-def test_the_folder_may_have_any_name(ray, tmp_path):
-    found = search(tmp_path, 1, storage=tmp_path / "essai 1%20, été")
-    assert [trial.status for trial in found.trials] == ["ok"]
+def test_folder_may_have_any_name(ray, tmp_path):
+    result = search(tmp_path, 1, storage=tmp_path / "essai 1%20, été")
+    assert [trial.status for trial in result.trials] == ["ok"]
 
 
 def test_finished_search_is_not_run_again(ray, tmp_path):
@@ -85,9 +85,9 @@ def test_finished_search_is_not_run_again(ray, tmp_path):
     assert (tmp_path / "epochs.jsonl").read_text() == before
 
 
-def test_worker_that_starts_slowly_gets_trials(ray, tmp_path):
+def test_slowly_starting_worker_gets_trials(ray, tmp_path):
     class OneStartsSlowly(cheap_search.Cheap):
-        """The first worker runs trials at once; another one is ready when four have ended."""
+        """The first worker starts at once; any other one only when four trials have ended."""
 
         def setup(self, config):
             with (tmp_path / "starts").open("a") as stream:
@@ -102,17 +102,20 @@ def test_worker_that_starts_slowly_gets_trials(ray, tmp_path):
             return {"score": self.config["x"], "done": True}
 
     (tmp_path / "ended").mkdir()
-    found = tune(
-        OneStartsSlowly, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=12, metric="score",
-        storage=tmp_path / "search", concurrency=2,
-    )  # fmt: skip
+    result = tune(
+        OneStartsSlowly,
+        {"x": ray_tune.uniform(0, 1)},
+        TuneSettings(trials=12, metric="score", concurrency=2),
+        searcher=RandomSearch(),
+        storage=tmp_path / "search",
+    )
     starts = (tmp_path / "starts").read_text().split()
-    assert len(starts) == 2  # none was started in vain
-    assert {trial.worker.partition(":")[2] for trial in found.trials} == set(starts)
+    assert len(starts) == 2  # no worker was started and killed
+    assert {trial.worker.partition(":")[2] for trial in result.trials} == set(starts)
 
 
-def test_ctrl_c_is_heard_at_the_end_of_a_search_and_after_it(ray, tmp_path):
-    def at_the_end(trial):
+def test_late_ctrl_c_is_an_interrupt(ray, tmp_path):
+    def press_ctrl_c(trial):
         if trial.number == 2 and trial.ended:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -120,25 +123,28 @@ def test_ctrl_c_is_heard_at_the_end_of_a_search_and_after_it(ray, tmp_path):
     search(tmp_path / "whole", 2)
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path / "late", 2, concurrency=1, listener=at_the_end)
+        search(tmp_path / "late", 2, concurrency=1, listener=press_ctrl_c)
     assert_whole(Ledger(tmp_path / "late" / "search"), 2)
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_functions_are_objectives_too(ray, tmp_path):
+def test_functions_can_be_objectives(ray, tmp_path):
     def objective(config):
         for epoch in range(1, 4):
             ray_tune.report({"loss": config["x"] / epoch})
 
-    found = tune(
-        objective, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=3, metric="loss", mode="min",
+    result = tune(
+        objective,
+        {"x": ray_tune.uniform(0, 1)},
+        TuneSettings(trials=3, metric="loss", mode="min"),
+        searcher=RandomSearch(),
         storage=tmp_path,
-    )  # fmt: skip
-    assert [trial.status for trial in found.trials] == ["ok"] * 3
-    assert found.best.config["x"] == min(trial.config["x"] for trial in found.trials)
+    )
+    assert [trial.status for trial in result.trials] == ["ok"] * 3
+    assert result.best.config["x"] == min(trial.config["x"] for trial in result.trials)
 
 
-def test_trials_that_hyperband_stops_while_they_pause_are_stopped_and_a_resumed_search_is_whole(ray, tmp_path):
+def test_hyperband_stops_and_resumes_trials(ray, tmp_path):
     def hyperband():
         return HyperBandScheduler("training_iteration", max_t=cheap_search.EPOCHS, reduction_factor=2)
 
@@ -147,8 +153,8 @@ def test_trials_that_hyperband_stops_while_they_pause_are_stopped_and_a_resumed_
             os.kill(os.getpid(), signal.SIGINT)
 
     (tmp_path / "whole").mkdir()
-    found = search(tmp_path / "whole", 12, scheduler=hyperband(), concurrency=6)
-    assert {trial.status for trial in found.trials} == {"ok", "stopped"}
+    result = search(tmp_path / "whole", 12, scheduler=hyperband(), concurrency=6)
+    assert {trial.status for trial in result.trials} == {"ok", "stopped"}
     assert_whole(Ledger(tmp_path / "whole" / "search"), 12)
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, 8, scheduler=hyperband(), concurrency=4, listener=interrupt)
@@ -156,26 +162,32 @@ def test_trials_that_hyperband_stops_while_they_pause_are_stopped_and_a_resumed_
     assert_whole(Ledger(tmp_path / "search"), 8)
 
 
-def test_objective_that_misspells_its_metric_is_one_line(ray, tmp_path):
+def test_misspelt_metric_is_a_clear_error(ray, tmp_path):
     with pytest.raises(UserError, match="the objective must report 'scores'; a report came without it"):
         tune(
-            cheap_search.Cheap, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=1, metric="scores",
+            cheap_search.Cheap,
+            {"x": ray_tune.uniform(0, 1)},
+            TuneSettings(trials=1, metric="scores"),
+            searcher=RandomSearch(),
             storage=tmp_path,
-        )  # fmt: skip
+        )
 
 
-def test_time_budget_ends_the_search(ray, tmp_path):
+def test_time_budget_stops_running_trials(ray, tmp_path):
     class Endless(cheap_search.Cheap):
         def step(self):
             time.sleep(0.1)
             return {"score": 1.0}
 
-    found = tune(
-        Endless, {"x": ray_tune.uniform(0, 1)}, searcher=RandomSearch(), trials=4, metric="score",
-        storage=tmp_path / "endless", time_budget=15.0, concurrency=1,
-    )  # fmt: skip
-    assert [trial.status for trial in found.trials] == ["stopped"]
-    assert found.trials[0].error == "the time budget was used up"
+    result = tune(
+        Endless,
+        {"x": ray_tune.uniform(0, 1)},
+        TuneSettings(trials=4, metric="score", time_budget=15.0, concurrency=1),
+        searcher=RandomSearch(),
+        storage=tmp_path / "endless",
+    )
+    assert [trial.status for trial in result.trials] == ["stopped"]
+    assert result.trials[0].error == "the time budget was used up"
 
 
 def test_trial_too_large_for_the_machine_is_refused(ray, tmp_path):
@@ -183,43 +195,46 @@ def test_trial_too_large_for_the_machine_is_refused(ray, tmp_path):
         search(tmp_path, 2, resources={"CPU": 1000})
 
 
-def test_trouble_ends_a_trial_and_not_the_search(ray, tmp_path):
+def test_failed_trials_leave_the_search_running(ray, tmp_path):
     expected, searcher = RandomSearch(), RandomSearch()
     drawn = [expected.suggest("")["x"] for _ in range(6)]
     troubles = {round(x, 9): name for x, name in zip(drawn[1:5], ("hangs", "killed", "memory", "nan"), strict=True)}
     space = {"x": ray_tune.uniform(0, 1), "trouble": troubles}
-    found = tune(
-        cheap_search.Troubled, space, searcher=searcher, trials=6, metric="score", storage=tmp_path, concurrency=2,
-        trial_time_limit=20.0, full=lambda config: 4,
-    )  # fmt: skip
-    first, hung, killed, memory, nan, last = found.trials
+    result = tune(
+        cheap_search.Troubled,
+        space,
+        TuneSettings(trials=6, metric="score", concurrency=2, trial_time_limit=20.0, full_length=lambda config: 4),
+        searcher=searcher,
+        storage=tmp_path,
+    )
+    first, hung, killed, memory, nan, last = result.trials
     assert [trial.status for trial in (first, nan, last)] == ["ok"] * 3
     assert (hung.status, hung.error) == ("stopped", "timed out after 20 s")
     assert [report.time for report in hung.reports] == [1]
     assert killed.status == "failed"
     assert "died" in killed.error
     assert (memory.status, memory.error) == ("failed", "MemoryError: lower batch_size")
-    assert found.best in (first, last)
-    assert searcher.told[hung.id] == hung.score  # what it had reached counts
-    assert searcher.told[killed.id] is None
+    assert result.best in (first, last)
+    assert searcher.scores[hung.id] == hung.score  # its last result counts
+    assert searcher.scores[killed.id] is None
 
 
-def test_disk_that_fills_up_is_one_clear_line(ray, tmp_path, monkeypatch):
+def test_full_disk_is_a_clear_error(ray, tmp_path, monkeypatch):
     commits, write = [], Ledger._commit
 
-    def full(self, searcher):
+    def commit_on_full_disk(self, searcher):
         commits.append(1)
         if len(commits) > 4:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(self, searcher)
 
-    monkeypatch.setattr(Ledger, "_commit", full)
-    with pytest.raises(UnavailableError, match="no disk space left; the search goes on from here when there is"):
+    monkeypatch.setattr(Ledger, "_commit", commit_on_full_disk)
+    with pytest.raises(UnavailableError, match="no disk space left; free some and resume the search"):
         search(tmp_path, 6)
 
 
 def scraped(name):
-    """Series of the search ``name`` on Ray's Prometheus endpoint, and their values by labels."""
+    """Return the series of the search ``name`` from Ray's Prometheus endpoint: name -> labels -> value."""
     import ray
 
     (node,) = ray.nodes()
@@ -236,7 +251,7 @@ def scraped(name):
     }
 
 
-def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
+def test_search_is_on_rays_prometheus_endpoint(ray, tmp_path):
     seen = {}
 
     def watch(trial):
@@ -248,14 +263,14 @@ def test_a_run_is_on_rays_prometheus_endpoint(ray, tmp_path):
             else:
                 time.sleep(0.2)
 
-    found = search(tmp_path, 4, listener=watch, name="watched", concurrency=1, full=lambda config: 4)
-    first = found.trials[0]
+    result = search(tmp_path, 4, listener=watch, name="watched", concurrency=1, full_length=lambda config: 4)
+    first = result.trials[0]
     assert all(seen[series] for series in SERIES)
     assert seen["kdh_trial_score"][("1", "")] == pytest.approx(first.score)
     assert seen["kdh_trial_fidelity"][("1", "")] == first.time
-    assert seen["kdh_best_score"][()] == pytest.approx(max(t.score for t in found.trials[:3] if t.status == "ok"))
+    assert seen["kdh_best_score"][()] == pytest.approx(max(t.score for t in result.trials[:3] if t.status == "ok"))
     assert seen["kdh_busy_particles"][()] == 0
-    spared = sum(4 - trial.time for trial in found.trials[:3] if trial.status == "stopped")
+    spared = sum(4 - trial.time for trial in result.trials[:3] if trial.status == "stopped")
     assert seen["kdh_spared_epochs"][()] == spared > 0
 
 
@@ -281,7 +296,7 @@ def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
         assert trial["personal_best"] >= trial["score"]
 
 
-def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
+def test_infeasible_student_is_not_trained(encoder, tmp_path):
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
     from kdh_ray.jobs.stage_search.stage_search import trial_task
@@ -305,7 +320,7 @@ def test_student_over_its_budget_is_not_trained(encoder, tmp_path):
     assert first["latency_ms"] > 0
 
 
-def test_full_gpu_ends_a_trial_with_what_to_lower(encoder, tmp_path, monkeypatch):
+def test_full_gpu_error_names_settings_to_lower(encoder, tmp_path, monkeypatch):
     import torch
 
     from kdh_ray.data import corpus_from_config
@@ -328,7 +343,7 @@ def test_full_gpu_ends_a_trial_with_what_to_lower(encoder, tmp_path, monkeypatch
         trial.step()
 
 
-def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
+def test_resumed_trial_equals_uninterrupted_one(encoder, tmp_path):
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
     from kdh_ray.jobs.stage_search.stage_search import trial_task
@@ -355,49 +370,50 @@ def test_resumed_trial_ends_like_an_uninterrupted_one(encoder, tmp_path):
     assert not hasattr(task.material, "test")
 
 
-def test_trackers_hear_of_every_trial(ray, tmp_path, monkeypatch):
+def test_trackers_record_every_trial(ray, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     trackers = make_trackers(["mlflow", "tensorboard"], "tracked", tmp_path)
-    found = search(tmp_path, 3, callbacks=trackers, scheduler=None)
+    result = search(tmp_path, 3, callbacks=trackers, scheduler="none")
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
-    told = {run.info.run_name: run for run in runs}
-    assert set(told) == {trial.name for trial in found.trials}
-    for trial in found.trials:
-        assert float(told[trial.name].data.params["x"]) == pytest.approx(trial.config["x"])
-        assert told[trial.name].data.metrics["score"] == pytest.approx(trial.score)
-        history = client.get_metric_history(told[trial.name].info.run_id, "score")
+    logged = {run.info.run_name: run for run in runs}
+    assert set(logged) == {trial.name for trial in result.trials}
+    for trial in result.trials:
+        assert float(logged[trial.name].data.params["x"]) == pytest.approx(trial.config["x"])
+        assert logged[trial.name].data.metrics["score"] == pytest.approx(trial.score)
+        history = client.get_metric_history(logged[trial.name].info.run_id, "score")
         assert [metric.step for metric in history] == [1, 2, 3, 4]
     assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 3
 
 
 def wandb_records(file):
-    """Records of an offline run's file, which wandb no longer reads itself: LevelDB's log format after seven bytes."""
+    """Read the records of an offline run: seven bytes, then LevelDB's log format. wandb has no reader any more."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    content, place, whole = file.read_bytes(), 7, b""
-    while place + 7 <= len(content):
-        left = 32768 - place % 32768
+    content = file.read_bytes()
+    offset, record = 7, b""
+    while offset + 7 <= len(content):
+        left = 32768 - offset % 32768  # bytes left of the block
         if left < 7:
-            place += left
+            offset += left
             continue
-        length, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
-        whole += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield Record.FromString(whole)
-            whole = b""
+        length, kind = int.from_bytes(content[offset + 4 : offset + 6], "little"), content[offset + 6]
+        record += content[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # a full record, or its last fragment
+            yield Record.FromString(record)
+            record = b""
 
 
-def test_weights_and_biases_hears_of_every_trial_offline(ray, tmp_path, monkeypatch):
+def test_wandb_records_every_trial_offline(ray, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="extra 'trackers' is not installed")
-    monkeypatch.setenv("WANDB_MODE", "offline")  # so that it is taken back, where make_trackers sets it
+    monkeypatch.setenv("WANDB_MODE", "offline")  # so that monkeypatch restores it after make_trackers
     for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    found = search(tmp_path, 3, callbacks=make_trackers(["wandb"], "tracked", tmp_path), scheduler=None)
-    told = {}
+    result = search(tmp_path, 3, callbacks=make_trackers(["wandb"], "tracked", tmp_path), scheduler="none")
+    logged = {}
     for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
         records = list(wandb_records(file))
         (run,) = [record.run for record in records if record.HasField("run")]
@@ -405,9 +421,9 @@ def test_weights_and_biases_hears_of_every_trial_offline(ray, tmp_path, monkeypa
         items = [{item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
                  for record in records if record.HasField("history")]  # fmt: skip
         configured = {entry.key: json.loads(entry.value_json) for entry in run.config.update}
-        told[run.display_name] = (configured["x"], [step["score"] for step in items])
-    assert told == {
-        trial.name: (trial.config["x"], [report.score for report in trial.reports]) for trial in found.trials
+        logged[run.display_name] = (configured["x"], [step["score"] for step in items])
+    assert logged == {
+        trial.name: (trial.config["x"], [report.score for report in trial.reports]) for trial in result.trials
     }
 
 

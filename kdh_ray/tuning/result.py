@@ -1,0 +1,51 @@
+"""Result of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kdh_ray.errors import UserError
+from kdh_ray.tuning.trials import Trial, best_of, trial_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All trials of a finished search.
+
+    Attributes:
+        trials: Trials in the order of suggestions.
+        metric: Name of the result that was optimised.
+        mode: ``max`` or ``min``.
+        seconds: Wall time of the search, over all its sessions.
+    """
+
+    trials: list[Trial]
+    metric: str
+    mode: str
+    seconds: float
+
+    @property
+    def best(self) -> Trial:
+        """The feasible trial with the best last score; see :func:`kdh_ray.tuning.trials.best_of`.
+
+        Raises:
+            UserError: If no feasible trial reported a number.
+        """
+        trial = best_of(self.trials, self.mode)
+        if trial is None:
+            errors = "; ".join(sorted({trial.error for trial in self.trials if trial.error}))[:300]
+            raise UserError(
+                f"none of {len(self.trials)} trials has a {self.metric} to compare:"
+                f" {errors or 'none reported a number'}"
+            )
+        return trial
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row per trial; see :func:`kdh_ray.tuning.trials.trial_columns`."""
+        import pandas as pd
+
+        return pd.DataFrame([trial_columns(trial) for trial in self.trials])

@@ -1,0 +1,78 @@
+"""Settings of a search: its size, its metric, and the limits that it keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kdh_ray.config import JobConfig
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Settings of ``tune``.
+
+    Attributes:
+        trials: Number of configurations to try, over all sessions of the search.
+        metric: Name of the result to optimise.
+        mode: ``max`` or ``min``.
+        max_t: Units of training (``training_iteration``) of the longest trial. A trial that the scheduler stops there
+            is ``ok``. None if the objective ends its trials itself.
+        full_length: Function from a configuration to the units of training of its full run, where configurations
+            differ; every full run has ``max_t`` if not given.
+        extra_results: Names of further results to record with each report.
+        concurrency: Trials to run at once; as many as the cluster has room for at any time if not given.
+        resources: Resources of one trial, such as ``{"CPU": 1, "GPU": 0.5, "memory": 1e9}`` (memory in bytes).
+        time_budget: Seconds of wall time, over all sessions. Trials that still run then are stopped.
+        trial_time_limit: Seconds that a trial may run. Its worker is killed then, whatever it is doing.
+        max_failures: Number of times that a failed trial is restarted from its last checkpoint.
+        name: Label of the search in Ray's metrics; the name of its folder if not given.
+        job: Ray cluster to run on: its ``address`` and ``autoscaling``.
+        verbose: Show Ray's own log lines.
+
+    Raises:
+        ValueError: If a value is out of its range; the message lists every fault.
+    """
+
+    trials: int
+    metric: str
+    mode: Literal["max", "min"] = "max"
+    max_t: float | None = None
+    full_length: Callable[[Mapping[str, Any]], float | None] | None = None
+    extra_results: tuple[str, ...] = ()
+    concurrency: int | None = None
+    resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1})
+    time_budget: float | None = None
+    trial_time_limit: float | None = None
+    max_failures: int = 0
+    name: str | None = None
+    job: JobConfig = field(default_factory=JobConfig)
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} must be at least 1; got {value}"
+            for name, value in (("trials", self.trials), ("concurrency", self.concurrency))
+            if value is not None and value < 1
+        ]
+        faults += [
+            f"{name} must be a number above 0; got {value}"
+            for name, value in (
+                ("max_t", self.max_t),
+                ("time_budget", self.time_budget),
+                ("trial_time_limit", self.trial_time_limit),
+            )
+            if value is not None and not 0 < value < math.inf
+        ]
+        if self.mode not in ("max", "min"):
+            faults.append(f"mode must be 'max' or 'min'; got {self.mode!r}")
+        if self.max_failures < 0:
+            faults.append(f"max_failures must be at least 0; got {self.max_failures}")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def full_time(self, config: Mapping[str, Any]) -> float | None:
+        """Return the units of training of a configuration's full run; None if that is unknown."""
+        return self.max_t if self.full_length is None else self.full_length(config)
