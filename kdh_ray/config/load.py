@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def _repeated_keys(node: yaml.Node | None, place: str = "") -> list[str]:
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of ``tree`` with each ``section.key=value`` set; values are YAML (``[a, b]``, ``true``, ``1e-4``).
+    """A copy of ``tree`` with each ``section.key=value`` set.
+
+    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names and the separator of a user's table are text as it
+    stands, since YAML has a meaning of its own for ``#``, ``|`` or ``,``.
 
     Raises:
         ConfigError: If an override has no ``=``, or goes through something that is not a section.
@@ -104,12 +108,31 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
             node = node[section]
         else:
             try:
-                node[last] = _scalar(value)
+                node[last] = _parse_value(key.strip(), value)
             except _NOT_YAML as error:
                 faults.append(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}")
     if faults:
         raise ConfigError(faults, "command line")
     return result
+
+
+_QUOTED = re.compile(r"""\s*(".*"|'.*')\s*""", re.DOTALL)
+_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # typed as two characters, since shells don't turn them into one
+_NULLS = ("null", "~", "")
+
+
+def _parse_value(key: str, text: str) -> Any:
+    """Read the value of an override, as text or as YAML, whichever its setting takes."""
+    section, _, name = key.partition(".")
+    field = DataConfig.model_fields.get(name) if section == "data" else None
+    if field is None or field.annotation not in (str, str | None):
+        return _scalar(text)
+    if _QUOTED.fullmatch(text):
+        return yaml.safe_load(text)
+    word = text.strip()
+    if field.annotation is not str and word in _NULLS:
+        return None
+    return _ESCAPES.get(word, word or text)  # a blank may be a separator
 
 
 def _scalar(text: str) -> Any:

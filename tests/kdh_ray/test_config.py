@@ -96,6 +96,44 @@ def test_overrides_that_can_not_be_applied_are_named(override: str) -> None:
         apply_overrides({"stages": {"t": {"epochs": 1}}}, [override])
 
 
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        (each, each)
+        for each in ("#", "|", ",", ":", "-", "*", " ", "&", "!", "%", "~", ">", "yes", "1", " and ", "[", "'")
+    ]
+    + [(r"\t", "\t"), (r"\n", "\n"), ('"#"', "#"), ("'1'", "1"), ("'; '", "; "), (" | ", "|")],
+)
+def test_separators_are_text_and_not_yaml(text: str, separator: str) -> None:
+    tree = apply_overrides({"stages": STAGES}, [f"data.label_separator={text}"])
+    assert parse_config(tree).data.label_separator in (separator, separator.strip())
+
+
+@pytest.mark.parametrize(
+    ("text", "column"), [("2026-01-02", "2026-01-02"), ("a # b: c", "a # b: c"), ("12", "12"), ("no", "no")]
+)
+def test_columns_are_text_and_not_yaml(text: str, column: str) -> None:
+    data = parse_config(
+        apply_overrides({"stages": STAGES}, [f"data.id_column={text}", f"data.text_column={text}"])
+    ).data
+    assert (data.id_column, data.text_column) == (column, column)
+
+
+@pytest.mark.parametrize("text", ["null", "~", ""])
+def test_columns_can_be_left_out(text: str) -> None:
+    tree = apply_overrides({"stages": STAGES, "data": {"id_column": "id"}}, [f"data.id_column={text}"])
+    assert parse_config(tree).data.id_column is None
+
+
+@given(
+    st.text(min_size=1).filter(
+        lambda text: text.strip() == text and text[0] not in "'\"" and text not in (r"\t", r"\n")
+    )
+)
+def test_any_separator_is_taken_as_it_is(separator: str) -> None:
+    assert apply_overrides({}, [f"data.label_separator={separator}"]) == {"data": {"label_separator": separator}}
+
+
 def test_overrides_leave_their_input_alone() -> None:
     tree = {"stages": {"t": {"epochs": 1}}}
     apply_overrides(tree, ["stages.t.epochs=2"])
