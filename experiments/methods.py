@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.grid import Columns, Place
-from kdh_ray.cli.tune import Display
+from kdh_ray.cli.display import Display
 from kdh_ray.config import RunConfig, StageConfig, load_config
 from kdh_ray.run_folder import RunFolder
 

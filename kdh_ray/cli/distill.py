@@ -1,15 +1,15 @@
-"""``kdh-ray distill``: what ``kdh-ray teach`` left: the stages that are nobody's teacher."""
+"""``kdh-ray distill``: train the stages of a configuration that ``kdh-ray teach`` leaves out."""
 
 from __future__ import annotations
 
 import argparse
 
-from kdh_ray.cli.run import add_arguments as add_arguments
 from kdh_ray.cli.running import run_and_print
+from kdh_ray.cli.teach import add_arguments as add_arguments
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Distil from teachers that are finished in the run's folder, or that are folders of checkpoints."""
+    """Train the stages that teach no other; their teachers must be finished in the run's folder."""
     from kdh_ray.config import load_config
 
     config = load_config(args.config, args.set)

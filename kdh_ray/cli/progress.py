@@ -1,4 +1,4 @@
-"""A run's events on the terminal: bars with rates where there is one, else a line an epoch."""
+"""Live display of the stages of a run: bars on a terminal, a line per epoch anywhere else."""
 
 from __future__ import annotations
 
@@ -11,82 +11,98 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn, TaskID
 
-    from kdh_ray.config import RunConfig
     from kdh_ray.events import Event
 
-
-WIDE = 90  # columns of a terminal that has room for everything
+WIDE = 90  # terminal columns from which counts, speed and the metric's full name fit
 
 
 @contextmanager
-def show_progress(config: RunConfig, transient: bool = False) -> Iterator[Callable[[Event], None]]:
-    """A listener for ``kdh_ray.run`` that prints to stderr, so that stdout holds results alone.
+def show_progress(transient: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Yield a listener for :func:`kdh_ray.run` that prints to stderr, so that stdout holds only results.
 
     Args:
-        config: Of the run.
-        transient: Whether a terminal's bars go when the block ends.
+        transient: Remove the bars from the terminal when the block ends.
     """
     from rich.console import Console
 
     console = Console(file=sys.stderr, highlight=False)
     if not console.is_terminal:
-        yield lambda event: _print_line(config, event)
+        yield print_event
         return
-    progress = _bars(console, transient)
-    tasks: dict[str, TaskID] = {}
-    with progress:
-        yield lambda event: _show(progress, tasks, config, event)
+    bars = StageBars(console, transient)
+    with bars.progress:
+        yield bars.on_event
 
 
-def _bars(console: Console, transient: bool) -> Progress:
-    """Bars with what there is room for."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeColumn
+class StageBars:
+    """A bar per stage on a terminal, with the speed, the remaining time and the last score.
 
-    wide = console.width >= WIDE
-    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(24 if wide else 8)]
-    columns += [MofNCompleteColumn(), TextColumn("{task.fields[rate]}")] if wide else [TaskProgressColumn()]
-    columns += [TimeColumn(compact=True, elapsed_when_finished=True), TextColumn("{task.fields[score]}", markup=False)]
-    return Progress(*columns, console=console, transient=transient)
+    Args:
+        console: The terminal; its width decides how much a bar says.
+        transient: Remove the bars when they end.
+    """
+
+    def __init__(self, console: Console, transient: bool) -> None:
+        self.wide = console.width >= WIDE
+        self.progress = self._make_progress(console, transient)
+        self._tasks: dict[str, TaskID] = {}  # by stage
+
+    def on_event(self, event: Event) -> None:
+        """Show an event of a run."""
+        if event["kind"] == "note":
+            self.progress.console.print(event["text"], markup=False)
+        elif event["kind"] == "step":
+            self._show_step(event)
+        elif event["kind"] == "epoch":
+            self.progress.update(self._task(event), score=f"epoch {event['epoch']}: F1 {100 * event['score']:.1f}")
+        elif event["kind"] == "done":
+            score = _validation_score(event) if self.wide else f"F1 {100 * event['score']:.1f}"
+            self.progress.update(self._task(event), score=score)
+
+    def _show_step(self, event: Event) -> None:
+        task = self._task(event)
+        self.progress.update(task, completed=event["done"], total=event["total"])
+        speed = self.progress.tasks[task].speed
+        self.progress.update(task, rate=f"{speed:.1f} documents/s" if speed else "")
+
+    def _task(self, event: Event) -> TaskID:
+        """Return the bar of the event's stage, which its first event adds."""
+        stage = event["stage"]
+        if stage not in self._tasks:
+            self._tasks[stage] = self.progress.add_task(stage, total=event.get("total"), rate="", score="")
+        return self._tasks[stage]
+
+    def _make_progress(self, console: Console, transient: bool) -> Progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeColumn
+
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+        if self.wide:
+            columns += [BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
+        else:
+            columns += [BarColumn(8), TaskProgressColumn()]
+        columns.append(TimeColumn(compact=True, elapsed_when_finished=True))
+        columns.append(TextColumn("{task.fields[score]}", markup=False))
+        return Progress(*columns, console=console, transient=transient)
 
 
-def _show(progress: Progress, tasks: dict[str, TaskID], config: RunConfig, event: Event) -> None:
-    stage = event["stage"]
-    if event["kind"] == "note":
-        progress.console.print(event["text"], markup=False)
-        return
-    if event["kind"] == "start":
-        return
-    if stage not in tasks:
-        tasks[stage] = progress.add_task(stage, total=event.get("total"), rate="", score="")
-    if event["kind"] == "step":
-        progress.update(tasks[stage], completed=event["done"], total=event["total"])
-        speed = progress.tasks[tasks[stage]].speed
-        progress.update(tasks[stage], rate=f"{speed:.1f} documents/s" if speed else "")
-    elif event["kind"] == "epoch":
-        progress.update(tasks[stage], score=f"epoch {event['epoch']}: F1 {100 * event['score']:.1f}")
-    elif event["kind"] == "done":
-        wide = progress.console.width >= WIDE
-        progress.update(tasks[stage], score=_done(event) if wide else f"F1 {100 * event['score']:.1f}")
-
-
-def _print_line(config: RunConfig, event: Event) -> None:
+def print_event(event: Event) -> None:
+    """Print a note, or a line about an epoch or a finished stage, on stderr."""
     stage = event["stage"]
     if event["kind"] == "note":
         line = event["text"]
     elif event["kind"] == "epoch":
         losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
         line = (
-            f"{stage}: epoch {event['epoch']}/{event['epochs']},"
-            f" validation micro F1 {100 * event['score']:.1f}, losses {losses},"
+            f"{stage}: epoch {event['epoch']}/{event['epochs']}, {_validation_score(event)}, losses {losses},"
             f" {event['documents_per_second']:.1f} documents/s, {event['seconds']:.0f} s"
         )
     elif event["kind"] == "done":
-        line = f"{stage}: {_done(event)}"
+        line = f"{stage}: {_validation_score(event)}"
     else:
         return
     print(line, file=sys.stderr, flush=True)
 
 
-def _done(event: Event) -> str:
+def _validation_score(event: Event) -> str:
     return f"validation micro F1 {100 * event['score']:.1f}"

@@ -1,4 +1,4 @@
-"""``kdh-ray quickstart``: the whole system on what the package brings: a teacher, and a small swarm of students."""
+"""``kdh-ray quickstart``: train a teacher on an embedded corpus, and search for a student with a small swarm."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb. Trials run on Ray; stages here, where starting a job for them takes as long as they do."""
-    add_run_arguments(parser)
+    """Add the options of the verb.
+
+    Trials run on Ray. Stages run in this process, since starting a Ray job takes as long as training one of them.
+    """
+    add_run_arguments(parser, local_help=argparse.SUPPRESS)
     parser.set_defaults(local=True)
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Search the embedded configuration, or go on with the search."""
+    """Search with the embedded configuration, or resume the search."""
     from kdh_ray.cli.tune import search_and_print
     from kdh_ray.config import load_config
 

@@ -1,4 +1,4 @@
-"""What the verbs that run a configuration share: their options, progress, and the result table at the end."""
+"""Parts of the verbs that run a configuration: their options, the full disk, and the result table."""
 
 from __future__ import annotations
 
@@ -19,55 +19,84 @@ if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every verb that runs."""
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the configuration that the verb runs."""
+    parser.add_argument("config", metavar="CONFIG", help="configuration, a YAML file")
+
+
+def add_run_arguments(
+    parser: argparse.ArgumentParser, local_help: str = "run in this process instead of on Ray, for debugging"
+) -> None:
+    """Add the options of every verb that runs a configuration."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME); resumes there")
-    parser.add_argument("--local", action="store_true", help="run in this process instead of on Ray, for debugging")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="folder of the run, which resumes if it was interrupted (default: runs/NAME)",
+    )  # fmt: skip
+    parser.add_argument("--local", action="store_true", help=local_help)
     parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
+    parser.set_defaults(resumable=True)
+
+
+def run_folder(config: RunConfig, args: argparse.Namespace) -> Path:
+    """Return the folder of the run: ``--out``, or ``runs/NAME`` by default."""
+    folder: Path = args.out or Path("runs") / config.name
+    return folder.expanduser()
 
 
 def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[str] | None = None) -> int:
-    """Run, print the result table on stdout and where the artefacts are on stderr."""
+    """Run; print the result table on stdout, and on stderr where the files are.
+
+    Args:
+        config: The configuration.
+        args: Options of :func:`add_run_arguments`.
+        stages: Train only these stages; all if None.
+
+    Returns:
+        The exit code.
+    """
     from kdh_ray.cli.progress import show_progress
     from kdh_ray.jobs.ray_train import JobError
     from kdh_ray.jobs.run import run
 
-    out = (args.out or Path("runs") / config.name).expanduser()
+    out = run_folder(config, args)
     finished = all(RunFolder(out).stage(name).finished for name in stages or config.stages)
     try:
-        with full_disk_told(out), show_progress(config) as listener:
+        with report_full_disk(out), show_progress() as listener:
             frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1
     if finished:
         print(
-            f"kdh-ray: every stage is finished in {out}; remove it or give another --out to run again", file=sys.stderr
+            f"kdh-ray: every stage in {out} is finished; to run again, remove it or give another --out", file=sys.stderr
         )
     print_table(frame)
-    print(
-        f"\nArtefacts: {out}\n  stages/NAME/checkpoint  classifiers (transformers reads the encoders)", file=sys.stderr
-    )
-    print("  rows/                   result rows: kdh-ray results " + str(out), file=sys.stderr)
+    print(f"\nFiles of the run: {out}", file=sys.stderr)
+    print("  stages/NAME/checkpoint  classifiers (transformers can load the encoders)", file=sys.stderr)
+    print(f"  rows/                   result rows: kdh-ray results {out}", file=sys.stderr)
     return 0
 
 
 @contextmanager
-def full_disk_told(out: Path) -> Iterator[None]:
-    """One line, not a traceback, where a run in ``out`` fills the disk."""
+def report_full_disk(out: Path) -> Iterator[None]:
+    """Raise one line instead of a traceback if the disk of the run's folder ``out`` is full.
+
+    Raises:
+        UnavailableError: If the disk is full.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UnavailableError(f"{out}: no disk space left; the run goes on from here when there is") from None
+            raise UnavailableError(f"{out}: no disk space left; free some, then resume the run") from None
         raise
 
 
 def print_table(frame: pd.DataFrame) -> None:
-    """The result table, with a frame around it on a terminal."""
+    """Print the result table, with a frame around it on a terminal."""
     from rich.console import Console
 
     from kdh_ray.results import render, tables

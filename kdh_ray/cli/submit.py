@@ -1,4 +1,4 @@
-"""``kdh-ray submit``: run or tune a configuration on a cluster, and follow it from here."""
+"""``kdh-ray submit``: run or tune a configuration on a cluster, and follow its output here."""
 
 from __future__ import annotations
 
@@ -13,31 +13,43 @@ from tempfile import TemporaryDirectory
 
 from kdh_ray.errors import UnavailableError, UserError
 
+EXAMPLES = """
+examples:
+  kdh-ray submit my.yaml --out /mnt/runs/my
+  kdh-ray submit my.yaml --tune --out /mnt/runs/my-search --cluster deploy/aws.yaml --set tune.trials=40
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file; its paths are the cluster's")
-    parser.add_argument("--tune", action="store_true", help="search for its best settings instead of running it")
+    """Add the options of the verb."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("config", metavar="CONFIG", help="configuration, a YAML file; its paths are on the cluster")
+    parser.add_argument("--tune", action="store_true", help="search for the best settings instead of running")
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="the run's folder, on storage that the cluster's machines share"
+        "--out", required=True, metavar="DIR", help="folder of the run, on storage that the cluster's machines share"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")
-    parser.add_argument("--resume", action="store_true", help="go on with the search in --out (with --tune)")
-    parser.add_argument("--cluster", type=Path, default=Path("cluster.yaml"), metavar="FILE",
-                        help="what `ray up` was given (default: cluster.yaml)")  # fmt: skip
-    parser.add_argument("--address", metavar="URL", help="of the dashboard, if it is within reach without SSH")
-    parser.add_argument("--working-dir", type=Path, metavar="DIR",
-                        help="send this folder along, code in it is used before what is installed there"
-                        " (default: CONFIG alone)")  # fmt: skip
-    parser.add_argument("--no-wait", action="store_true", help="don't follow the job")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
+    )
+    parser.add_argument("--resume", action="store_true", help="resume the search in --out (with --tune)")
+    parser.add_argument(
+        "--cluster", type=Path, default=Path("cluster.yaml"), metavar="FILE",
+        help="file that `ray up` was given (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--address", metavar="URL", help="URL of the dashboard, if it is reachable without SSH")
+    parser.add_argument(
+        "--working-dir", type=Path, metavar="DIR",
+        help="folder to send along; its code takes precedence over installed code (default: send only CONFIG)",
+    )  # fmt: skip
+    parser.add_argument("--no-wait", action="store_true", help="return as soon as the job is submitted")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Submit, follow, and say how to watch, stop and fetch; 1 if the job failed."""
+    """Submit the job, print how to watch, stop and fetch it, and follow it; return 1 if it fails."""
     from kdh_ray.cluster.submission import connect, follow, head_address, submit
 
     if args.resume and not args.tune:
-        raise UserError("--resume goes with --tune; a run goes on by itself where it stopped")
+        raise UserError("--resume needs --tune; a run resumes without it")
     if not Path(args.config).is_file():
         raise UserError(f"{args.config}: no such file")
     with (
@@ -46,35 +58,35 @@ def execute(args: argparse.Namespace) -> int:
     ):
         client = connect(address)
         job = submit(client, entrypoint(args, config), folder)
-        _tell(args, job, address if args.address or not args.cluster.is_file() else None)
+        _print_hints(args, job, address if args.address or not args.cluster.is_file() else None)
         if args.no_wait:
             return 0
         try:
             status = follow(client, job, lambda chunk: print(chunk, end="", flush=True))
         except KeyboardInterrupt:
-            print(f"kdh-ray: no longer following; {job} goes on", file=sys.stderr)
+            print(f"kdh-ray: no longer following; {job} is still running", file=sys.stderr)
             return 130
         except UnavailableError as error:
-            raise UnavailableError(f"{error}; the same command{resumption(args)} goes on when it is back") from None
+            raise UnavailableError(f"{error}; {resume_hint(args)} when it is back") from None
     print(f"kdh-ray: {job}: {status.lower()}", file=sys.stderr)
     return 0 if status == "SUCCEEDED" else 1
 
 
 def entrypoint(args: argparse.Namespace, config: str) -> str:
-    """The command that the head runs."""
+    """Return the command that the head runs."""
     settings = [word for setting in args.set for word in ("--set", setting)]
     resume = ["--resume"] if args.resume else []
     return shlex.join(["kdh-ray", "tune" if args.tune else "run", config, "--out", args.out, *settings, *resume])
 
 
-def resumption(args: argparse.Namespace) -> str:
-    """What to add to a command that was interrupted."""
-    return " with --resume" if args.tune and not args.resume else ""
+def resume_hint(args: argparse.Namespace) -> str:
+    """Return what to do to resume an interrupted job."""
+    return f"run the same command {'with --resume' if args.tune and not args.resume else 'again'} to resume"
 
 
 @contextmanager
 def _files(config: Path, folder: Path | None) -> Iterator[tuple[Path, str]]:
-    """The folder to send, and the configuration's path in it."""
+    """Yield the folder to send, and the configuration's path in it."""
     if folder is None:
         with TemporaryDirectory() as temporary:
             shutil.copy(config, temporary)
@@ -86,8 +98,8 @@ def _files(config: Path, folder: Path | None) -> Iterator[tuple[Path, str]]:
         raise UserError(f"{config} must be in --working-dir {folder}") from None
 
 
-def _tell(args: argparse.Namespace, job: str, address: str | None) -> None:
-    """How to watch and stop a job and to fetch what it gives, on stderr; through SSH where there is no ``address``."""
+def _print_hints(args: argparse.Namespace, job: str, address: str | None) -> None:
+    """Print on stderr how to watch, stop and fetch a job; through SSH if there is no ``address``."""
     if address:
         target = f"--address {address} "
         log, stop, watch = f"ray job logs {target}--follow {job}", f"ray job stop {target}{job}", address

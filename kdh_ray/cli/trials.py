@@ -1,4 +1,4 @@
-"""A search's trials on the terminal: one live table where there is one, else a line for each that ended."""
+"""Live display of a search's trials: a table on a terminal, a line per ended trial anywhere else."""
 
 from __future__ import annotations
 
@@ -23,105 +23,128 @@ if TYPE_CHECKING:
     from kdh_ray.tuning.trials import Trial
 
 OnTrial = Callable[["Trial"], None]
-_RECENT = 8  # ended trials that the live table shows
-_AROUND = 10  # lines of a terminal that are not trials: heading, summary, and what was there before
+_RECENT = 8  # ended trials in the live table
+_OTHER_LINES = 10  # lines of a terminal for the heading, the summary and earlier output
+_MIN_ROWS = 4
 
 
 class Board:
-    """What is known of a search's trials."""
+    """The trials of a search as they are displayed: as a line each, as a live table, and in summary.
+
+    Args:
+        config: Configuration of the run.
+        out: Folder of the run; the trials of an earlier session are read from its ledger.
+
+    Attributes:
+        trials: Every trial by its number.
+        n_trials: Number of trials that the search will have.
+        objective: Name of the score, such as ``micro F1``.
+    """
 
     def __init__(self, config: RunConfig, out: Path) -> None:
-        self.config, self.wanted, self.started = config, config.tune.n_trials, time.monotonic()
         self.trials = {trial.number: trial for trial in Ledger(RunFolder(out).search.path).trials}
-        self.earlier = sum(trial.ended for trial in self.trials.values())
+        self.n_trials = config.tune.n_trials
+        self.objective = METRIC_NAMES[config.tune.objective]
+        self._ended_earlier = self._ended()
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Count the time of this session from now on."""
+        self._started = time.monotonic()
 
     def best(self) -> Trial | None:
-        """By the rule that the search itself goes by."""
+        """Return the best trial, by the search's own rule."""
         return best_of(list(self.trials.values()), "max")
 
-    def counts(self) -> Counter[str]:
-        return Counter(trial.status for trial in self.trials.values())
-
     def savings(self) -> str:
-        """What early stopping saved, in a line."""
+        """Return a line about what early stopping has saved."""
         saved = savings(self.trials.values())
         if not saved.spared:
             return f"Early stopping saved nothing: trials ran {saved.ran:g} epochs"
         return (
             f"Early stopping saved {saved.spared:g} of the {saved.ran + saved.spared:g} epochs that the same trials"
-            f" would have run ({100 * saved.share:.0f} %, about {saved.seconds:.0f} s of workers)"
+            f" would have run ({100 * saved.share:.0f} %, about {saved.seconds:.0f} s of worker time)"
         )
 
     def seconds_left(self) -> float | None:
-        """At the pace of this session; None before its first trial has ended."""
-        ended = sum(trial.ended for trial in self.trials.values())
-        here = ended - self.earlier
-        return (time.monotonic() - self.started) / here * (self.wanted - ended) if here else None
-
-    @property
-    def objective(self) -> str:
-        """What is raised, in words."""
-        return METRIC_NAMES[self.config.tune.objective]
+        """Estimate the remaining time from the pace of this session; None until one of its trials has ended."""
+        ended = self._ended()
+        ended_now = ended - self._ended_earlier
+        return self._elapsed() / ended_now * (self.n_trials - ended) if ended_now else None
 
     def line(self, trial: Trial) -> str:
-        """A trial that ended, and how the search stands."""
-        ended = sum(trial.ended for trial in self.trials.values())
+        """Return a line about a trial that has ended, and the state of the search."""
         best = self.best()
-        standing = f"; best {percent(best)} (trial {best.number})" if best else ""
+        best_so_far = f"; best {percent(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
         return (
             f"trial {trial.number}{_particle(trial)}: {trial.status} after {epochs(trial)}, validation"
-            f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason}; {ended}/{self.wanted} done{standing}"
+            f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason};"
+            f" {self._ended()}/{self.n_trials} done{best_so_far}"
         )
 
     def view(self, height: int) -> Group:
-        """The search at a glance, in a terminal of ``height`` lines: trials, the best and its configuration."""
+        """Return the table and the summary, for a terminal of ``height`` lines."""
         from rich.console import Group
         from rich.text import Text
 
         return Group(self.table(height), Text(self._summary()))
 
     def table(self, height: int) -> Table:
-        """Running trials and the last that ended, as many as a terminal of ``height`` lines can show live."""
+        """Return a table of the last ended and the running trials, as many as fit a terminal of ``height`` lines."""
         from rich import box
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("trial", "particle", "status", "epochs", self.objective, "seconds"):
             table.add_column(heading, justify="left" if heading == "status" else "right")
-        trials, room = list(self.trials.values()), max(4, height - _AROUND)
-        running = [trial for trial in trials if not trial.ended]
-        shown = running[: room - 1 if len(running) > room else room]
-        ended = sorted((trial for trial in trials if trial.ended), key=lambda trial: trial.number)
-        for trial in (*ended[max(0, len(ended) - min(_RECENT, room - len(shown))) :], *shown):
-            table.add_row(
-                str(trial.number), str(trial.particle.get("particle", "")), trial.status, f"{trial.time:g}",
-                percent(trial), f"{trial.seconds:.0f}",
-            )  # fmt: skip
-        if len(shown) < len(running):
-            table.add_row("…", "", f"{len(running) - len(shown)} more")
+        ended, running, n_hidden = self._visible(max(_MIN_ROWS, height - _OTHER_LINES))
+        for trial in (*ended, *running):
+            particle = str(trial.particle.get("particle", ""))
+            values = (f"{trial.time:g}", percent(trial), f"{trial.seconds:.0f}")
+            table.add_row(str(trial.number), particle, trial.status, *values)
+        if n_hidden:
+            table.add_row("…", "", f"{n_hidden} more")
         return table
 
+    def _visible(self, n_rows: int) -> tuple[list[Trial], list[Trial], int]:
+        """Return the ended and the running trials that ``n_rows`` rows show, and the number of hidden running ones."""
+        running = [trial for trial in self.trials.values() if not trial.ended]
+        shown = running[: n_rows - 1 if len(running) > n_rows else n_rows]  # the last row says how many are hidden
+        ended = sorted((trial for trial in self.trials.values() if trial.ended), key=lambda trial: trial.number)
+        n_ended = min(_RECENT, n_rows - len(shown), len(ended))
+        return ended[len(ended) - n_ended :], shown, len(running) - len(shown)
+
     def _summary(self) -> str:
-        counts, best, left = self.counts(), self.best(), self.seconds_left()
+        counts = Counter(trial.status for trial in self.trials.values())
         states = ", ".join(f"{counts[state]} {state}" for state in ("running", "ok", "stopped", "failed"))
-        text = f"{self.wanted} trials: {states}; {duration(time.monotonic() - self.started)}"
+        text = f"{self.n_trials} trials: {states}; {duration(self._elapsed())}"
+        left, best = self.seconds_left(), self.best()
         text += f", about {duration(left)} left" if left and left > 0 else ""
         return text if best is None else f"{text}\nbest {percent(best)}, trial {best.number}: {settings(best)}"
+
+    def _ended(self) -> int:
+        return sum(trial.ended for trial in self.trials.values())
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
 
 
 @contextmanager
 def show_trials(board: Board, transient: bool = False) -> Iterator[OnTrial]:
-    """A listener for ``search`` that prints to stderr; a ``transient`` table goes when the block ends.
+    """Yield a trial listener for :func:`kdh_ray.search` that prints to stderr, and start the board's clock.
 
-    Made when trials begin: the board's clock starts here.
+    Args:
+        board: The trials to show.
+        transient: Remove the table from the terminal when the block ends.
     """
     from rich.console import Console
     from rich.live import Live
 
-    console, board.started = Console(file=sys.stderr, highlight=False), time.monotonic()
+    console = Console(file=sys.stderr, highlight=False)
+    board.start_clock()
     if not console.is_terminal:
-        yield lambda trial: _print(board, trial)
+        yield lambda trial: _print_trial(board, trial)
         return
     with Live(
         console=console, get_renderable=lambda: board.view(console.height), refresh_per_second=1, transient=transient
@@ -129,19 +152,19 @@ def show_trials(board: Board, transient: bool = False) -> Iterator[OnTrial]:
         yield lambda trial: board.trials.update({trial.number: trial})
 
 
-def _print(board: Board, trial: Trial) -> None:
+def _print_trial(board: Board, trial: Trial) -> None:
     board.trials[trial.number] = trial
     if trial.ended:
         print(board.line(trial), file=sys.stderr, flush=True)
 
 
 def percent(trial: Trial) -> str:
-    """A trial's score, as the tables print it."""
+    """Return a trial's score as the result tables print it; ``-`` without a score, or beyond the search's budget."""
     return "-" if trial.score is None or not trial.feasible else f"{100 * trial.score:.1f}"
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``5 min`` or ``2 h 5 min``."""
+    """Return a time span as ``40 s``, ``5 min`` or ``2 h 5 min``."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -149,12 +172,12 @@ def duration(seconds: float) -> str:
 
 
 def epochs(trial: Trial) -> str:
-    """How far a trial came."""
+    """Return how long a trial has trained, as ``1 epoch`` or ``3 epochs``."""
     return f"{trial.time:g} epoch" + ("" if trial.time == 1 else "s")
 
 
 def settings(trial: Trial) -> str:
-    """``learning_rate 0.00021, loss.alpha 0.4``"""
+    """Return a trial's settings as ``learning_rate 0.00021, loss.alpha 0.4``."""
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in trial.config.items()
     )

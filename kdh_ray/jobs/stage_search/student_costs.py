@@ -11,9 +11,10 @@ import numpy as np
 
 from kdh_ray.config import SearchRange, TuneConfig
 from kdh_ray.errors import UserError
+from kdh_ray.jobs.stage_search.space import SMALLER_SPACE, search_space
 
 if TYPE_CHECKING:
-    from kdh_ray.config import StageConfig
+    from kdh_ray.config import RunConfig, StageConfig
     from kdh_ray.models.classifier import Classifier
     from kdh_ray.training.examples import Documents
     from kdh_ray.training.stages import Material
@@ -136,3 +137,10 @@ def _latency(model: Classifier, documents: Documents) -> float:
             model(batch.input_ids, batch.attention_mask, batch.segment_numbers)
             seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds[1:]))  # the first sets up kernels
+
+
+def varied_cost(config: RunConfig) -> str | None:
+    """Return the cost that differs among the trials of a search: parameters, latency, or None if there is none."""
+    if not config.tune.has_budget and not set(SMALLER_SPACE) & set(search_space(config)):
+        return None
+    return PARAMETERS if config.tune.max_latency_ms is None and config.tune.max_parameters else LATENCY

@@ -1,8 +1,11 @@
 """``kdh-ray`` before a verb runs: its help, and mistakes on the command line."""
 
 import pytest
+import yaml
 
+from kdh_ray.cli import run
 from kdh_ray.cli.main import VERBS, main
+from kdh_ray.config import parse_config
 
 NAMES = [name for verbs in VERBS.values() for name in verbs]
 
@@ -38,6 +41,11 @@ def test_every_option_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         for line, following in zip(lines, [*lines[1:], ""], strict=True):
             if line.startswith("  -"):  # an option; its help stands in the same line, or indented in the next
                 assert len(line.lstrip().split("  ")) > 1 or following.startswith("    ")
+
+
+def test_configuration_in_the_help_is_valid() -> None:
+    text = run.EXAMPLES.split("a configuration names a corpus and the stages to train:")[1]
+    assert list(parse_config(yaml.safe_load(text)).stages) == ["teacher", "student"]
 
 
 @pytest.mark.parametrize(

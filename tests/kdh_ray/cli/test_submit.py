@@ -1,4 +1,4 @@
-"""``kdh-ray submit`` up to the cluster: what it sends, what it says, and how it ends."""
+"""``kdh-ray submit`` with a fake cluster: what it sends and prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, *arguments: str
     return main(["submit", *arguments, "--out", "/mnt/my", "--address", "http://127.0.0.1:1"])
 
 
-def test_the_configuration_alone_is_sent(
+def test_only_the_configuration_is_sent(
     config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = Cluster()
@@ -70,36 +70,36 @@ def test_the_configuration_alone_is_sent(
     assert "job_1: succeeded" in output.err
 
 
-def test_an_address_from_the_environment_is_the_way_to_the_job(
+def test_address_may_come_from_the_environment(
     config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where no cluster.yaml is
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:2")
     monkeypatch.setattr(submission, "connect", lambda address: Cluster())
     assert main(["submit", config, "--out", "/mnt/my"]) == 0
-    told = capsys.readouterr().err
-    assert "ray job stop --address http://127.0.0.1:2 job_1" in told
-    assert "cluster.yaml" not in told
+    hints = capsys.readouterr().err
+    assert "ray job stop --address http://127.0.0.1:2 job_1" in hints
+    assert "cluster.yaml" not in hints
 
 
-def test_a_failed_job_fails_the_command(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_job_exits_with_1(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert submitted(monkeypatch, Cluster(Status.FAILED), config) == 1
 
 
-def test_a_lost_head_leaves_a_way_on(
+def test_lost_head_gives_a_hint_to_resume(
     config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submitted(monkeypatch, Cluster(lost=True), config, "--tune") == 2
-    assert "the same command with --resume goes on when it is back" in capsys.readouterr().err
+    assert "run the same command with --resume to resume when it is back" in capsys.readouterr().err
 
 
-def test_a_folder_may_go_along(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_dir_is_sent(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster()
     assert submitted(monkeypatch, cluster, config, "--working-dir", str(Path(config).parent)) == 0
     assert cluster.submitted["files"] == ["my.yaml", "notes.csv"]
 
 
-def test_no_token_no_job(
+def test_missing_token_is_refused(
     config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -110,7 +110,7 @@ def test_no_token_no_job(
     assert "~/.ray/auth_token is missing" in capsys.readouterr().err
 
 
-def test_no_cluster_file_is_said(
+def test_missing_cluster_file_is_refused(
     config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
@@ -118,7 +118,7 @@ def test_no_cluster_file_is_said(
     assert "give --cluster what `ray up` was given" in capsys.readouterr().err
 
 
-def test_a_head_that_can_not_be_reached_is_one_line(
+def test_unreachable_head_is_one_line(
     config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
@@ -131,7 +131,7 @@ def test_a_head_that_can_not_be_reached_is_one_line(
     assert capsys.readouterr().err == f"kdh-ray: {cluster}: no SSH tunnel to the head: Connection refused\n"
 
 
-def test_a_search_is_taken_up_by_resume() -> None:
+def test_resume_is_passed_to_tune() -> None:
     parser = ArgumentParser()
     submit.add_arguments(parser)
     args: Namespace = parser.parse_args(["my.yaml", "--tune", "--out", "/mnt/my", "--resume"])

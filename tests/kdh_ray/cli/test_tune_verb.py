@@ -1,4 +1,4 @@
-"""``kdh-ray tune`` up to where Ray starts: what it refuses, and what it prints of trials."""
+"""``kdh-ray tune`` without Ray: the input that it refuses, and its display of trials."""
 
 import errno
 import io
@@ -12,8 +12,8 @@ from rich.console import Console
 
 from kdh_ray.cli.main import main
 from kdh_ray.cli.progress import show_progress
+from kdh_ray.cli.search_summary import print_front, print_summary
 from kdh_ray.cli.trials import Board, duration, epochs, settings, show_trials
-from kdh_ray.cli.tune import print_front, print_search
 from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
@@ -45,7 +45,7 @@ def test_impossible_range_is_refused(config, capsys):
     assert "did you mean 'learning_rate'?" in capsys.readouterr().err
 
 
-def test_misspelt_stage_to_start_from_is_named(config, tmp_path, capsys):
+def test_misspelt_start_suggests_a_stage(config, tmp_path, capsys):
     arguments = ["--set", "stages.student.start=techer", "--out", str(tmp_path / "out")]
     for verb in ("tune", "run"):
         assert main([verb, config, *arguments]) == 2
@@ -91,7 +91,7 @@ def test_resume_may_name_the_folder(config, tmp_path, monkeypatch, capsys):
     assert "name two folders" in capsys.readouterr().err
 
 
-def test_earlier_search_is_not_mixed_with_a_new_one(config, tmp_path, capsys):
+def test_new_search_refuses_an_earlier_one(config, tmp_path, capsys):
     ledger = Ledger(tmp_path / "out" / "search")
     ledger.trials = [trial(1, "ok", 0.5)]
     ledger.commit()
@@ -99,7 +99,7 @@ def test_earlier_search_is_not_mixed_with_a_new_one(config, tmp_path, capsys):
     assert "holds a search: go on with it by --resume" in capsys.readouterr().err
 
 
-def test_a_line_for_each_ended_trial(tmp_path, capsys):
+def test_ended_trials_are_one_line_each(tmp_path, capsys):
     board = Board(parse_config(TREE), tmp_path)
     with show_trials(board) as on_trial:
         on_trial(trial(1, "running", 0.4))
@@ -136,7 +136,7 @@ def test_table_of_many_trials_fits_the_terminal(tmp_path):
     assert list(board.table(24).columns[0].cells) == [str(number) for number in range(92, 100)]
 
 
-def test_a_terminal_shows_trials_live(tmp_path, capsys, monkeypatch):
+def test_terminal_shows_trials_live(tmp_path, capsys, monkeypatch):
     for name, value in {"FORCE_COLOR": "1", "COLUMNS": "60", "LINES": "24"}.items():
         monkeypatch.setenv(name, value)
     with show_trials(Board(parse_config(TREE), tmp_path)) as on_trial:
@@ -157,7 +157,7 @@ def test_bars_fit_the_terminal(capsys, monkeypatch, columns):
         {"kind": "epoch", "stage": "student", "epoch": 1, "score": 0.5},
         {"kind": "done", "stage": "student", "score": 0.654},
     ]
-    with show_progress(parse_config(TREE)) as listener:
+    with show_progress() as listener:
         for event in events:
             listener(event)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).replace("\r", "\n")
@@ -184,7 +184,7 @@ def test_table_names_the_objective(tmp_path, capsys):
     assert "macro F1" in [column.header for column in board.table(30).columns]
 
 
-def test_savings_are_told(tmp_path):
+def test_savings_are_one_line(tmp_path):
     board = Board(parse_config(TREE), tmp_path)
     board.trials = {1: replace(trial(1, "ok", 0.4, 0.5, 0.7), full=3)}
     assert board.savings() == "Early stopping saved nothing: trials ran 3 epochs"
@@ -192,17 +192,18 @@ def test_savings_are_told(tmp_path):
     assert "saved 3 of the 7 epochs that the same trials would have run (43 %, about 6 s" in board.savings()
 
 
-def test_first_trial_is_told_as_it_ended(tmp_path, capsys):
-    board = Board(parse_config(TREE), tmp_path)
+def test_summary_shows_how_trial_1_ended(tmp_path, capsys):
+    config = parse_config(TREE)
+    board = Board(config, tmp_path)
     board.trials = {1: trial(1, "ok", 0.4, 0.5), 2: trial(2, "ok", 0.4, 0.6)}
-    print_search(pd.DataFrame(), board.config, board, tmp_path)
-    said = "trial 1, the stage's own settings where they are searched: "
+    print_summary(pd.DataFrame(), config, board, tmp_path)
+    said = "trial 1 (the stage's own settings, where they are in range): "
     assert f"Validation micro F1 60.0; {said}50.0 after 2 epochs\n" in capsys.readouterr().err
     board.trials[1] = trial(1, "stopped", 0.4)
-    print_search(pd.DataFrame(), board.config, board, tmp_path)
+    print_summary(pd.DataFrame(), config, board, tmp_path)
     assert f"{said}40.0, stopped after 1 epoch\n" in capsys.readouterr().err
     elsewhere = parse_config({**TREE, "tune": {"space": {"learning_rate": {"low": 0.01, "high": 0.1}}}})
-    print_search(pd.DataFrame(), elsewhere, board, tmp_path)
+    print_summary(pd.DataFrame(), elsewhere, board, tmp_path)
     assert "; trial 1: 40.0, stopped after 1 epoch\n" in capsys.readouterr().err
 
 
@@ -218,7 +219,7 @@ def test_settings_are_short():
     assert settings(trial(1, "ok")) == "learning_rate 0.000204, epochs 3"
 
 
-def test_missing_tracker_is_refused_before_anything_starts(config, tmp_path, capsys, monkeypatch):
+def test_missing_tracker_is_refused_at_once(config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("kdh_ray.tuning.trackers.find_spec", lambda name: None)
     arguments = ["tune", config, "--out", str(tmp_path / "out"), "--set", "tune.trackers=[mlflow, wandb]"]
     assert main(arguments) == 2
@@ -227,7 +228,7 @@ def test_missing_tracker_is_refused_before_anything_starts(config, tmp_path, cap
     assert main([*arguments[:-1], "tune.trackers=[comet]"]) == 2
 
 
-def test_run_searches_where_trials_are_asked_for(config, tmp_path, monkeypatch):
+def test_run_searches_if_trials_are_set(config, tmp_path, monkeypatch):
     asked = {}
 
     def search(config, out, **arguments):
@@ -248,12 +249,11 @@ def test_full_disk_is_one_line(config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("kdh_ray.jobs.search", search)
     assert main(["tune", config, "--out", str(tmp_path / "out")]) == 2
     assert (
-        capsys.readouterr().err
-        == f"kdh-ray: {tmp_path / 'out'}: no disk space left; the run goes on from here when there is\n"
+        capsys.readouterr().err == f"kdh-ray: {tmp_path / 'out'}: no disk space left; free some, then resume the run\n"
     )
 
 
-def test_front_is_told_where_students_differ(capsys):
+def test_front_needs_students_of_different_cost(capsys):
     rows = [
         {"kind": "trial", "status": "ok", "trial": number, "validation_f1_micro": score, "parameters": 1e6 * number,
          "config_layers": number}

@@ -1,0 +1,59 @@
+"""Summary of a search on stderr, once it has ended."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdh_ray.cli.trials import Board, epochs, percent, settings
+from kdh_ray.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdh_ray.config import RunConfig
+
+
+def print_summary(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
+    """Print the best trial, the savings of early stopping, the best score at each cost, and where the files are."""
+    if board.best() is not None:
+        _print_best(config, board)
+        _print(board.savings())
+        print_front(frame, config)
+    _print(f"\nFiles of the run: {out}")
+    _print(f"  search/rows/       a result row per trial: kdh-ray results {out}")
+    _print("  best/config.yaml   the best configuration, for kdh-ray run")
+
+
+def _print_best(config: RunConfig, board: Board) -> None:
+    """Print the best trial and the first, which has the stage's own settings."""
+    from kdh_ray.jobs.stage_search.space import own_settings
+
+    best, first = board.best(), board.trials[1]
+    if best is None:
+        return
+    own = " (the stage's own settings, where they are in range)" if own_settings(config) else ""
+    stopped = "" if first.status == "ok" else f", {first.status}"  # its score can't be compared with a full training
+    _print(f"\nBest of {len(board.trials)} trials: trial {best.number}, {settings(best)}")
+    _print(
+        f"Validation {board.objective} {percent(best)}; trial 1{own}: {percent(first)}{stopped} after {epochs(first)}"
+    )
+
+
+def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
+    """Print the Pareto front of score and cost, if the search varied what students cost to run."""
+    from kdh_ray.jobs.stage_search.student_costs import varied_cost
+    from kdh_ray.results import render, tables
+
+    cost = varied_cost(config)
+    if cost is None:
+        return
+    with suppress(DataError):  # no trial ran to its end
+        front = tables.pareto(frame, f"validation_{config.tune.objective}", cost)
+        _print(f"\nNo other trial is both better and cheaper than one of these:\n{render.to_plain(front)}")
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr)
