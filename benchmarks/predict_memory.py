@@ -105,7 +105,7 @@ class Peak:
 def main() -> None:
     from kdh_ray.cluster.session import ray_session
     from kdh_ray.config import JobConfig
-    from kdh_ray.inference import predict
+    from kdh_ray.inference import predict_files
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("counts", nargs="*", type=int, metavar="DOCUMENTS", default=[10_000, 100_000, 1_000_000])
@@ -118,7 +118,7 @@ def main() -> None:
             make_notes(folder / f"{count}.parquet", count)
             with Peak() as peak:
                 started = time.perf_counter()
-                predict(
+                predict_files(
                     checkpoint, str(folder / f"{count}.parquet"), folder / f"out-{count}", workers=1, batch_size=256
                 )
                 seconds = time.perf_counter() - started

@@ -29,7 +29,7 @@ from kdh_ray.data import Corpus
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import precision
-from kdh_ray.inference.forward import predict
+from kdh_ray.inference.forward import forward
 from kdh_ray.training.loop import Training
 from kdh_ray.training.stages import label_rates
 
@@ -80,7 +80,7 @@ def ours(args: argparse.Namespace, corpus: Corpus, seed: int) -> Probabilities:
     splits = {name: labelled(args.encoder, split, args.tokens) for name, split in corpus.splits.items()}
     settings = StageConfig(epochs=args.epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
     Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
-    return {name: predict(model, splits[name], precision=kind).probabilities for name in JUDGED}
+    return {name: forward(model, splits[name].tokens, precision=kind).probabilities for name in JUDGED}
 
 
 def trainer(args: argparse.Namespace, rate: float, corpus: Corpus, seed: int) -> Probabilities:

@@ -31,7 +31,7 @@ from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer, locate, quiet
-from kdh_ray.training.examples import Documents
+from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import Training
 
 BATCH, TOKENS = 16, 256
@@ -99,10 +99,10 @@ def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
     return model.to(DEVICE)
 
 
-def labelled(encoder: str, split: Split, tokens: int = TOKENS) -> Documents:
+def labelled(encoder: str, split: Split, tokens: int = TOKENS) -> Examples:
     """Whole documents with their labels, without those of their parts."""
     whole = Split(split.ids, split.texts, split.targets)
-    return Documents.of(whole, tokenize(whole, load_tokenizer(encoder), tokens))
+    return Examples.of(whole, tokenize(whole.raw(), load_tokenizer(encoder)).cut(tokens))
 
 
 def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:

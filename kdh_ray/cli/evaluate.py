@@ -65,13 +65,15 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
     from kdh_ray.data import corpus_from_config
     from kdh_ray.evaluation.metrics import per_label, score
     from kdh_ray.hardware import precision
+    from kdh_ray.inference.classifier import TextClassifier
     from kdh_ray.models.checkpoint import load_card
-    from kdh_ray.training.stages import check_labels, classify
+    from kdh_ray.training.stages import check_labels
 
     card = load_card(checkpoint)
     corpus = corpus_from_config(config.data)
     check_labels(checkpoint, card.labels, list(corpus.labels))
-    probabilities = classify(checkpoint, corpus.splits[split], precision(config.precision)).probabilities
+    classifier = TextClassifier.load(checkpoint, precision=precision(config.precision))
+    probabilities = classifier.logits(corpus.splits[split].raw()).probabilities
     targets = corpus.splits[split].targets
     return {
         "checkpoint": str(checkpoint),

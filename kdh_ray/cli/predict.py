@@ -54,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
     """
     from kdh_ray.config import JobConfig
     from kdh_ray.errors import ConfigError
-    from kdh_ray.inference import predict
+    from kdh_ray.inference import predict_files
 
     for name in ("block", "batch_size", "workers"):
         value = getattr(args, name)
@@ -65,7 +65,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.input is None:
         return _predict_lines(args)
     args.resumable = True
-    done = predict(
+    done = predict_files(
         args.checkpoint, args.input, args.output,
         text_column=args.text_column, id_column=args.id_column, logits=args.logits, block=args.block,
         batch_size=args.batch_size, workers=args.workers, precision=args.precision, local=args.local,
@@ -79,21 +79,21 @@ def execute(args: argparse.Namespace) -> int:
 def _predict_lines(args: argparse.Namespace) -> int:
     """Label the lines of stdin: each at once on a terminal, in batches from a pipe."""
     from kdh_ray.errors import DataError
-    from kdh_ray.inference.block_worker import Predictor, Task
+    from kdh_ray.inference.classifier import load_classifier
 
     if isinstance(sys.stdin, io.TextIOWrapper):  # a container without a locale would accept any byte
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
-    predictor = Predictor(Task(args.checkpoint, ".", (), "", None, args.logits, args.batch_size, args.precision))
+    classifier = load_classifier(args.checkpoint, precision=args.precision)
     size = 1 if sys.stdin.isatty() else args.batch_size
     try:
         while lines := [line.rstrip("\r\n") for line in islice(sys.stdin, size)]:
-            prediction = predictor.classify(lines)
-            names, labels = predictor.card.labels, predictor.labels(prediction)
+            prediction = classifier.predict(lines, batch_size=args.batch_size)
+            names = prediction.label_names
             for row, probabilities in enumerate(prediction.probabilities):
-                result: dict[str, object] = {"labels": labels[row]}
+                result: dict[str, object] = {"labels": prediction.labels[row]}
                 result["probabilities"] = dict(zip(names, probabilities.round(6).tolist(), strict=True))
                 if args.logits:
-                    result["logits"] = dict(zip(names, prediction.documents[row].tolist(), strict=True))
+                    result["logits"] = dict(zip(names, prediction.logits.documents[row].tolist(), strict=True))
                 print(json.dumps(result), flush=size == 1)
     except UnicodeDecodeError:
         raise DataError("stdin must be UTF-8") from None

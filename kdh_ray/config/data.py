@@ -25,6 +25,16 @@ class DataConfig(Section):
     split_column: str | None = Field(None, description="column of split names; seeded splits where there is none")
     max_tokens: int = Field(256, description="tokens a document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts where the corpus has them")
+    segmenter: Literal["auto", "sentences", "lines", "none"] = Field(
+        "auto", description="divides raw texts into parts; auto: sentences if the corpus has labelled parts, else none"
+    )
+    language: str = Field("en", description="ISO 639 code of the texts' language, for the division into sentences")
+    window_overlap: int = Field(
+        32, description="tokens that neighbouring windows of a document longer than max_tokens share", ge=0, le=4096
+    )
+    window_logits: Literal["max", "mean"] = Field(
+        "max", description="how the logits of a document's windows become the document's"
+    )
     unlabelled: tuple[Location, ...] = Field(
         (), description="outputs of kdh-ray predict --logits: distillations learn from their texts and logits too"
     )

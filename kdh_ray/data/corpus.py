@@ -1,4 +1,4 @@
-"""The documents, labels and splits that everything else works on."""
+"""Documents, labels and splits: the types that everything else works on."""
 
 from __future__ import annotations
 
@@ -12,29 +12,55 @@ from numpy.typing import NDArray
 SPLIT_NAMES = ("train", "validation", "test")
 
 
+Spans = Sequence[NDArray[np.int32]]
+"""One array per document, (n_segments, 2): half-open character ranges of its text, in order, not overlapping."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents without labels, in a fixed order.
+
+    Attributes:
+        ids: Document ids.
+        texts: The documents.
+        spans: Parts of each document; None if documents are read whole.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str] = field(repr=False)  # tracebacks and logs show representations
+    spans: Spans | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def numbered(cls, texts: Sequence[str]) -> Texts:
+        """Texts whose ids are their positions, from 0."""
+        return cls([str(number) for number in range(len(texts))], list(texts))
+
+
 @dataclass(frozen=True)
 class Segments:
     """Labelled parts of documents: a corpus's sentences, a note's sections.
 
     Attributes:
-        spans: One array a document, (n_segments, 2) int32: half-open character ranges of its text, in order,
-            not overlapping.
-        targets: One array a document, (n_segments, n_labels) int8 of 0 and 1.
+        spans: Where the parts are.
+        targets: One array per document, (n_segments, n_labels) int8 of 0 and 1.
     """
 
-    spans: Sequence[NDArray[np.int32]]
+    spans: Spans
     targets: Sequence[NDArray[np.int8]]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Documents of one split, in a fixed order.
+    """Labelled documents of one split, in a fixed order.
 
     Attributes:
         ids: Document ids, unique in the corpus.
         texts: The documents.
         targets: (n_documents, n_labels) int8 of 0 and 1.
-        segments: Labelled parts of each document, where the corpus has them.
+        segments: Labelled parts of each document, if the corpus has them.
     """
 
     ids: Sequence[str]
@@ -46,7 +72,7 @@ class Split:
         return len(self.ids)
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Split:
-        """The documents at ``indices``, in that order."""
+        """Return the documents at ``indices``, in that order."""
         segments = self.segments and Segments(
             [self.segments.spans[i] for i in indices], [self.segments.targets[i] for i in indices]
         )
@@ -57,31 +83,39 @@ class Split:
             segments,
         )
 
+    def raw(self) -> Texts:
+        """Return the plain texts, as a user would send them: without labels and without annotated parts."""
+        return Texts(self.ids, self.texts)
+
+    def annotated(self) -> Texts:
+        """Return the texts with the corpus's own parts, if it has them."""
+        return Texts(self.ids, self.texts, None if self.segments is None else self.segments.spans)
+
 
 @dataclass(frozen=True)
 class Unlabelled:
     """Text without labels that distillations learn from.
 
     Attributes:
-        split: Its ``targets`` mean nothing.
+        texts: The documents.
         logits: (n_documents, n_labels) of the teacher, or mean logits of several.
     """
 
-    split: Split
+    texts: Texts
     logits: NDArray[np.float32] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Named splits over one set of labels, and the metric by which its protocol is reported.
+    """Named splits over one set of labels, with the metric that its protocol reports.
 
     Attributes:
-        name: The protocol's name, as it stands in result rows (``hoc-blurb``, ``synthetic``, a user's own).
+        name: The protocol's name in result rows (``hoc-blurb``, ``synthetic``, the name of a user's table).
         labels: Label names; column j of every ``targets`` is ``labels[j]``.
         splits: ``train``, ``validation`` and ``test``.
         metric: The protocol's official metric, a name known to ``kdh_ray.evaluation.metrics``.
-        notes: On how the splits came about.
-        unlabelled: Further text, with teacher logits only.
+        notes: How the splits were made.
+        unlabelled: Further text with teacher logits but no labels.
     """
 
     name: str
@@ -92,7 +126,7 @@ class Corpus:
     unlabelled: Unlabelled | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over labels, ids, texts and targets of every split: equal only for the same corpus."""
+        """Return the SHA-256 of the labels, ids, texts and targets of every split."""
         digest = hashlib.sha256(repr(list(self.labels)).encode())
         for name in sorted(self.splits):
             split = self.splits[name]

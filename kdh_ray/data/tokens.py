@@ -1,4 +1,7 @@
-"""Documents as token ids: made once per corpus and tokenizer, kept as Arrow, memory-mapped by whoever needs them."""
+"""Documents as token ids: made once per corpus and tokenizer, stored as Arrow, memory-mapped by every reader.
+
+Documents are tokenised whole. Training cuts them at a maximum length; inference reads longer ones in windows.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.corpus import Segments, Split
+from kdh_ray.data.corpus import Spans, Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,105 +26,163 @@ OUTSIDE = -1  # segment number of a token that belongs to no segment
 
 @dataclass(frozen=True)
 class Tokens:
-    """Ragged token ids of one split; document i is ``ids[offsets[i]:offsets[i + 1]]``.
+    """Ragged token ids; row i is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    A row is a document, or one of the windows of a document; see :meth:`windows`.
 
     Attributes:
         ids: (n_tokens,) int32.
         segments: (n_tokens,) int32, the number of the document's segment that a token belongs to, or -1.
-        offsets: (n_documents + 1,) int64.
-        fingerprint: Of texts, segments, tokenizer and maximum length.
+        offsets: (n_rows + 1,) int64.
+        fingerprint: Digest of texts, segments, tokenizer, and how the rows were cut.
+        head: Special tokens that begin every row, such as [CLS].
+        tail: Special tokens that end every row, such as [SEP].
+        documents: (n_rows,) int64, the document of each row, in ascending order.
     """
 
     ids: NDArray[np.int32]
     segments: NDArray[np.int32]
     offsets: NDArray[np.int64]
     fingerprint: str
+    head: int
+    tail: int
+    documents: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n_documents,) tokens of each document."""
+        """(n_rows,) tokens of each row."""
         return np.diff(self.offsets)
 
-    def cut(self, max_tokens: int, tail: int) -> Tokens:
-        """The same documents, none longer than ``max_tokens``, as if they had been tokenised so.
+    @property
+    def n_documents(self) -> int:
+        """Number of documents, of which each has one row or more."""
+        return int(self.documents[-1]) + 1 if len(self.documents) else 0
+
+    def cut(self, max_tokens: int) -> Tokens:
+        """Return the rows, none longer than ``max_tokens``, as if the tokenizer had truncated them.
 
         Args:
-            max_tokens: Special tokens included.
-            tail: Special tokens that end each document, which are kept; see ``trailing_specials``.
+            max_tokens: Special tokens included; those at the end of a row are kept.
         """
         lengths = np.minimum(self.lengths, max_tokens)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         begins, ends = (np.repeat(bound, lengths) for bound in (self.offsets[:-1], self.offsets[1:]))
         place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         from_end = np.repeat(lengths, lengths) - place
-        source = np.where(from_end <= tail, ends - from_end, begins + place)
-        return Tokens(self.ids[source], self.segments[source], offsets, f"{self.fingerprint}-{max_tokens}")
+        source = np.where(from_end <= self.tail, ends - from_end, begins + place)
+        return self._taken(source, offsets, f"{self.fingerprint}-cut-{max_tokens}", self.documents)
+
+    def windows(self, max_tokens: int, overlap: int) -> Tokens:
+        """Return the rows in windows of at most ``max_tokens``, each with the special tokens of a whole row.
+
+        Neighbouring windows share ``overlap`` tokens (fewer than half a window). A row that is short enough is its
+        own only window.
+        """
+        content = max(1, max_tokens - self.head - self.tail)
+        step = max(1, content - min(overlap, content // 2))
+        sources: list[NDArray[np.int64]] = []
+        documents: list[int] = []
+        for row, (begin, end) in enumerate(zip(self.offsets[:-1], self.offsets[1:], strict=True)):
+            inner = int(end - begin) - self.head - self.tail
+            starts = [0] if end - begin <= max_tokens else range(0, max(1, inner - content + step), step)
+            for start in starts:
+                body = np.arange(begin + self.head + start, begin + self.head + min(start + content, inner))
+                whole = [np.arange(begin, begin + self.head), body, np.arange(end - self.tail, end)]
+                sources.append(np.concatenate(whole))
+                documents.append(int(self.documents[row]))
+        offsets = np.concatenate([[0], np.cumsum([len(source) for source in sources])]).astype(np.int64)
+        empty = np.zeros(0, dtype=np.int64)
+        fingerprint = f"{self.fingerprint}-windows-{max_tokens}-{overlap}"
+        return self._taken(np.concatenate([empty, *sources]), offsets, fingerprint, np.array(documents, dtype=np.int64))
+
+    def _taken(
+        self, source: NDArray[np.int64], offsets: NDArray[np.int64], fingerprint: str, documents: NDArray[np.int64]
+    ) -> Tokens:
+        return Tokens(self.ids[source], self.segments[source], offsets, fingerprint, self.head, self.tail, documents)
 
     def followed_by(self, other: Tokens) -> Tokens:
-        """These documents and then those of ``other``."""
+        """Return these documents and then those of ``other``."""
         return Tokens(
             np.concatenate([self.ids, other.ids]),
             np.concatenate([self.segments, other.segments]),
             np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
             hashlib.sha256(f"{self.fingerprint} {other.fingerprint}".encode()).hexdigest(),
+            self.head,
+            self.tail,
+            np.concatenate([self.documents, self.n_documents + other.documents]),
         )
 
 
 def tokenize(
-    split: Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int, cache: Path | None = None, batch: int = 1000
+    documents: Texts, tokenizer: PreTrainedTokenizerBase, cache: Path | None = None, batch: int = 1000
 ) -> Tokens:
-    """Token ids of a split, cut at ``max_tokens`` (special tokens included).
+    """Return the token ids of whole documents, a row per document.
 
     Args:
-        split: The documents.
+        documents: Texts, with or without parts.
         tokenizer: A fast tokenizer; its character offsets say which segment a token belongs to.
-        max_tokens: Longest document, in tokens.
-        cache: Folder in which tokens are kept from one call to the next.
-        batch: Documents a call of the tokenizer.
+        cache: Folder that stores tokens from one call to the next.
+        batch: Documents per call of the tokenizer.
     """
-    fingerprint = _fingerprint(split, tokenizer, max_tokens)
+    fingerprint = _fingerprint(documents, tokenizer)
     file = None if cache is None else cache / f"tokens-{fingerprint[:20]}.arrow"
-    if file is not None and (known := _read(file, fingerprint)) is not None:
-        return known
+    head, tail = _special_tokens(tokenizer)
+    if file is not None and (stored := _read(file)) is not None:
+        return _tokens(*stored, fingerprint, head, tail)
     ids: list[NDArray[np.int32]] = []
     owners: list[NDArray[np.int32]] = []
-    for start in range(0, len(split), batch):
+    for start in range(0, len(documents), batch):
         encoded = tokenizer(
-            list(split.texts[start : start + batch]),
-            truncation=True,
-            max_length=max_tokens,
+            list(documents.texts[start : start + batch]),
+            truncation=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
             return_token_type_ids=False,
+            verbose=False,  # no advice about texts that are longer than the encoder reads at once
         )
         for row, (row_ids, spans) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
             ids.append(np.asarray(row_ids, dtype=np.int32))
-            owners.append(_owners(np.asarray(spans, dtype=np.int32), split.segments, start + row))
+            owners.append(_owners(np.asarray(spans, dtype=np.int32), documents.spans, start + row))
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
     empty = np.zeros(0, dtype=np.int32)
-    tokens = Tokens(np.concatenate([empty, *ids]), np.concatenate([empty, *owners]), offsets, fingerprint)
+    tokens = _tokens(np.concatenate([empty, *ids]), np.concatenate([empty, *owners]), offsets, fingerprint, head, tail)
     if file is not None:
         _write(file, tokens)
     return tokens
 
 
-def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Special tokens that a tokenizer puts behind a text: one ([SEP]) for encoders like BERT."""
+def _tokens(
+    ids: NDArray[np.int32],
+    segments: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    fingerprint: str,
+    head: int,
+    tail: int,
+) -> Tokens:
+    return Tokens(ids, segments, offsets, fingerprint, head, tail, np.arange(len(offsets) - 1))
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Return how many special tokens a tokenizer puts before and after a text: (1, 1) for encoders like BERT."""
     mask = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
-    return len(mask) - 1 - max(place for place, special in enumerate(mask) if not special)
+    content = [place for place, special in enumerate(mask) if not special]
+    if not content:  # a vocabulary without the letter and without an unknown token
+        return len(mask) // 2, len(mask) - len(mask) // 2
+    return content[0], len(mask) - 1 - content[-1]
 
 
-def _owners(spans: NDArray[np.int32], segments: Segments | None, document: int) -> NDArray[np.int32]:
-    """The segment of each token: the one in whose character range its last character stands, or else its first.
+def _owners(spans: NDArray[np.int32], parts: Spans | None, document: int) -> NDArray[np.int32]:
+    """Return the segment of each token: the one that holds its last character, or else its first.
 
-    Some tokenizers count the space before a word to its token, and some a line end to the full stop before it.
+    Some tokenizers count the space before a word as part of its token, and some a line end as part of the full stop
+    before it.
     """
-    if segments is None or len(segments.spans[document]) == 0:
+    if parts is None or len(parts[document]) == 0:
         return np.full(len(spans), OUTSIDE, dtype=np.int32)
-    ranges = segments.spans[document]
+    ranges = parts[document]
 
     def owner(characters: NDArray[np.int32]) -> NDArray[np.int64]:
         found = np.searchsorted(ranges[:, 0], characters, side="right") - 1
@@ -133,30 +194,30 @@ def _owners(spans: NDArray[np.int32], segments: Segments | None, document: int) 
     return np.where(spans[:, 1] > spans[:, 0], owners, OUTSIDE).astype(np.int32)
 
 
-_OWNERS = b"2"  # the rule of `_owners`, raised with it: what was cached by another isn't taken
+_OWNERS = b"2"  # version of the rule in `_owners`: tokens that another version cached are not used
 
 
-def _fingerprint(split: Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> str:
+def _fingerprint(documents: Texts, tokenizer: PreTrainedTokenizerBase) -> str:
     digest = hashlib.sha256(tokenizer_fingerprint(tokenizer).encode())
-    digest.update(repr((max_tokens, list(split.ids))).encode())
-    for text in split.texts:
+    digest.update(repr(("whole", list(documents.ids))).encode())
+    for text in documents.texts:
         digest.update(hashlib.sha256(text.encode()).digest())
-    if split.segments is not None:
+    if documents.spans is not None:
         digest.update(_OWNERS)
-        for spans in split.segments.spans:
+        for spans in documents.spans:
             digest.update(np.ascontiguousarray(spans, dtype=np.int32).tobytes() + b"|")
     return digest.hexdigest()
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of a fast tokenizer's whole definition (vocabulary, normalisation, special tokens).
+    """Return the SHA-256 of a fast tokenizer's whole definition (vocabulary, normalisation, special tokens).
 
-    Truncation and padding are left out: a call of the tokenizer sets them, which must not change its identity.
+    Truncation and padding are left out: calling the tokenizer sets them, which must not change its identity.
     """
     return _definition_fingerprint(tokenizer.backend_tokenizer.to_str())
 
 
-@lru_cache(maxsize=8)  # a vocabulary takes a tenth of a second, and each split of each stage asks
+@lru_cache(maxsize=8)  # a vocabulary takes a tenth of a second, for each split of each stage
 def _definition_fingerprint(text: str) -> str:
     import json
 
@@ -187,8 +248,8 @@ def _write(file: Path, tokens: Tokens) -> None:
         raise
 
 
-def _read(file: Path, fingerprint: str) -> Tokens | None:
-    """What is kept in ``file``; None where there is none, or only part of one, as a machine's crash can leave it."""
+def _read(file: Path) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]] | None:
+    """Return ids, segments and offsets from ``file``; None if it is missing or incomplete, as after a crash."""
     import pyarrow as pa
 
     try:
@@ -197,4 +258,4 @@ def _read(file: Path, fingerprint: str) -> Tokens | None:
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     ids, segments = (table[name].combine_chunks() for name in ("ids", "segments"))
-    return Tokens(ids.values.to_numpy(), segments.values.to_numpy(), ids.offsets.to_numpy(), fingerprint)
+    return ids.values.to_numpy(), segments.values.to_numpy(), ids.offsets.to_numpy()

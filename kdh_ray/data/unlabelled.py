@@ -1,4 +1,4 @@
-"""What ``kdh-ray predict`` leaves, and how a distillation learns from it.
+"""The output of ``kdh-ray predict``, read as unlabelled text that a distillation learns from.
 
 plan.json              labels, files, blocks and columns of what is predicted
 block-000000.parquet   id, labels, probability.LABEL and, with ``--logits``, logit.LABEL of a block's documents
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.corpus import Corpus, Split, Unlabelled
+from kdh_ray.data.corpus import Corpus, Texts, Unlabelled
 from kdh_ray.data.text_blocks import plan_blocks, read_block
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.data.text_files import list_files
@@ -26,16 +26,16 @@ FORMAT = 1
 
 
 def file_name(number: int) -> str:
-    """Of the predictions of block ``number``."""
+    """Return the name of the file that holds the predictions of block ``number``."""
     return f"block-{number:06d}.parquet"
 
 
 def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
-    """Texts, and what teachers say of them: the mean over the predictions in ``folders``.
+    """Return texts and their teacher logits: the mean over the predictions in ``folders``.
 
     Args:
-        folders: Outputs of ``kdh-ray predict --logits``, over the same files. The texts are read from where they were.
-        corpus: Whose labels the predictions must have, and whose held-out texts must not be among the unlabelled.
+        folders: Outputs of ``kdh-ray predict --logits``, over the same files. The texts are read from those files.
+        corpus: Its labels must be those of the predictions, and its held-out texts must not be among the unlabelled.
 
     Raises:
         DataError: If a prediction is unfinished, has other labels, no logits, or other documents than the first.
@@ -60,9 +60,7 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
         ids += block_ids
         texts += block_texts
     _check_held_out(folders[0], ids, texts, corpus)
-    return Unlabelled(
-        Split(ids, texts, np.zeros((len(ids), len(corpus.labels)), dtype=np.int8)), np.concatenate(logits)
-    )
+    return Unlabelled(Texts(ids, texts), np.concatenate(logits))
 
 
 def _read_plan(folder: str) -> dict[str, Any]:
@@ -72,14 +70,14 @@ def _read_plan(folder: str) -> dict[str, Any]:
         if content["format"] != FORMAT:
             raise DataError(f"{folder}: format must be {FORMAT}; got {content['format']!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: is no output of kdh-ray predict ({one_line(error)})") from None
+        raise DataError(f"{folder}: is not an output of kdh-ray predict ({one_line(error)})") from None
     return dict(content)
 
 
 def _check_files(folder: str, content: dict[str, Any]) -> None:
     for file, size in content["files"]:
         if list_files([file]) != [(file, size)]:
-            raise DataError(f"{folder}: {file} is not what was predicted: it has another size now")
+            raise DataError(f"{folder}: {file} has changed since it was predicted: its size differs")
 
 
 def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> NDArray[np.float32]:
@@ -93,7 +91,7 @@ def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> ND
         table = pq.read_table(file, columns=["id", *columns], filesystem=filesystem)
     except FileNotFoundError:
         raise DataError(
-            f"{folder}: is unfinished: {file_name(number)} is missing; go on with kdh-ray predict"
+            f"{folder}: is unfinished: {file_name(number)} is missing; finish it with kdh-ray predict"
         ) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{folder}/{file_name(number)}: can't be read ({one_line(error)})") from None

@@ -1,8 +1,5 @@
-"""A classifier at work.
+"""A trained classifier at work: on texts in Python, and on files of any size."""
 
->>> from kdh_ray.inference import predict
-"""
+from kdh_ray.inference.batch import BatchSummary, predict_files
 
-from kdh_ray.inference.batch import Done, predict
-
-__all__ = ["Done", "predict"]
+__all__ = ["BatchSummary", "predict_files"]

@@ -1,8 +1,8 @@
 """Batch prediction over files of any size, on Ray Data: blocks of documents go to workers that hold the model.
 
-A block's file is there when the block is finished, so a prediction that was killed goes on with the others. Workers
-read and write themselves: only numbers of blocks go through Ray, and memory does not grow with the corpus. What is
-left: ``kdh_ray.data.unlabelled``.
+A block's file exists once the block is finished, so that a prediction that was killed resumes with the other blocks.
+Workers read and write files themselves: only block numbers go through Ray, and memory does not grow with the corpus.
+``kdh_ray.data.unlabelled`` describes the files of the output.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
 from kdh_ray.data.text_files import list_files
 from kdh_ray.data.unlabelled import FORMAT, PLAN, file_name
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.inference.block_worker import Predictor, Task
+from kdh_ray.inference.block_worker import BlockTask, BlockWorker
 from kdh_ray.models.checkpoint import Card, verified
 from kdh_ray.storage import fetched, locate, make_parent, one_line
 
-MOST_TASKS = 2000  # of Ray Data; beyond that, a task is several blocks
+MOST_TASKS = 2000  # Ray Data tasks; beyond that, a task has several blocks
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a call of ``predict`` did.
+class BatchSummary:
+    """Summary of a call of ``predict_files``.
 
     Attributes:
-        documents: Predicted by this call.
-        blocks: Of the whole prediction, all finished now.
-        found: Blocks that were finished before.
-        seconds: Of this call.
+        documents: Documents predicted by this call.
+        blocks: Blocks of the whole prediction, all finished now.
+        found: Blocks that an earlier call had finished.
+        seconds: Duration of this call.
     """
 
     documents: int
@@ -45,7 +45,7 @@ class Done:
     seconds: float
 
 
-def predict(
+def predict_files(
     checkpoint: str | os.PathLike[str],
     inputs: str | Sequence[str],
     output: str | os.PathLike[str],
@@ -61,24 +61,24 @@ def predict(
     job: JobConfig | None = None,
     verbose: bool = False,
     progress: Progress = lambda done, total: None,
-) -> Done:
-    """Classify every document of ``inputs``, or go on where an earlier call with the same arguments was stopped.
+) -> BatchSummary:
+    """Classify every document of ``inputs``, or resume an earlier call with the same arguments that was stopped.
 
     Args:
         checkpoint: Folder of a classifier, or its place in a bucket.
         inputs: Files, folders or patterns (``s3://bucket/notes/*.parquet``): Parquet, JSON Lines, CSV, TSV.
-        output: Folder or bucket; documents' texts never get there.
+        output: Folder or bucket; documents' texts are never written to it.
         text_column: Column of the text.
-        id_column: Column of ids; file name and number of the document where there is none.
-        logits: Write the logits too, as a distillation reads them (``data.unlabelled``).
-        block: Documents a file of the output.
-        batch_size: Documents a forward pass.
-        workers: Each loads the model once; as many as the cluster has GPUs, or else CPUs, if not given.
+        id_column: Column of ids; file name and number of the document if none is named.
+        logits: Write the logits too, for distillations (``data.unlabelled``).
+        block: Documents per file of the output.
+        batch_size: Documents per forward pass.
+        workers: Workers, each of which loads the model once; by default one per GPU, or else one per CPU.
         precision: ``auto``, ``float32`` or ``bfloat16``.
         local: Predict in this process instead of on Ray.
-        job: Whose ``address`` names a running Ray cluster.
+        job: Its ``address`` names a running Ray cluster.
         verbose: Show Ray's own log lines.
-        progress: Called with blocks finished and blocks in all.
+        progress: Called with (blocks finished, blocks in all).
 
     Raises:
         UserError: If the checkpoint, an input or the output can't be used, or the output belongs to another plan.
@@ -88,25 +88,25 @@ def predict(
         card = verified(folder)
     files = list_files([inputs] if isinstance(inputs, str) else inputs)
     blocks = _blocks(files, block, text_column, id_column)
-    task = Task(
+    task = BlockTask(
         os.fspath(checkpoint), os.fspath(output), tuple(blocks), text_column, id_column, logits, batch_size, precision
     )
-    finished = _take_up(task, card, files, block)
+    finished = _finished_files(task, card, files, block)
     pending = [number for number in range(len(blocks)) if file_name(number) not in finished]
     found = len(blocks) - len(pending)
     progress(found, len(blocks))
     documents = 0
-    results = _here(task, pending) if local else _on_ray(task, pending, workers, job or JobConfig(), verbose)
+    results = _in_this_process(task, pending) if local else _on_ray(task, pending, workers, job or JobConfig(), verbose)
     for done, row in enumerate(results, start=1):
         if row["error"]:
             raise DataError(str(row["error"]))
         documents += int(row["documents"])
         progress(found + done, len(blocks))
-    return Done(documents, len(blocks), found, perf_counter() - started)
+    return BatchSummary(documents, len(blocks), found, perf_counter() - started)
 
 
 def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[TextBlock]:
-    """What there is to do, once the columns are known to be there."""
+    """Return the blocks of all files, after checking that the files have the columns."""
     if id_column == text_column:
         raise DataError(f"ids are written beside predictions, so they can't be the texts; got {id_column!r} for both")
     blocks = plan_blocks([file for file, _ in files], block)
@@ -116,8 +116,8 @@ def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_colum
     return blocks
 
 
-def _take_up(task: Task, card: Card, files: list[tuple[str, int]], block: int) -> set[str]:
-    """Names of the files that are finished in the output, after a look at whose they are."""
+def _finished_files(task: BlockTask, card: Card, files: list[tuple[str, int]], block: int) -> set[str]:
+    """Return the names of finished files in the output, after checking that they belong to this prediction."""
     import pyarrow.fs
 
     content = {
@@ -149,14 +149,14 @@ def _take_up(task: Task, card: Card, files: list[tuple[str, int]], block: int) -
     return {entry.base_name for entry in entries}
 
 
-def _here(task: Task, pending: list[int]) -> Iterator[dict[str, Any]]:
-    predictor = Predictor(task) if pending else None
-    for number in pending if predictor else ():
-        yield {name: values[0] for name, values in predictor({"number": [number]}).items()}  # type: ignore[misc]
+def _in_this_process(task: BlockTask, pending: list[int]) -> Iterator[dict[str, Any]]:
+    worker = BlockWorker(task) if pending else None
+    for number in pending if worker else ():
+        yield {name: values[0] for name, values in worker({"number": [number]}).items()}  # type: ignore[misc]
 
 
 def _on_ray(
-    task: Task, pending: list[int], workers: int | None, job: JobConfig, verbose: bool
+    task: BlockTask, pending: list[int], workers: int | None, job: JobConfig, verbose: bool
 ) -> Iterator[dict[str, Any]]:
     if not pending:
         return
@@ -183,7 +183,7 @@ def _on_ray(
             [{"number": number} for number in pending], override_num_blocks=min(len(pending), MOST_TASKS)
         )
         predictions = numbers.map_batches(
-            Predictor,
+            BlockWorker,
             fn_constructor_args=(replace(task, threads=each),),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers),

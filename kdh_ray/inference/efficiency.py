@@ -1,7 +1,7 @@
-"""What a classifier costs where it runs: size, arithmetic, memory, latency, throughput, energy; and what it scores so.
+"""Cost of a classifier at work: size, arithmetic, memory, latency, throughput and energy, with its score.
 
-Measured on CPUs, in a process of its own (``python -m kdh_ray.inference.efficiency``, a job as JSON on stdin), so that
-memory is the model's and nothing that ran before is counted.
+It is measured on CPUs, in a process of its own (``python -m kdh_ray.inference.efficiency``, a job as JSON on stdin), so
+that the memory is the model's and nothing that ran before is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -26,13 +25,14 @@ from kdh_ray.errors import ConfigError, UnavailableError
 if TYPE_CHECKING:
     from torch import nn
 
+    from kdh_ray.data.reading import Combination
+    from kdh_ray.data.tokens import Tokens
     from kdh_ray.models.classifier import Classifier
-    from kdh_ray.training.examples import Documents
 
 FORMATS = ("float32", "bfloat16", "int8")
-WARM_UP = 5  # documents before latencies are taken
+WARM_UP = 5  # documents before latencies are recorded
 COUNTED = 16  # documents whose operations are counted
-BATCH = 32  # documents at once for throughput
+BATCH = 32  # documents per pass when throughput is measured
 _RAPL = Path("/sys/class/powercap")
 _FAILED = 3  # exit code of a measuring process with bad input
 
@@ -40,22 +40,23 @@ _FAILED = 3  # exit code of a measuring process with bad input
 def measure(
     checkpoint: Path, data: DataConfig, number_format: str = "float32", threads: int = 1, documents: int = 100
 ) -> dict[str, Any]:
-    """Measure a checkpoint on the test split of a corpus, in a fresh process.
+    """Measure a checkpoint on the test split of a corpus, read as raw text, in a fresh process.
 
     Args:
         checkpoint: Its folder.
         data: The corpus.
         number_format: ``float32``, ``bfloat16`` (weights and arithmetic) or ``int8`` (weights and activations of
             linear layers; :class:`kdh_ray.models.int8.Int8Linear`).
-        threads: Of PyTorch.
-        documents: How many, one at a time, latencies are taken over.
+        threads: Threads of PyTorch.
+        documents: Number of documents, one at a time, whose latencies are recorded.
 
     Returns:
         ``parameters``, ``disk_bytes`` (of the weights in this format), ``flops_per_document`` (two for each
         multiplication with addition), ``peak_memory_bytes`` (resident, while it classifies), ``latency_p50_ms`` and
         ``latency_p95_ms`` (a document, from token ids to probabilities), ``inference_documents_per_second`` (batches of
-        32), ``joules_per_document`` (of the processor packages, None where the machine doesn't tell), ``load_average``
-        (of the machine, before), ``number_format``, ``threads``, and ``test_*`` scores at the checkpoint's thresholds.
+        32), ``joules_per_document`` (of the processor packages, None if the machine doesn't report them),
+        ``load_average`` (of the machine, before), ``number_format``,
+        ``threads``, and ``test_*`` scores at the checkpoint's thresholds.
 
     Raises:
         ConfigError: If there is no such format.
@@ -84,18 +85,15 @@ def measure_here(
     import torch
 
     from kdh_ray.data import corpus_from_config
-    from kdh_ray.data.tokens import tokenize
     from kdh_ray.evaluation.metrics import score
-    from kdh_ray.models.checkpoint import load_checkpoint
-    from kdh_ray.models.encoders import load_tokenizer
-    from kdh_ray.training.examples import Documents
+    from kdh_ray.inference.classifier import TextClassifier
 
     torch.set_num_threads(threads)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     split = corpus_from_config(data).splits["test"]
-    model, card = load_checkpoint(checkpoint)
-    split_tokens = tokenize(split, load_tokenizer(str(checkpoint)), card.max_tokens)
-    test = Documents.of(split, split_tokens)
+    classifier = TextClassifier.load(checkpoint)
+    model: Any = classifier.model
+    test = classifier.tokens(split.raw())
     result: dict[str, Any] = {
         "number_format": number_format,
         "threads": threads,
@@ -107,14 +105,14 @@ def measure_here(
     result["disk_bytes"] = _size(model)
     _reset_peak()
     result |= _latency(model, test, documents)
-    speed, probabilities = _throughput(model, test)
+    speed, probabilities = _throughput(model, test, classifier.reading.combine)
     result |= {**speed, "peak_memory_bytes": _peak()}
-    scores = score(split.targets, probabilities, card.thresholds)
+    scores = score(split.targets, probabilities, classifier.thresholds)
     return result | {f"test_{name}": value for name, value in scores.items()}
 
 
 def converted(model: Classifier, number_format: str) -> Any:
-    """The model in another number format, for inference on a CPU. May change ``model`` itself."""
+    """Return the model in another number format, for inference on a CPU. May change ``model`` itself."""
     import torch
 
     from kdh_ray.models.int8 import to_int8
@@ -126,59 +124,61 @@ def converted(model: Classifier, number_format: str) -> Any:
     return model.eval()
 
 
-def _flops(model: Classifier, test: Documents) -> float:
-    """Mean over a sample of documents, spread over the split, each at its own length."""
+def _flops(model: Classifier, test: Tokens) -> float:
+    """Return the mean number of operations over documents spread over the split, each at its own length."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    chosen = np.linspace(0, len(test) - 1, min(COUNTED, len(test))).astype(int).tolist()
+    chosen = np.linspace(0, test.n_documents - 1, min(COUNTED, test.n_documents)).astype(int).tolist()
     attention = model.encoder.config._attn_implementation
     model.encoder.set_attn_implementation("eager")  # the counter doesn't know the fused kernel of CPUs
     try:
         with FlopCounterMode(display=False) as counter:
             for index in chosen:
-                _forward(model, test, [index])
+                _forward(model, test, index)
     finally:
         model.encoder.set_attn_implementation(attention)
     return float(counter.get_total_flops() / len(chosen))
 
 
-def _latency(model: nn.Module, test: Documents, documents: int) -> dict[str, float]:
-    """Percentiles over documents, one at a time, in an order that mixes lengths."""
-    order = np.random.default_rng(0).permutation(len(test))
+def _latency(model: nn.Module, test: Tokens, documents: int) -> dict[str, float]:
+    """Return percentiles over documents, one at a time, in an order that mixes lengths."""
+    order = np.random.default_rng(0).permutation(test.n_documents)
     order = np.resize(order, WARM_UP + documents)
     seconds = []
     for index in order:
         started = perf_counter()
-        _forward(model, test, [int(index)])
+        _forward(model, test, int(index))
         seconds.append(perf_counter() - started)
     p50, p95 = np.percentile(seconds[WARM_UP:], [50, 95]) * 1000
     return {"latency_p50_ms": float(p50), "latency_p95_ms": float(p95)}
 
 
-def _throughput(model: Any, test: Documents) -> tuple[dict[str, float | None], Any]:
-    """Of the whole split in batches grouped by length; and (n_documents, n_labels) probabilities."""
-    from kdh_ray.inference.forward import predict
+def _throughput(model: Any, test: Tokens, combine: Combination) -> tuple[dict[str, float | None], Any]:
+    """Return the speed over the whole split in batches, and (n_documents, n_labels) probabilities."""
+    from kdh_ray.inference.forward import forward
 
     before, started = energy(), perf_counter()
-    prediction = predict(model, test, batch_size=BATCH)
+    logits = forward(model, test, combine=combine, batch_size=BATCH)
     seconds, after = perf_counter() - started, energy()
-    joules = None if before is None or after is None or after < before else (after - before) / len(test)
-    speed = {"inference_documents_per_second": len(test) / seconds, "joules_per_document": joules}
-    return speed, prediction.probabilities
+    joules = None if before is None or after is None or after < before else (after - before) / test.n_documents
+    speed = {"inference_documents_per_second": test.n_documents / seconds, "joules_per_document": joules}
+    return speed, logits.probabilities
 
 
-def _forward(model: nn.Module, test: Documents, chosen: Sequence[int]) -> Any:
+def _forward(model: nn.Module, test: Tokens, document: int) -> Any:
+    """Classify one document, in as many windows as it has."""
     import torch
 
-    from kdh_ray.training.examples import collate
+    from kdh_ray.inference.forward import pad
 
-    batch = collate(test, list(chosen), model.pad_id, torch.device("cpu"))  # type: ignore[arg-type]
+    rows = np.flatnonzero(test.documents == document).tolist()
+    inputs = pad(test, rows, model.pad_id, torch.device("cpu"))  # type: ignore[arg-type]
     with torch.inference_mode():
-        return torch.sigmoid(model(batch.input_ids, batch.attention_mask, batch.segment_numbers).documents)
+        return torch.sigmoid(model(inputs.input_ids, inputs.attention_mask, inputs.segment_numbers).documents)
 
 
 def _size(model: nn.Module) -> int:
-    """Bytes of the serialised weights; quantised ones are packed, which safetensors can't hold."""
+    """Return the bytes of the serialised weights; quantised ones are packed, which safetensors can't store."""
     import torch
 
     buffer = io.BytesIO()
@@ -187,7 +187,7 @@ def _size(model: nn.Module) -> int:
 
 
 def energy(root: Path = _RAPL) -> float | None:
-    """Joules that the processor packages have used (RAPL), None where they can't be read. Wraps round after a while."""
+    """Return the joules that the processor packages have used (RAPL), None if unreadable. The counter wraps round."""
     try:
         counters = [zone / "energy_uj" for zone in root.iterdir() if zone.name.count(":") == 1 and "rapl" in zone.name]
         return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
@@ -196,14 +196,14 @@ def energy(root: Path = _RAPL) -> float | None:
 
 
 def _reset_peak() -> None:
-    """Forget the memory that loading and converting took, where the kernel can."""
+    """Reset the peak, so that memory for loading and converting doesn't count, if the kernel can."""
     gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    """Peak resident memory in bytes since :func:`_reset_peak`; since the start where the kernel doesn't say."""
+    """Return the peak resident memory in bytes since :func:`_reset_peak`, or since the start if the kernel lacks it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -60,19 +60,16 @@ def _probabilities(config: RunConfig, corpus: Corpus, name: str, encoder: str) -
 
 
 def _embeddings(config: RunConfig, corpus: Corpus, encoder: str) -> Mapping[str, NDArray[Any]]:
-    """Split -> (n_documents, hidden) mean-pooled states of an encoder as it was pretrained."""
-    from kdh_ray.data.tokens import tokenize
+    """Return, for each split, (n_documents, hidden) mean-pooled states of an encoder as it was pretrained."""
+    from kdh_ray.data.reading import Reading
     from kdh_ray.hardware import precision
-    from kdh_ray.inference.forward import predict
+    from kdh_ray.inference.classifier import TextClassifier
     from kdh_ray.models.checkpoint import build_classifier
     from kdh_ray.models.encoders import load_tokenizer
-    from kdh_ray.training.examples import Documents
 
-    model, tokenizer = build_classifier(encoder, len(corpus.labels), False, 0.0), load_tokenizer(encoder)
-    kind = precision(config.precision)
-    return {
-        name: predict(
-            model, Documents.of(split, tokenize(split, tokenizer, config.data.max_tokens)), precision=kind
-        ).pooled
-        for name, split in corpus.splits.items()
-    }
+    model, labels = build_classifier(encoder, len(corpus.labels), False, 0.0), corpus.labels
+    classifier = TextClassifier(
+        model, load_tokenizer(encoder), labels, [0.5] * len(labels), Reading(config.data.max_tokens),
+        precision=precision(config.precision),
+    )  # fmt: skip
+    return {name: classifier.logits(split.raw()).pooled for name, split in corpus.splits.items()}

@@ -1,11 +1,11 @@
-"""Checkpoints: a folder that ``transformers`` can read as an encoder, with the head and what it means beside it.
+"""Checkpoints: a folder that ``transformers`` can read as an encoder, with the head and its meaning next to it.
 
     config.json, model.safetensors    the encoder, for AutoModel.from_pretrained(folder)
     tokenizer.json, ...               its tokenizer
     head.safetensors                  the linear head(s)
-    classifier.json                   labels in order, thresholds, maximum length, corpus, digests of the weights
+    classifier.json                   labels in order, thresholds, how texts are read, corpus, digests of the weights
 
-Nothing is pickled. A checkpoint is written beside its final place and renamed, so a folder of that name is whole.
+Nothing is pickled. A checkpoint is written next to its final place and renamed, so that a folder of that name is whole.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 
+from kdh_ray.data.reading import Reading
+from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_encoder, quiet, sha256
@@ -34,16 +36,19 @@ WEIGHTS = ("model.safetensors", "head.safetensors")
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint's weights mean.
+    """The meaning of a checkpoint's weights, and how texts become their input.
 
     Attributes:
         labels: In the order of the logits.
-        thresholds: A label's probability from which it counts as present, chosen on validation data.
-        max_tokens: Longest document in training.
-        segments: Whether the classifier reads documents in parts.
+        thresholds: The probability from which each label counts as present, chosen on validation data.
+        max_tokens: Tokens that the encoder reads at once; documents were cut there in training.
+        segments: Whether the classifier combines the logits of a document's parts.
         corpus: Protocol and fingerprint of the corpus it was trained on.
         weights: SHA-256 of each weight file.
-        notes: Anything a reader may want to know: stage, seed, validation scores.
+        notes: Stage, seed, validation scores and the like.
+        segmenter: Fields of the :class:`Segmenter` that divides raw texts. None in checkpoints from before segmenters,
+            whose thresholds were chosen on the corpus's own parts.
+        windows: ``overlap`` and ``combine`` of the :class:`Reading`.
     """
 
     labels: list[str]
@@ -53,17 +58,38 @@ class Card:
     corpus: dict[str, str]
     weights: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    segmenter: dict[str, Any] | None = None
+    windows: dict[str, Any] | None = None
     format: int = FORMAT
+
+    @property
+    def reading(self) -> Reading:
+        """How the classifier reads text."""
+        segmenter = Segmenter("sentences" if self.segments else "none")
+        if self.segmenter is not None:
+            segmenter = Segmenter(**self.segmenter)
+        return Reading(self.max_tokens, segmenter, **(self.windows or {}))
+
+    @property
+    def tuned_on_raw_text(self) -> bool:
+        """Whether the thresholds were chosen on texts as users send them."""
+        return self.segmenter is not None or not self.segments
 
     @property
     def fingerprint(self) -> str:
         """Identity of the classifier: its weights, labels, and how it reads text."""
-        identity = (sorted(self.weights.items()), self.labels, self.max_tokens, self.segments)
+        identity = (sorted(self.weights.items()), self.labels, self.segments, sorted(self.reading.to_json().items()))
         return hashlib.sha256(repr(identity).encode()).hexdigest()
+
+    def reads(self, reading: Reading) -> Card:
+        """Return the card of a classifier that reads text in this way."""
+        tree = reading.to_json()
+        windows = {"overlap": tree["overlap"], "combine": tree["combine"]}
+        return replace(self, max_tokens=reading.max_tokens, segmenter=tree["segmenter"], windows=windows)
 
 
 def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokenizerBase, card: Card) -> Card:
-    """Write a checkpoint, replacing one of the same name; returns the card with the weights' digests."""
+    """Write a checkpoint, replacing one of the same name; return the card with the weights' digests."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -73,7 +99,7 @@ def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokeni
         head = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
         save_file({name: value.contiguous() for name, value in head.items()}, temporary / "head.safetensors")
         card = Card(**{**asdict(card), "weights": {name: sha256(temporary / name) for name in WEIGHTS}})
-        (temporary / "classifier.json").write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+        _write_card(temporary, card)
         temporary.chmod(0o755)
         _replace(temporary, folder)
     except BaseException:
@@ -82,8 +108,19 @@ def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokeni
     return card
 
 
+def save_card(folder: Path, card: Card) -> None:
+    """Replace the card of an existing checkpoint; the weights stay."""
+    _write_card(folder, card)
+
+
+def _write_card(folder: Path, card: Card) -> None:
+    whole = folder / ".classifier.json"
+    whole.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+    whole.replace(folder / "classifier.json")
+
+
 def _replace(source: Path, target: Path) -> None:
-    """Rename a folder over another: the old one is moved aside first, since folders can't be replaced in one step."""
+    """Rename a folder over another. The old one is moved aside first, since folders can't be replaced in one step."""
     if target.exists():
         old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-old-"))
         os.replace(target, old / target.name)
@@ -94,7 +131,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def load_card(folder: Path) -> Card:
-    """Read ``classifier.json`` alone.
+    """Read only ``classifier.json``.
 
     Raises:
         CheckpointError: If the folder is missing or holds no checkpoint of this project.
@@ -112,10 +149,10 @@ def load_card(folder: Path) -> Card:
 
 
 def verified(folder: Path) -> Card:
-    """The card of a checkpoint whose weights are those that it names.
+    """Return the card of a checkpoint after checking that its weights are those that the card names.
 
     Raises:
-        CheckpointError: If the checkpoint is missing, foreign, or its weights are others.
+        CheckpointError: If the checkpoint is missing or foreign, or its weights differ.
     """
     card = load_card(folder)
     for name in WEIGHTS:
@@ -150,5 +187,5 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
 
 
 def build_classifier(source: str, n_labels: int, segments: bool, dropout: float) -> Classifier:
-    """A classifier over the encoder of ``source`` (folder, hub name or ``embedded``) with a fresh head."""
+    """Return a classifier with a fresh head over the encoder of ``source`` (folder, hub name or ``embedded``)."""
     return Classifier(load_encoder(source, dropout), n_labels, segments, dropout)

@@ -88,14 +88,21 @@ class Classifier(nn.Module):
             else:
                 self.segment_head.bias.copy_(log_odds(segment_rate))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_numbers: Tensor | None = None) -> Output:
-        """Logits of a batch.
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        segment_numbers: Tensor | None = None,
+        segment_axis: Tensor | None = None,
+    ) -> Output:
+        """Return the logits of a batch.
 
         Args:
             input_ids: (n_documents, n_tokens) token ids.
             attention_mask: (n_documents, n_tokens), 1 for tokens and 0 for padding.
-            segment_numbers: (n_documents, n_tokens) segment of each token, -1 for none. A document none of whose
-                tokens lies in a segment has its own mean as its only segment.
+            segment_numbers: (n_documents, n_tokens) segment of each token, -1 for none. A document whose tokens are
+                in no segment has its own mean as its only segment.
+            segment_axis: (n_segments,) 0, 1, ..., for exporters, to which a maximum of the numbers would be a constant.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weights = attention_mask.to(hidden.dtype)
@@ -103,20 +110,23 @@ class Classifier(nn.Module):
         documents = self.document_head(self.dropout(pooled)).float()
         if self.segment_head is None:
             return Output(documents, None, pooled)
-        vectors, present = _segment_means(hidden, attention_mask, segment_numbers)
+        vectors, present = _segment_means(hidden, attention_mask, segment_numbers, segment_axis)
         segments = self.segment_head(self.dropout(vectors)).float()
         segments = segments.masked_fill(~present.unsqueeze(-1), float("-inf"))
         return Output(documents + torch.logsumexp(segments, dim=1), segments, pooled)
 
 
-def _segment_means(hidden: Tensor, attention_mask: Tensor, numbers: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(n_documents, n_segments, hidden) means and (n_documents, n_segments) whether the segment has tokens."""
+def _segment_means(
+    hidden: Tensor, attention_mask: Tensor, numbers: Tensor | None, axis: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return (n_documents, n_segments, hidden) means, and (n_documents, n_segments) whether a segment has tokens."""
     if numbers is None:
         numbers = torch.full_like(attention_mask, -1)
-    alone = (numbers >= 0).sum(1, keepdim=True) == 0
-    numbers = torch.where(alone & (attention_mask > 0), torch.zeros_like(numbers), numbers)
-    count = int(numbers.max()) + 1
-    membership = (numbers.unsqueeze(1) == torch.arange(count, device=numbers.device).view(1, -1, 1)).to(hidden.dtype)
+    undivided = (numbers >= 0).sum(1, keepdim=True) == 0
+    numbers = torch.where(undivided & (attention_mask > 0), torch.zeros_like(numbers), numbers)
+    if axis is None:
+        axis = torch.arange(int(numbers.max()) + 1, device=numbers.device)
+    membership = (numbers.unsqueeze(1) == axis.view(1, -1, 1)).to(hidden.dtype)  # (n_documents, n_segments, n_tokens)
     tokens = membership.sum(2)
     means = torch.bmm(membership, hidden) / tokens.clamp(min=1).unsqueeze(-1)
     return means, tokens > 0

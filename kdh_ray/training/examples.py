@@ -1,4 +1,4 @@
-"""Tokenised documents with their labels and what teachers said of them, and the batches made from them."""
+"""Training examples: tokenised documents with their labels and their teacher's logits, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -12,124 +12,94 @@ from torch import Tensor
 
 from kdh_ray.data.corpus import Split
 from kdh_ray.data.tokens import Tokens
+from kdh_ray.inference.forward import pad
+from kdh_ray.inference.logits import Logits
 from kdh_ray.training.losses import Batch
 
 POOL = 16  # batches among which documents are grouped by length: large enough to save padding, small enough to mix
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a classifier says of every document of a split, in the split's order.
-
-    Attributes:
-        documents: (n_documents, n_labels) float32 logits.
-        segments: (n_documents, most segments, n_labels) float32 logits; NaN where there is no such segment or it was
-            cut off. None from a classifier without segments.
-        pooled: (n_documents, hidden) float32 mean hidden states.
-    """
-
-    documents: NDArray[np.float32]
-    segments: NDArray[np.float32] | None
-    pooled: NDArray[np.float32]
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """(n_documents, n_labels) logistic function of the documents' logits."""
-        return _logistic(self.documents)
-
-
-def _logistic(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))  # no overflow at either end
-
-
-@dataclass(frozen=True)
-class Documents:
+class Examples:
     """One split as training reads it.
 
     Attributes:
         tokens: Token ids, ragged.
         targets: (n_documents, n_labels) float32 of 0 and 1; NaN of documents without labels.
-        segment_targets: One (n_segments, n_labels) array a document, or None.
-        teacher: Mean prediction of the teachers, or None.
+        segment_targets: One (n_segments, n_labels) array per document, or None.
+        teacher: Mean logits of the teachers, or None.
     """
 
     tokens: Tokens
     targets: NDArray[np.float32]
     segment_targets: Sequence[NDArray[np.int8]] | None = None
-    teacher: Prediction | None = None
+    teacher: Logits | None = None
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.targets)
 
     @classmethod
-    def of(cls, split: Split, tokens: Tokens, teacher: Prediction | None = None) -> Documents:
+    def of(cls, split: Split, tokens: Tokens, teacher: Logits | None = None) -> Examples:
         """Join a split's labels with its tokens."""
         targets = split.targets.astype(np.float32)
         return cls(tokens, targets, None if split.segments is None else split.segments.targets, teacher)
 
-    def cut(self, max_tokens: int, tail: int) -> Documents:
-        """The same documents with fewer tokens each; see ``Tokens.cut``."""
-        return replace(self, tokens=self.tokens.cut(max_tokens, tail))
+    def cut(self, max_tokens: int) -> Examples:
+        """Return the same documents, none longer than ``max_tokens``."""
+        return replace(self, tokens=self.tokens.cut(max_tokens))
 
-    def with_unlabelled(self, tokens: Tokens, logits: NDArray[np.float32]) -> Documents:
-        """These documents, followed by some of which only the teacher's (n, n_labels) ``logits`` are known."""
+    def with_unlabelled(self, tokens: Tokens, logits: NDArray[np.float32]) -> Examples:
+        """Return these documents, followed by some that have only the teacher's (n, n_labels) ``logits``.
+
+        Raises:
+            ValueError: If these documents have no teacher.
+        """
         if self.teacher is None:
-            raise ValueError("documents without labels teach only what a teacher says of them")
+            raise ValueError("documents without labels need a teacher's logits, and so do those before them")
         missing = np.full(logits.shape, np.nan, dtype=np.float32)
-        segments = self.segment_targets
+        empty = np.zeros((0, logits.shape[1]))
+        segments, teacher_segments = self.segment_targets, self.teacher.segments
         if segments is not None:
-            segments = [*segments, *[np.zeros((0, logits.shape[1]), dtype=np.int8)] * len(logits)]
-        return Documents(
-            self.tokens.followed_by(tokens),
-            np.concatenate([self.targets, missing]),
-            segments,
-            Prediction(
-                np.concatenate([self.teacher.documents, logits]),
-                None if self.teacher.segments is None else _padded(self.teacher.segments, len(logits)),
-                _padded(self.teacher.pooled, len(logits)),
-            ),
+            segments = [*segments, *[empty.astype(np.int8)] * len(logits)]
+        if teacher_segments is not None:
+            teacher_segments = [*teacher_segments, *[empty.astype(np.float32)] * len(logits)]
+        unknown = np.full((len(logits), self.teacher.pooled.shape[1]), np.nan, dtype=np.float32)
+        teacher = Logits(
+            np.concatenate([self.teacher.documents, logits]),
+            teacher_segments,
+            np.concatenate([self.teacher.pooled, unknown]),
         )
+        return Examples(self.tokens.followed_by(tokens), np.concatenate([self.targets, missing]), segments, teacher)
 
 
-def _padded(array: NDArray[np.float32], more: int) -> NDArray[np.float32]:
-    """``array`` with ``more`` rows of NaN after it."""
-    return np.concatenate([array, np.full((more, *array.shape[1:]), np.nan, dtype=np.float32)])
-
-
-def collate(documents: Documents, indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
-    """The documents at ``indices``, padded to the longest of them, on ``device``."""
-    tokens, offsets = documents.tokens, documents.tokens.offsets
-    width = max(int(offsets[i + 1] - offsets[i]) for i in indices)
-    ids = np.full((len(indices), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(indices), width), dtype=np.int64)
-    numbers = np.full((len(indices), width), -1, dtype=np.int64)
-    for row, i in enumerate(indices):
-        begin, end = int(offsets[i]), int(offsets[i + 1])
-        ids[row, : end - begin] = tokens.ids[begin:end]
-        numbers[row, : end - begin] = tokens.segments[begin:end]
-        mask[row, : end - begin] = 1
+def collate(examples: Examples, indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
+    """Return the documents at ``indices`` as one batch, padded to the longest of them, on ``device``."""
+    inputs = pad(examples.tokens, indices, pad_id, device)
+    chosen = list(indices)
 
     def move(array: NDArray[np.generic] | None) -> Tensor | None:
         return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    chosen, teacher = list(indices), documents.teacher
+    teacher = examples.teacher
     return Batch(
-        input_ids=torch.from_numpy(ids).to(device),
-        attention_mask=torch.from_numpy(mask).to(device),
-        segment_numbers=torch.from_numpy(numbers).to(device),
-        targets=torch.from_numpy(documents.targets[chosen]).to(device),
-        segment_targets=move(_stack(documents.segment_targets, chosen)),
+        input_ids=inputs.input_ids,
+        attention_mask=inputs.attention_mask,
+        segment_numbers=inputs.segment_numbers,
+        targets=torch.from_numpy(examples.targets[chosen]).to(device),
+        segment_targets=move(_stack(examples.segment_targets, chosen)),
         teacher_logits=None if teacher is None else move(teacher.documents[chosen]),
-        teacher_segments=None if teacher is None or teacher.segments is None else move(teacher.segments[chosen]),
+        teacher_segments=None if teacher is None else move(_stack(teacher.segments, chosen)),
         teacher_pooled=None if teacher is None else move(teacher.pooled[chosen]),
     )
 
 
-def _stack(targets: Sequence[NDArray[np.int8]] | None, indices: list[int]) -> NDArray[np.float32] | None:
-    """(n, most segments, n_labels) with NaN where a document has fewer segments."""
-    if targets is None:
+def _stack(
+    arrays: Sequence[NDArray[np.int8] | NDArray[np.float32]] | None, indices: list[int]
+) -> NDArray[np.float32] | None:
+    """Return (n, most segments, n_labels) with NaN where a document has fewer segments."""
+    if arrays is None:
         return None
-    rows = [targets[i] for i in indices]
+    rows = [arrays[i] for i in indices]
     stacked = np.full((len(rows), max(1, *(len(row) for row in rows)), rows[0].shape[1]), np.nan, dtype=np.float32)
     for row, values in enumerate(rows):
         stacked[row, : len(values)] = values
@@ -139,10 +109,10 @@ def _stack(targets: Sequence[NDArray[np.int8]] | None, indices: list[int]) -> ND
 def grouped_batches(
     lengths: NDArray[np.int64], batch_size: int, generator: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """A random order of all documents in batches of similar length.
+    """Return a random order of all documents in batches of similar length.
 
-    Documents are shuffled, sorted by length within pools of ``POOL`` batches, cut into batches, and the batches
-    shuffled again; so padding is saved and the order still differs from epoch to epoch.
+    Documents are shuffled, sorted by length within pools of ``POOL`` batches and cut into batches, and the batches are
+    shuffled again. So padding is saved, and the order still differs from epoch to epoch.
     """
     order = generator.permutation(len(lengths))
     batches: list[NDArray[np.int64]] = []

@@ -14,34 +14,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kdh_ray import distributed as world
+from kdh_ray import distributed
 from kdh_ray.config import LossConfig, StageConfig
+from kdh_ray.data.reading import Combination
 from kdh_ray.errors import UserError
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.hardware import release_freed_memory, resident_memory
-from kdh_ray.inference.forward import predict
+from kdh_ray.inference.forward import forward
 from kdh_ray.models.classifier import Classifier, freeze_layers
-from kdh_ray.training.examples import Documents, collate, grouped_batches
+from kdh_ray.training.examples import Examples, collate, grouped_batches
 from kdh_ray.training.losses import Batch, loss_terms
 from kdh_ray.training.optimiser import make_optimiser, set_rate
 from kdh_ray.training.state import TrainingState
 
-HOLES = 2 * 2**30  # bytes by which memory may grow before what is free of it is given back, for some 7 % of a step
+HEAP_GROWTH = 2 * 2**30  # bytes that the heap may grow before freed memory is returned, which takes about 7 % of a step
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch gave.
+    """Results of one epoch.
 
     Attributes:
         epoch: From 1.
-        score: Validation micro F1 at its best global threshold, of the averaged weights where weights are averaged.
+        score: Validation micro F1 at its best global threshold, of the averaged weights if weights are averaged.
         f1_macro: Validation macro F1 at the same threshold.
         best: Whether no earlier epoch had a higher ``score``.
-        losses: Mean of each training loss term, unweighted, by name.
+        losses: Name to mean of each training loss term, before weighting.
         seconds: Of training and validation.
-        documents_per_second: Of training alone, over all workers.
+        documents_per_second: Of training without validation, over all workers.
     """
 
     epoch: int
@@ -55,14 +56,14 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Calls on the way. ``on_step`` gets (documents done, documents to do) of the whole stage."""
+    """Callbacks of a training. ``on_step`` receives (documents done, documents to do) of the whole stage."""
 
     on_step: Callable[[int, int], None] = lambda done, total: None
     on_epoch: Callable[[EpochReport], None] = lambda report: None
 
 
 class Objective(nn.Module):
-    """A classifier together with its loss, so that data parallelism sees one forward pass."""
+    """A classifier together with its loss, so that data-parallel training sees one forward pass."""
 
     def __init__(self, classifier: Classifier, config: LossConfig, teacher_width: int | None, weights: Tensor | None):
         super().__init__()
@@ -80,7 +81,7 @@ class Objective(nn.Module):
         output = self.classifier(batch.input_ids, batch.attention_mask, batch.segment_numbers)
         projected = None if self.projection is None else self.projection(output.pooled)
         terms = loss_terms(output, batch, self.config, self.positive_weights, projected)
-        if self.labels_only:  # the rest stays in the graph: data-parallel training wants every parameter used
+        if self.labels_only:  # the other terms stay in the graph: data-parallel training needs every parameter used
             terms["total"] = terms["hard"] + 0.0 * terms["total"]
         return terms
 
@@ -90,36 +91,45 @@ class Training:
 
     Args:
         classifier: Trained in place; after ``run`` it holds the weights of the best epoch.
-        train, validation: Tokenised documents; teachers' predictions are read from ``train``.
+        train: Documents that are cut at the stage's maximum length, with the teachers' logits.
+        validation: Documents, whole or in windows.
         config: The stage.
         seed: Of the order of documents and of dropout. Each epoch draws from its own generator, so that a resumed run
-            goes on exactly as an uninterrupted one.
+            continues exactly as an uninterrupted one.
+        combine: How the logits of a validation document's windows become the document's.
         precision: ``bfloat16`` runs forward and backward under autocast; weights stay float32.
-        state: Folder for what is needed to resume, or None.
-        hooks: Calls on the way.
+        state: Folder for the state that a resumed training needs, or None.
+        hooks: Callbacks.
     """
 
     def __init__(
         self,
         classifier: Classifier,
-        train: Documents,
-        validation: Documents,
+        train: Examples,
+        validation: Examples,
         config: StageConfig,
         *,
         seed: int,
+        combine: Combination = "max",
         precision: str = "float32",
         state: Path | None = None,
         hooks: Hooks | None = None,
     ) -> None:
-        self.classifier, self.train, self.validation = classifier, train, validation
-        self.config, self.seed, self.precision, self.hooks = config, seed, precision, hooks or Hooks()
+        self.classifier = classifier
+        self.train = train
+        self.validation = validation
+        self.config = config
+        self.seed = seed
+        self.combine = combine
+        self.precision = precision
+        self.hooks = hooks or Hooks()
         self.device = next(classifier.parameters()).device
         freeze_layers(classifier, config.freeze)
         torch.manual_seed(seed)  # the projection's initial weights
         teacher_width = None if train.teacher is None else train.teacher.pooled.shape[1]
         weights = _positive_weights(train.targets).to(self.device) if config.loss.class_weights else None
         self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
-        self.objective = world.parallel(self._objective)
+        self.objective = distributed.parallel(self._objective)
         self.optimiser = make_optimiser(self._objective, classifier, config)
         self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))
         self.average: AveragedModel | None = None
@@ -131,15 +141,15 @@ class Training:
         self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
 
     def run(self) -> list[EpochReport]:
-        """Train to the end, or until the score has not risen for ``patience`` epochs; returns every epoch's report."""
+        """Train to the end, or until the score has not risen for ``patience`` epochs; return every epoch's report."""
         self._resume()
-        best = _copy(self._judged()) if self.state is None else None
+        best = _copy(self._validated_model()) if self.state is None else None
         while not self.finished:
             report = self.advance()
             if report.best and self.state is None:
-                best = _copy(self._judged())
-            if self.state is not None and world.rank() == 0:
-                best_now = self._judged() if report.best else None
+                best = _copy(self._validated_model())
+            if self.state is not None and distributed.rank() == 0:
+                best_now = self._validated_model() if report.best else None
                 self.state.save([asdict(entry) for entry in self.history], best_now, last=self.finished)
             self.hooks.on_epoch(report)
         weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
@@ -156,7 +166,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether every epoch is done, or the score has not risen for ``patience`` of them."""
-        return len(self.history) >= self.config.total_epochs or self._exhausted()
+        return len(self.history) >= self.config.total_epochs or self._out_of_patience()
 
     def _resume(self) -> None:
         if self.state is None:
@@ -164,15 +174,15 @@ class Training:
         self.history = [EpochReport(**entry) for entry in self.state.restore(self._newest(self.state))]
 
     def _newest(self, state: TrainingState) -> str | None:
-        """The last epoch that rank 0 has saved, the same for every worker."""
-        return world.of_first(state.newest() if world.rank() == 0 else None)
+        """Return the last epoch that rank 0 has saved, the same for every worker."""
+        return distributed.of_first(state.newest() if distributed.rank() == 0 else None)
 
-    def _exhausted(self) -> bool:
+    def _out_of_patience(self) -> bool:
         best = max((entry.epoch for entry in self.history if entry.best), default=0)
         return bool(self.config.patience) and len(self.history) - best >= self.config.patience
 
-    def _judged(self) -> Classifier:
-        """The weights that are validated and kept: the averaged ones where weights are averaged."""
+    def _validated_model(self) -> Classifier:
+        """Return the model that is validated and kept: the averaged one if weights are averaged."""
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     def _epoch(self, epoch: int) -> EpochReport:
@@ -190,12 +200,15 @@ class Training:
         )
 
     def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
-        """Train on every document once, or on labels alone on every one that has some.
+        """Train on every document once; in a fine-tuning epoch, on every labelled document and its labels only.
 
-        Returns the mean loss terms and documents a second. Epochs count from 1.
+        Epochs count from 1.
+
+        Returns:
+            The mean loss terms, and training documents per second.
         """
         started = perf_counter()
-        torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + world.rank())
+        torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + distributed.rank())
         generator = np.random.default_rng([self.seed, epoch])
         self.objective.train()
         before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
@@ -210,26 +223,27 @@ class Training:
             set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)
             for name, value in self._step([int(i) for i in chosen[batch]]).items():
                 sums[name] = value * len(batch) + sums.get(name, 0.0)
-            self._keep_small()
+            self._return_freed_memory()
             done += len(batch)
             self.hooks.on_step(done, total)
         losses = {name: float(value) / len(chosen) for name, value in sums.items()}
         return losses, len(chosen) / (perf_counter() - started)
 
-    def _keep_small(self) -> None:
-        if self.device.type == "cpu" and resident_memory() > self._resident + HOLES:
+    def _return_freed_memory(self) -> None:
+        if self.device.type == "cpu" and resident_memory() > self._resident + HEAP_GROWTH:
             release_freed_memory()
             self._resident = resident_memory()
 
     def _step(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """One optimiser step over a batch, in ``accumulate`` passes; returns the batch's mean loss terms, float64."""
-        mine, labelled = world.share(indices), self._labelled(indices)
+        """Take one optimiser step over a batch, in ``accumulate`` passes; return its mean loss terms, float64."""
+        mine = distributed.share(indices)
+        labelled = self._labelled_share(indices)
         size = -(-len(mine) // self.config.accumulate)
         sums: dict[str, Tensor] = {}
         for start in range(0, len(mine), size):
             part = mine[start : start + size]
             batch = collate(self.train, part, self.classifier.pad_id, self.device)
-            batch.labelled = self._labelled(part) / labelled if labelled else 1.0
+            batch.labelled = self._labelled_share(part) / labelled if labelled else 1.0
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 terms = self.objective(batch)
             (terms["total"] * (len(part) / len(mine))).backward()
@@ -242,15 +256,18 @@ class Training:
             self.average.update_parameters(self.classifier)
         return sums
 
-    def _labelled(self, indices: Sequence[int]) -> float:
-        """Share of the documents that have labels."""
+    def _labelled_share(self, indices: Sequence[int]) -> float:
+        """Return the share of the documents that have labels."""
         return float(self._has_labels[list(indices)].mean())
 
     def _score(self) -> tuple[float, float]:
-        probabilities = predict(self._judged(), self.validation, precision=self.precision).probabilities
+        logits = forward(
+            self._validated_model(), self.validation.tokens, combine=self.combine, precision=self.precision
+        )
+        probabilities = logits.probabilities
         if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
             raise UserError(
-                f"training diverged in epoch {len(self.history) + 1}: the model's outputs are no numbers any more;"
+                f"training diverged in epoch {len(self.history) + 1}: the model's outputs are not finite;"
                 " lower learning_rate or head_multiplier, or raise warmup"
             )
         threshold = tune_global(self.validation.targets, probabilities)
@@ -259,8 +276,8 @@ class Training:
 
 
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
-    """(n_labels,) square root of negatives over positives, at most 10; 1 for a label without positives."""
-    targets = targets[np.isfinite(targets).all(1)]  # those of documents without labels say nothing
+    """Return (n_labels,) sqrt(negatives / positives), at most 10; 1 for a label without positives."""
+    targets = targets[np.isfinite(targets).all(1)]  # leaves out documents without labels
     positives = targets.sum(0)
     weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))
     return torch.tensor(np.where(positives > 0, np.minimum(weights, 10.0), 1.0), dtype=torch.float32)

@@ -1,11 +1,7 @@
-"""A run's stages, in order: each trains one classifier, keeps its checkpoint, and is scored.
+"""The stages of a run, in order: each trains one classifier, stores its checkpoint, and is scored.
 
-    <run>/stages/<name>/training      what is needed to go on after the last epoch; gone when the stage is finished
-    <run>/stages/<name>/checkpoint    the classifier
-    <run>/stages/<name>/predictions   logits of the validation and test splits, and document ids
-    <run>/stages/<name>/result.json   scores; its presence says that the stage is finished
-
-Nothing here knows Ray: the same code runs in the calling process and in every worker of a job.
+``kdh_ray.run_folder`` says where a stage's files are. Nothing here knows Ray: the same code runs in the calling
+process and in every worker of a job.
 """
 
 from __future__ import annotations
@@ -26,21 +22,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kdh_ray import distributed as world
-from kdh_ray.config import RunConfig, StageConfig
+from kdh_ray import distributed
+from kdh_ray.config import DataConfig, RunConfig, StageConfig
 from kdh_ray.data.corpus import Corpus, Split
+from kdh_ray.data.reading import Reading
+from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.data.tokens import Tokens, tokenize
 from kdh_ray.errors import CheckpointError
+from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.score_columns import score_columns
 from kdh_ray.events import EventLog
-from kdh_ray.inference.forward import mean_prediction, predict
+from kdh_ray.inference.classifier import TextClassifier
+from kdh_ray.inference.logits import Logits, mean_logits
 from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
-from kdh_ray.training.examples import Documents, Prediction
+from kdh_ray.run_folder import RunFolder, StageFolder
+from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import EpochReport, Hooks, Training
-from kdh_ray.training.teacher_logits import teacher_prediction
+from kdh_ray.training.teacher_logits import teacher_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,13 +49,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What a stage's training needs: the model at its start, tokens with labels and teacher logits, and a seed."""
+    """The input of a stage's training.
+
+    Attributes:
+        model: At its start.
+        tokenizer: The encoder's own.
+        train: Documents cut at the stage's maximum length, with teacher logits.
+        validation: Whole documents, as raw text; :meth:`read` makes the windows of a reading.
+        reading: How the classifier reads raw text.
+        seed: The stage's own.
+    """
 
     model: Classifier
     tokenizer: PreTrainedTokenizerBase
-    train: Documents
-    validation: Documents
+    train: Examples
+    validation: Examples
+    reading: Reading
     seed: int
+
+    def read(self, max_tokens: int | None = None) -> Examples:
+        """Return the validation documents in windows of ``max_tokens``, by default those of the reading."""
+        windows = self.validation.tokens.windows(max_tokens or self.reading.max_tokens, self.reading.overlap)
+        return Examples(windows, self.validation.targets)
 
 
 @dataclass
@@ -64,11 +80,11 @@ class StageRunner:
     Attributes:
         config: The run.
         corpus: Its documents.
-        folder: The run's folder, seen by every worker.
+        folder: The run's folder, visible to every worker.
         precision: ``float32`` or ``bfloat16``.
         device: ``cpu`` or ``cuda``.
-        events: Where progress goes; only rank 0's is written.
-        on_epoch: Called by every worker with a stage's name and what an epoch of it gave.
+        events: Receives progress; only rank 0 writes.
+        on_epoch: Called by every worker with a stage's name and the report of an epoch.
     """
 
     config: RunConfig
@@ -80,44 +96,43 @@ class StageRunner:
     on_epoch: Callable[[str, EpochReport], None] = lambda stage, report: None
 
     def run(self, name: str) -> dict[str, Any]:
-        """Run one stage, or go on with it, or read its result if it is finished; returns the result.
+        """Run one stage, resume it, or read its result if it is finished; return the result.
 
         Raises:
             CheckpointError: If a start, a teacher or a state to resume can't be used.
             UnavailableError: If an encoder is out of reach.
         """
-        folder = self.stage_folder(name)
-        finished = world.of_first(read_result(folder) if world.rank() == 0 else None)
+        folder = self._stage_folder(name)
+        finished = distributed.of_first(folder.read_result() if distributed.rank() == 0 else None)
         if finished is not None:
             return finished
         started, stage = datetime.now(UTC), self.config.stages[name]
-        folder.mkdir(parents=True, exist_ok=True)
-        if world.rank() == 0:
-            self.events.write("start", name, host=platform.node(), pid=os.getpid(), workers=world.size())
+        folder.path.mkdir(parents=True, exist_ok=True)
+        self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
         material = self.prepare(name, stage)
         training = Training(
-            material.model, material.train, material.validation, stage,
-            seed=material.seed, precision=self.precision, state=folder / "training", hooks=self._hooks(name),
+            material.model, material.train, material.read(), stage, seed=material.seed,
+            combine=material.reading.combine, precision=self.precision, state=folder.training,
+            hooks=self._hooks(name),
         )  # fmt: skip
         history = training.run()
-        tokens = {split: self._tokens(split, material.tokenizer, stage.max_tokens) for split in self.corpus.splits}
-        result = self._score(name, material.model, material.tokenizer, tokens, history)
+        result = self._score(name, material, history)
         result |= {
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,
             "precision": self.precision,
-            "workers": world.size(),
+            "workers": distributed.size(),
             "threads": torch.get_num_threads(),
         }
-        if world.rank() == 0:
-            _write_json(folder / "result.json", result)
-            shutil.rmtree(folder / "training", ignore_errors=True)
-            self.events.write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
-        world.gather(None)
+        if distributed.rank() == 0:
+            _write_json(folder.result, result)
+            shutil.rmtree(folder.training, ignore_errors=True)
+        self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
+        distributed.gather(None)
         return result
 
     def prepare(self, name: str, stage: StageConfig) -> Material:
-        """What ``stage``, by the name of ``name``, trains on and starts from.
+        """Return the input of ``stage``, which has the seed of the stage ``name``.
 
         Raises:
             CheckpointError: If the start or a teacher can't be used.
@@ -125,36 +140,36 @@ class StageRunner:
         """
         seed = stage_seed(self.config.seed, name, stage)
         torch.manual_seed(seed)
-        model, tokenizer = self._start(stage)
+        reading = stage_reading(self.config.data, stage, self.corpus)
+        model, tokenizer = self._start(stage, reading)
         teacher = self._teachers(stage, name) if stage.teachers else None
         train, validation = (self.corpus.splits[split] for split in ("train", "validation"))
-        documents = Documents.of(train, self._tokens("train", tokenizer, stage.max_tokens), teacher)
-        more = self.corpus.unlabelled
-        if teacher is not None and more is not None:
-            documents = documents.with_unlabelled(self._tokens(more.split, tokenizer, stage.max_tokens), more.logits)
+        whole = tokenize(reading.divided(train.annotated()), tokenizer, self._cache() / "tokens")
+        self._note_cut(name, whole, reading)
+        examples = Examples.of(train, whole.cut(reading.max_tokens), teacher)
+        if teacher is not None and self.corpus.unlabelled is not None:
+            more = reading.divided(self.corpus.unlabelled.texts)
+            tokens = tokenize(more, tokenizer, self._cache() / "tokens").cut(reading.max_tokens)
+            examples = examples.with_unlabelled(tokens, self.corpus.unlabelled.logits)
+        held_out = tokenize(reading.divided(validation.raw()), tokenizer, self._cache() / "tokens")
         return Material(
-            model,
-            tokenizer,
-            documents,
-            Documents.of(validation, self._tokens("validation", tokenizer, stage.max_tokens)),
-            seed,
+            model, tokenizer, examples, Examples(held_out, validation.targets.astype(np.float32)), reading, seed
         )
 
-    def stage_folder(self, name: str) -> Path:
-        """Where a stage keeps its files."""
-        return self.folder / "stages" / name
+    def _stage_folder(self, name: str) -> StageFolder:
+        return RunFolder(self.folder).stage(name)
 
     def _cache(self) -> Path:
-        return self.config.cache or self.folder / "cache"
+        return self.config.cache or RunFolder(self.folder).cache
 
     def _source(self, reference: str) -> str:
-        """The folder of an earlier stage's checkpoint, or the reference itself."""
-        return str(self.stage_folder(reference) / "checkpoint") if reference in self.config.stages else reference
+        """Return the folder of an earlier stage's checkpoint, or the reference itself."""
+        return str(self._stage_folder(reference).checkpoint) if reference in self.config.stages else reference
 
-    def _start(self, stage: StageConfig) -> tuple[Classifier, PreTrainedTokenizerBase]:
-        """The model before training. A checkpoint's heads are kept where its labels and segments are this run's."""
+    def _start(self, stage: StageConfig, reading: Reading) -> tuple[Classifier, PreTrainedTokenizerBase]:
+        """Return the model before training. A checkpoint's heads are kept if its labels and segments are this run's."""
         source, labels = self._source(stage.start), list(self.corpus.labels)
-        segments = self.config.data.segments and self.corpus.splits["train"].segments is not None
+        segments = reading.segmenter.rule != "none"
         model: Classifier | None = None
         if (Path(source) / "classifier.json").exists():
             loaded, card = load_checkpoint(Path(source), stage.dropout)
@@ -168,93 +183,152 @@ class StageRunner:
         select_attention(model.encoder, self.device, self.precision)
         return model.to(self.device), load_tokenizer(source)
 
-    def _tokens(self, split: str | Split, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None) -> Tokens:
-        limit = max_tokens or self.config.data.max_tokens
-        documents = self.corpus.splits[split] if isinstance(split, str) else split
-        return tokenize(documents, tokenizer, limit, self._cache() / "tokens")
-
-    def _teachers(self, stage: StageConfig, name: str) -> Prediction:
-        """Mean prediction of the teachers over the training split, each with its own tokenizer."""
-        predictions = []
+    def _teachers(self, stage: StageConfig, name: str) -> Logits:
+        """Return the teachers' mean logits for the training split; each reads it in its own way."""
+        found = []
         for reference in stage.teachers:
             folder = Path(self._source(reference))
-            card = load_card(folder)
-            check_labels(folder, card.labels, list(self.corpus.labels))
-            documents = Documents.of(
-                self.corpus.splits["train"], self._tokens("train", load_tokenizer(str(folder)), card.max_tokens)
-            )
+            check_labels(folder, load_card(folder).labels, list(self.corpus.labels))
             progress = self._hooks(f"{name}: logits of {folder.parent.name}").on_step
-            predictions.append(
-                teacher_prediction(
-                    folder, documents, list(self.corpus.splits["train"].ids), self._cache() / "logits",
-                    precision=self.precision, device=self.device, progress=progress,
+            train = self.corpus.splits["train"].annotated()
+            found.append(
+                teacher_logits(
+                    folder, train, self._cache(), precision=self.precision, device=self.device, progress=progress
                 )
-            )  # fmt: skip
-        return mean_prediction(predictions)
+            )
+        return mean_logits(found)
 
-    def _score(
-        self,
-        name: str,
-        model: Classifier,
-        tokenizer: PreTrainedTokenizerBase,
-        tokens: dict[str, Tokens],
-        history: list[EpochReport],
-    ) -> dict[str, Any]:
-        """Choose the threshold on validation, save the checkpoint, and score both held-out splits."""
-        predictions = {
-            split: predict(model, Documents.of(self.corpus.splits[split], tokens[split]), precision=self.precision)
-            for split in ("validation", "test")
-        }
+    def _score(self, name: str, material: Material, history: list[EpochReport]) -> dict[str, Any]:
+        """Choose the threshold on validation, save the checkpoint, and score both held-out splits as raw text."""
+        labels = list(self.corpus.labels)
+        classifier = TextClassifier(
+            material.model, material.tokenizer, labels, [0.5] * len(labels), material.reading,
+            precision=self.precision, device=self.device,
+        )  # fmt: skip
+        scores, logits = score_classifier(classifier, self.corpus, self._cache() / "tokens")
         result = {
-            **score_held_out(self.corpus, {split: each.probabilities for split, each in predictions.items()}),
+            **scores,
             "history": [asdict(report) for report in history],
             "seconds": sum(report.seconds for report in history),
             "documents_per_second": float(np.median([report.documents_per_second for report in history])),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in material.model.parameters()),
         }
-        if world.rank() == 0:
-            folder = self.stage_folder(name)
+        if distributed.rank() == 0:
+            folder = self._stage_folder(name)
             card = Card(
-                labels=list(self.corpus.labels),
-                thresholds=[result["threshold"]] * len(self.corpus.labels),
-                max_tokens=self.config.stages[name].max_tokens or self.config.data.max_tokens,
-                segments=model.segment_head is not None,
+                labels=labels,
+                thresholds=[result["threshold"]] * len(labels),
+                max_tokens=material.reading.max_tokens,
+                segments=material.model.segment_head is not None,
                 corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
                        "validation_f1_micro": result["validation_f1_micro"]},
-            )  # fmt: skip
-            save_checkpoint(folder / "checkpoint", model, tokenizer, card)
-            _save_predictions(folder / "predictions", self.corpus, predictions)
+            ).reads(material.reading)  # fmt: skip
+            save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card)
+            _save_predictions(folder.predictions, self.corpus, logits)
         return result
+
+    def _note_cut(self, name: str, tokens: Tokens, reading: Reading) -> None:
+        """Report how many training documents are longer than the stage reads; each is cut, which is not silent."""
+        longer = int((tokens.lengths > reading.max_tokens).sum())
+        if longer:
+            text = f"{name}: {longer} of {len(tokens)} training documents are cut at {reading.max_tokens} tokens"
+            self._write("note", name, text=text)
+
+    def _write(self, kind: str, stage: str, **values: Any) -> None:
+        if distributed.rank() == 0:
+            self.events.write(kind, stage, **values)
 
     def _hooks(self, stage: str) -> Hooks:
         def on_step(done: int, total: int) -> None:
-            if world.rank() == 0:
-                self.events.write("step", stage, done=done, total=total)
+            self._write("step", stage, done=done, total=total)
 
         def on_epoch(report: EpochReport) -> None:
-            if world.rank() == 0:
-                self.events.write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].total_epochs)
+            self._write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].total_epochs)
             self.on_epoch(stage, report)
 
         return Hooks(on_step, on_epoch)
 
 
+def stage_reading(data: DataConfig, stage: StageConfig, corpus: Corpus) -> Reading:
+    """Return how the classifier of a stage reads raw text.
+
+    ``data.segmenter: auto`` divides texts into sentences if the corpus has labelled parts, and reads them whole
+    otherwise.
+    """
+    has_parts = corpus.splits["train"].segments is not None
+    rule = data.segmenter
+    if not data.segments or (rule == "auto" and not has_parts):
+        rule = "none"
+    segmenter = Segmenter("sentences" if rule == "auto" else rule, data.language)
+    return Reading(stage.max_tokens or data.max_tokens, segmenter, data.window_overlap, data.window_logits)
+
+
+def score_classifier(
+    classifier: TextClassifier, corpus: Corpus, cache: Path | None = None
+) -> tuple[dict[str, Any], dict[str, Logits]]:
+    """Score both held-out splits as raw text and, if the corpus has parts of its own, as annotated.
+
+    Columns of the annotated scores end in ``_annotated``; their threshold is tuned on the annotated validation split.
+    If documents are longer than the classifier reads at once, ``SPLIT_long_documents`` counts them and
+    ``SPLIT_f1_micro_cut`` is the score that cutting them would give, at the same threshold.
+
+    Returns:
+        Columns of a result, and the logits of each split as raw text.
+    """
+    splits = {name: corpus.splits[name] for name in ("validation", "test")}
+    logits = {name: classifier.logits(split.raw(), cache=cache) for name, split in splits.items()}
+    result = score_held_out(corpus, {name: each.probabilities for name, each in logits.items()})
+    for name, split in splits.items():
+        result |= _cost_of_cutting(classifier, name, split, logits[name], result["threshold"], cache)
+    if classifier.model.segment_head is not None and splits["test"].segments is not None:
+        annotated = {
+            name: classifier.logits(split.annotated(), cache=cache).probabilities for name, split in splits.items()
+        }
+        scores = score_held_out(corpus, annotated)
+        kept = [
+            name for name in scores if name.endswith(("f1_micro", "f1_macro", corpus.metric)) or name == "threshold"
+        ]
+        result |= {f"{name}_annotated": scores[name] for name in kept}
+    return result, logits
+
+
+def _cost_of_cutting(
+    classifier: TextClassifier, name: str, split: Split, logits: Logits, threshold: float, cache: Path | None
+) -> dict[str, Any]:
+    """Return how many documents are longer than the classifier reads at once, and the score if they were cut."""
+    reading = classifier.reading
+    whole = tokenize(reading.divided(split.raw()), classifier.tokenizer, cache)
+    longer = np.flatnonzero(whole.lengths > reading.max_tokens)
+    if not len(longer):
+        return {f"{name}_long_documents": 0}
+    from kdh_ray.inference.forward import forward
+
+    chosen = split.take(longer).raw()
+    tokens = tokenize(reading.divided(chosen), classifier.tokenizer).cut(reading.max_tokens)
+    probabilities = logits.probabilities.copy()
+    probabilities[longer] = forward(classifier.model, tokens, precision=classifier.precision).probabilities
+    cut = score(split.targets, probabilities, threshold)["f1_micro"]
+    return {f"{name}_long_documents": len(longer), f"{name}_f1_micro_cut": cut}
+
+
 def score_held_out(corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """Scores of the ``validation`` and ``test`` probabilities, each (n_documents, n_labels); see ``score_columns``."""
+    """Score the ``validation`` and ``test`` probabilities, each (n_documents, n_labels); see ``score_columns``."""
     validation, test = ((corpus.splits[name].targets, probabilities[name]) for name in ("validation", "test"))
     return score_columns(validation, test, list(corpus.labels), corpus.metric)
 
 
 def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:
-    """The stage's own seed, or one made from the run's and the stage's name, so that ensemble members differ."""
+    """Return the stage's own seed, or one made from the run's seed and the stage's name, so that ensemble members
+    differ.
+    """
     if stage.seed is not None:
         return stage.seed
     return int.from_bytes(hashlib.sha256(f"{run_seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
 def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """(n_labels,) share of training documents, and of training segments, that have each label."""
+    """Return (n_labels,) share of training documents, and of training segments, that have each label."""
     train = corpus.splits["train"]
     if train.segments is None:
         return train.targets.mean(0), None
@@ -265,7 +339,7 @@ def check_labels(folder: Path, received: list[str], expected: list[str]) -> None
     """Refuse a checkpoint whose labels, or their order, are not the data's.
 
     Raises:
-        CheckpointError: With the first place where they differ.
+        CheckpointError: Names the first label that differs.
     """
     if len(received) != len(expected):
         raise CheckpointError(
@@ -278,19 +352,8 @@ def check_labels(folder: Path, received: list[str], expected: list[str]) -> None
             )
 
 
-def classify(checkpoint: Path, split: Split, precision: str = "float32", device: str = "cpu") -> Prediction:
-    """What a checkpoint says of a split's documents.
-
-    Raises:
-        CheckpointError: If the checkpoint can't be used.
-    """
-    model, card = load_checkpoint(checkpoint)
-    tokens = tokenize(split, load_tokenizer(str(checkpoint)), card.max_tokens)
-    return predict(model.to(device), Documents.of(split, tokens), precision=precision)
-
-
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """A finished stage's result, or None."""
+    """Return the result of a finished stage, or None."""
     file = folder / "result.json"
     if not file.exists():
         return None
@@ -301,10 +364,10 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def _save_predictions(folder: Path, corpus: Corpus, predictions: dict[str, Prediction]) -> None:
+def _save_predictions(folder: Path, corpus: Corpus, predictions: Mapping[str, Logits]) -> None:
     folder.mkdir(exist_ok=True)
-    for split, prediction in predictions.items():
-        np.save(folder / f"{split}.npy", prediction.documents, allow_pickle=False)
+    for split, logits in predictions.items():
+        np.save(folder / f"{split}.npy", logits.documents, allow_pickle=False)
         _write_json(folder / f"{split}-ids.json", list(corpus.splits[split].ids))
 
 

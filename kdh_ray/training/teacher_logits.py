@@ -1,4 +1,4 @@
-"""Teacher predictions, computed once per (teacher, tokens) and memory-mapped from then on."""
+"""Teacher logits, computed once per (teacher, documents) and memory-mapped from then on."""
 
 from __future__ import annotations
 
@@ -7,74 +7,82 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray import distributed as world
-from kdh_ray.data.tokens import Tokens
-from kdh_ray.inference.forward import Progress, predict
-from kdh_ray.models.checkpoint import load_card, load_checkpoint
-from kdh_ray.training.examples import Documents, Prediction
+from kdh_ray import distributed
+from kdh_ray.data.corpus import Texts
+from kdh_ray.inference.classifier import TextClassifier
+from kdh_ray.inference.forward import Progress
+from kdh_ray.inference.logits import Logits
+from kdh_ray.models.checkpoint import load_card
+from kdh_ray.models.encoders import load_tokenizer
 
-ARRAYS = ("documents", "segments", "pooled")
+_FORMAT = 2  # of a cache entry's files
 
 
-def teacher_prediction(
+def teacher_logits(
     teacher: Path,
-    documents: Documents,
-    ids: list[str],
+    documents: Texts,
     cache: Path,
     *,
     precision: str = "float32",
     device: str = "cpu",
     progress: Progress | None = None,
-) -> Prediction:
-    """What the checkpoint ``teacher`` says of ``documents``, from the cache where it is there.
+) -> Logits:
+    """Return the logits of the checkpoint ``teacher`` for ``documents``, from the cache if they are there.
 
-    The key holds the teacher's weights, labels and reading of text, and the tokens' fingerprint (texts, tokenizer,
-    maximum length, segments): a change of any of them is another entry, never a stale one.
+    The key of a cache entry holds the teacher's weights, labels and way of reading text, and the fingerprint of the
+    tokens (texts, parts, tokenizer): a change in any of them makes another entry, so that none is ever stale.
 
     Args:
         teacher: A checkpoint folder.
-        documents: Tokens made with the teacher's own tokenizer.
-        ids: Document ids, kept beside the arrays.
-        cache: Folder of all entries.
+        documents: Texts; the teacher divides those without parts itself.
+        cache: Folder of tokens and logits.
         precision: Of the forward pass.
         device: Where it runs.
-        progress: See ``predict``.
+        progress: See :func:`kdh_ray.inference.forward.forward`.
 
     Raises:
         CheckpointError: If the teacher can't be read.
     """
     card = load_card(teacher)
-    entry = cache / cache_key(card.fingerprint, documents.tokens, precision)
-    known = world.of_first(world.rank() == 0 and _is_whole(entry, card.segments))
-    if not known:
-        model, _ = load_checkpoint(teacher)
-        prediction = predict(model.to(device), documents, precision=precision, progress=progress)
-        if world.rank() == 0:
-            _write(entry, prediction, ids)
-        world.gather(None)  # nobody reads before it is written
+    tokens = card.reading.tokens(documents, load_tokenizer(str(teacher)), cache / "tokens")
+    entry = cache / "logits" / cache_key(card.fingerprint, tokens.fingerprint, precision)
+    is_cached = distributed.of_first(distributed.rank() == 0 and _is_complete(entry))
+    if not is_cached:
+        classifier = TextClassifier.load(teacher, precision=precision, device=device)
+        logits = classifier.logits(documents, cache=cache / "tokens", progress=progress)
+        if distributed.rank() == 0:
+            _write(entry, logits, documents.ids)
+        distributed.gather(None)  # nobody reads before it is written
     return _read(entry)
 
 
-def cache_key(teacher_fingerprint: str, tokens: Tokens, precision: str) -> str:
-    """Name of a cache entry."""
-    identity = f"{teacher_fingerprint} {tokens.fingerprint} {precision}"
+def cache_key(teacher_fingerprint: str, tokens_fingerprint: str, precision: str) -> str:
+    """Return the name of a cache entry."""
+    identity = f"{_FORMAT} {teacher_fingerprint} {tokens_fingerprint} {precision}"
     return "logits-" + hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-def _write(entry: Path, prediction: Prediction, ids: list[str]) -> None:
+def _write(entry: Path, logits: Logits, ids: Sequence[str]) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}-"))
+
+    def save(name: str, array: NDArray[np.generic]) -> None:
+        np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+
     try:
-        for name in ARRAYS:
-            array = getattr(prediction, name)
-            if array is not None:
-                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        (temporary / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
+        save("documents", logits.documents)
+        save("pooled", logits.pooled)
+        if logits.segments is not None:
+            save("segments", np.concatenate([np.zeros((0, logits.documents.shape[1]), np.float32), *logits.segments]))
+            save("offsets", np.cumsum([0, *map(len, logits.segments)]))  # document i: [offsets[i], offsets[i + 1])
+        (temporary / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
         os.replace(temporary, entry)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -82,23 +90,27 @@ def _write(entry: Path, prediction: Prediction, ids: list[str]) -> None:
             raise
 
 
-def _is_whole(entry: Path, segments: bool) -> bool:
-    """Whether an entry is there; what a machine's crash or a cleaning of files has left of one is removed."""
+def _is_complete(entry: Path) -> bool:
+    """Whether an entry can be read; the remains of one, after a crash or a cleaning of files, are removed."""
     if not entry.exists():
         return False
     try:
-        whole = (_read(entry).segments is not None) == segments
-    except (OSError, ValueError, EOFError):  # a file that is missing, shorter than it says, or empty
-        whole = False
-    if not whole:
+        _read(entry)
+    except (OSError, ValueError, EOFError):  # a file that is missing, shorter than it should be, or empty
         shutil.rmtree(entry, ignore_errors=True)
-    return whole
+        return False
+    return (entry / "ids.json").exists()
 
 
-def _read(entry: Path) -> Prediction:
-    def array(name: str) -> NDArray[np.float32]:
-        loaded: NDArray[np.float32] = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return loaded
+def _read(entry: Path) -> Logits:
+    def load(name: str) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
 
-    segments = array("segments") if (entry / "segments.npy").exists() else None
-    return Prediction(array("documents"), segments, array("pooled"))
+    segments = None
+    if (entry / "offsets.npy").exists() or (entry / "segments.npy").exists():
+        flat, offsets = load("segments"), np.load(entry / "offsets.npy", allow_pickle=False)
+        if len(flat) != offsets[-1]:
+            raise ValueError("segments and offsets differ in length")
+        segments = [flat[begin:end] for begin, end in pairwise(offsets)]
+    return Logits(load("documents"), segments, load("pooled"))

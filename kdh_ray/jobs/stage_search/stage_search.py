@@ -312,7 +312,6 @@ def trial_task(
     """What trials share. Teacher logits come from the run's cache, or are computed here, as ``log`` is told."""
     import torch
 
-    from kdh_ray.data.tokens import trailing_specials
     from kdh_ray.hardware import precision
     from kdh_ray.jobs.stage_search.student import PLACEHOLDER_DROPOUT
     from kdh_ray.jobs.stage_search.trial import StageTask
@@ -326,9 +325,8 @@ def trial_task(
     whole = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}
     material = runner.prepare(name, stage.model_copy(update=whole))
     material.model.to("cpu")  # as it travels
-    tail = trailing_specials(material.tokenizer)
-    costs = measure(material, stage, search_space(config), tail, config.tune.cpus_per_trial)
-    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs, tail)
+    costs = measure(material, stage, search_space(config), config.tune.cpus_per_trial)
+    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs)
 
 
 def _write_trial(

@@ -15,8 +15,8 @@ from kdh_ray.jobs.stage_search.space import SMALLER_SPACE, search_space
 
 if TYPE_CHECKING:
     from kdh_ray.config import RunConfig, StageConfig
+    from kdh_ray.data.tokens import Tokens
     from kdh_ray.models.classifier import Classifier
-    from kdh_ray.training.examples import Documents
     from kdh_ray.training.stages import Material
 
 LATENCY, PARAMETERS = "latency_ms", "parameters"
@@ -76,7 +76,7 @@ def check_budget(costs: Costs, limits: TuneConfig) -> None:
             raise UserError(f"tune.{setting}: the space's cheapest student has {value:,.6g} {unit}; got {limit:,.6g}")
 
 
-def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], tail: int, threads: int) -> Costs:
+def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], threads: int) -> Costs:
     """Build each student that the space has room for, count its parameters, and time it on the CPUs here.
 
     Latency is the median over documents of the validation split, each classified alone in float32.
@@ -85,7 +85,6 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
         material: Of the stage, with every layer and token.
         stage: Before a trial's settings.
         space: Of the search.
-        tail: Special tokens at the end of a document.
         threads: Of torch, as trials will have.
     """
     import torch
@@ -95,7 +94,8 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
     from kdh_ray.models.classifier import encoder_layers
 
     depth = len(encoder_layers(material.model.encoder))
-    longest = int(material.validation.tokens.lengths.max())
+    tokens = material.validation.tokens
+    longest = min(int(tokens.lengths.max()), material.reading.max_tokens)
     lengths = _values(space.get("max_tokens"), stage.max_tokens or longest, _LENGTHS)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -105,7 +105,7 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
             model = student(material.model, stage.model_copy(update={"layers": layers})).eval()
             select_attention(model.encoder, "cpu", "float32")
             parameters[layers] = sum(parameter.numel() for parameter in model.parameters())
-            latency[layers] = tuple(_latency(model, material.validation.cut(length, tail)) for length in lengths)
+            latency[layers] = tuple(_latency(model, tokens.cut(length)) for length in lengths)
     finally:
         torch.set_num_threads(before)
     return Costs(parameters, latency, tuple(lengths), stage.layers or depth)
@@ -122,14 +122,14 @@ def _values(entry: SearchRange | None, own: int, most: int | None = None) -> lis
     return sorted({round(value) for value in np.linspace(low, high, count if most is None else min(most, count))})
 
 
-def _latency(model: Classifier, documents: Documents) -> float:
+def _latency(model: Classifier, documents: Tokens) -> float:
     """Milliseconds."""
     import torch
 
-    from kdh_ray.training.examples import collate
+    from kdh_ray.inference.forward import pad
 
     numbers: Iterable[Any] = np.linspace(0, len(documents) - 1, min(_DOCUMENTS, len(documents))).astype(int)
-    batches = [collate(documents, [int(number)], model.pad_id, torch.device("cpu")) for number in numbers]
+    batches = [pad(documents, [int(number)], model.pad_id, torch.device("cpu")) for number in numbers]
     seconds = []
     with torch.inference_mode():
         for batch in [batches[0], *batches]:

@@ -35,7 +35,6 @@ class StageTask:
         device: ``cpu`` or ``cuda``.
         tune: The search's settings.
         costs: Of every student that it may build.
-        tail: Special tokens at the end of a document.
     """
 
     stage: StageConfig
@@ -44,7 +43,6 @@ class StageTask:
     device: str
     tune: TuneConfig
     costs: Costs
-    tail: int
 
 
 class TrialTraining:
@@ -66,12 +64,13 @@ class TrialTraining:
         if self._over is not None:
             return
         stage, material = configured(task.stage, values), task.material
-        train, validation = material.train, material.validation
-        if stage.max_tokens is not None:
-            train, validation = (documents.cut(stage.max_tokens, task.tail) for documents in (train, validation))
+        train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
+        validation = material.read(stage.max_tokens)
         model = student(material.model, stage).to(task.device)
         select_attention(model.encoder, task.device, precision)
-        self.training = Training(model, train, validation, stage, seed=material.seed, precision=precision)
+        self.training = Training(
+            model, train, validation, stage, seed=material.seed, combine=material.reading.combine, precision=precision
+        )
 
     def epoch(self) -> dict[str, Any]:
         """Train one epoch; its results.

@@ -13,11 +13,11 @@ from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig
 from kdh_ray.data import Corpus
 from kdh_ray.errors import DataError
-from kdh_ray.inference import predict
-from kdh_ray.inference.block_worker import Predictor
+from kdh_ray.inference import predict_files
+from kdh_ray.inference.block_worker import BlockWorker
+from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
-from kdh_ray.training.stages import classify
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def test_every_document_gets_the_checkpoints_prediction(
     checkpoint: Path, notes: Path, tmp_path: Path, corpus: Corpus
 ) -> None:
     options = {"id_column": "note", "logits": True, "precision": "float32"}
-    done = predict(checkpoint, str(notes), tmp_path / "out", block=8, local=True, **options)
+    done = predict_files(checkpoint, str(notes), tmp_path / "out", block=8, local=True, **options)
     assert (done.documents, done.blocks, done.found) == (48, 7, 0)
     frame, split = read(tmp_path / "out"), corpus.splits["train"]
-    expected = classify(checkpoint, split.__class__(split.ids, split.texts, split.targets))
+    expected = TextClassifier.load(checkpoint).predict(split.texts)
     assert frame["id"].tolist() == list(split.ids)
     labels = ["alpha", "beta", "gamma"]
-    np.testing.assert_allclose(frame[[f"logit.{name}" for name in labels]], expected.documents, atol=1e-5)
+    np.testing.assert_allclose(frame[[f"logit.{name}" for name in labels]], expected.logits.documents, atol=1e-5)
     np.testing.assert_allclose(frame[[f"probability.{name}" for name in labels]], expected.probabilities, atol=1e-6)
     wanted = [[name for name, p, t in zip(labels, row, (0.5, 0.45, 0.55), strict=True) if p >= t]
               for row in expected.probabilities]  # fmt: skip
@@ -68,21 +68,21 @@ def test_a_killed_prediction_goes_on_with_the_other_blocks(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict(checkpoint, str(notes), tmp_path / "out", block=8, local=True, progress=killed)
+        predict_files(checkpoint, str(notes), tmp_path / "out", block=8, local=True, progress=killed)
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("block-*")}
     assert len(before) == 3
-    done = predict(checkpoint, str(notes), tmp_path / "out", block=8, local=True)
+    done = predict_files(checkpoint, str(notes), tmp_path / "out", block=8, local=True)
     assert (done.found, done.blocks, done.documents) == (3, 7, 48 - 24)
     assert all(file.stat().st_mtime_ns == time for file, time in before.items())
     assert read(tmp_path / "out")["id"].is_unique
-    monkeypatch.setattr(Predictor, "__init__", None)  # no model is loaded where nothing is left
-    assert predict(checkpoint, str(notes), tmp_path / "out", block=8, local=True).documents == 0
+    monkeypatch.setattr(BlockWorker, "__init__", None)  # no model is loaded where nothing is left
+    assert predict_files(checkpoint, str(notes), tmp_path / "out", block=8, local=True).documents == 0
 
 
 def test_another_prediction_is_not_mixed_in(checkpoint: Path, notes: Path, tmp_path: Path) -> None:
-    predict(checkpoint, str(notes), tmp_path / "out", local=True)
+    predict_files(checkpoint, str(notes), tmp_path / "out", local=True)
     with pytest.raises(DataError, match=r"holds another prediction \(block, logits differ\)"):
-        predict(checkpoint, str(notes), tmp_path / "out", local=True, logits=True, block=8)
+        predict_files(checkpoint, str(notes), tmp_path / "out", local=True, logits=True, block=8)
 
 
 def test_buckets_hold_checkpoint_input_and_output(checkpoint: Path, notes: Path, bucket: str) -> None:
@@ -94,14 +94,14 @@ def test_buckets_hold_checkpoint_input_and_output(checkpoint: Path, notes: Path,
     filesystem, root = locate(bucket)
     pyarrow.fs.copy_files(str(checkpoint), f"{root}/checkpoint", destination_filesystem=filesystem)
     pyarrow.fs.copy_files(str(notes), f"{root}/notes", destination_filesystem=filesystem)
-    predict(f"{bucket}/checkpoint", f"{bucket}/notes/*.parquet", f"{bucket}/out", block=16, local=True)
+    predict_files(f"{bucket}/checkpoint", f"{bucket}/notes/*.parquet", f"{bucket}/out", block=16, local=True)
     table = pyarrow.parquet.read_table(f"{root}/out/block-000001.parquet", filesystem=filesystem)
     assert table["id"].to_pylist() == [f"a.parquet#{i}" for i in range(16, 30)]
 
 
 def test_no_text_gets_into_the_output(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "verysecret"}))
-    predict(checkpoint, str(tmp_path / "a.jsonl"), tmp_path / "out", local=True)
+    predict_files(checkpoint, str(tmp_path / "a.jsonl"), tmp_path / "out", local=True)
     assert not any(b"verysecret" in file.read_bytes() for file in (tmp_path / "out").iterdir())
 
 
@@ -113,7 +113,7 @@ def test_no_text_gets_into_the_output(checkpoint: Path, tmp_path: Path) -> None:
         (["--input", "{notes}", "--id-column", "text"], "can't be the texts; got 'text' for both"),
         (["--input", "{notes}", "--block", "0"], "--block must be 1 or more; got 0"),
         (["--input", "nonsense://x"], "can't be opened"),
-        ([], "--input and --output go together"),
+        ([], "--input and --output must be given together"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
@@ -140,8 +140,7 @@ def test_lines_of_stdin_are_predicted_without_ray(
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts) + "\n"))
     assert main(["predict", str(checkpoint), "--batch-size", "2", "--precision", "float32"]) == 0
     results = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    split = corpus.splits["test"].take(range(5))
-    expected = classify(checkpoint, split.__class__(split.ids, texts, split.targets)).probabilities
+    expected = TextClassifier.load(checkpoint).predict(texts).probabilities
     received = [[result["probabilities"][name] for name in ("alpha", "beta", "gamma")] for result in results]
     np.testing.assert_allclose(received, expected, atol=1e-5)
     assert results[0]["labels"] == [name for name, p, t in zip(("alpha", "beta", "gamma"), expected[0],
@@ -176,7 +175,7 @@ def test_ray_data_gives_the_same_and_a_workers_fault_is_one_line(
         assert "7 blocks; 48 documents" in capfd.readouterr().out
         assert main([*words, "--text-column", "body", "--output", str(tmp_path / "bad")]) == 2
     assert any(line.startswith("kdh-ray:") and "body" in line for line in capfd.readouterr().err.splitlines())
-    predict(checkpoint, str(notes), tmp_path / "here", block=8, local=True, precision="float32")
+    predict_files(checkpoint, str(notes), tmp_path / "here", block=8, local=True, precision="float32")
     pd.testing.assert_frame_equal(read(tmp_path / "ray"), read(tmp_path / "here"), atol=1e-5)
 
 
@@ -191,6 +190,6 @@ def test_one_block_is_predicted_on_a_cluster_of_several_machines(checkpoint: Pat
         cluster.add_node(num_cpus=1)
         with ray_session(JobConfig(address=cluster.address)):
             assert ray.cluster_resources()["CPU"] == 2  # more than any machine has
-            assert predict(checkpoint, str(notes / "a.parquet"), tmp_path / "out").documents == 30
+            assert predict_files(checkpoint, str(notes / "a.parquet"), tmp_path / "out").documents == 30
     finally:
         cluster.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdh_ray.config import DataConfig
@@ -39,14 +40,17 @@ def test_fewer_bits_take_less_room_and_the_same_arithmetic(checkpoint: Path) -> 
 
 
 def test_arithmetic_is_counted_as_by_hand(checkpoint: Path) -> None:
-    # A layer of width h with feed-forward width f multiplies 4 h^2 + 2 h f numbers a token, and 2 t h in attention over
-    # t tokens; then the head. Two operations for each product.
+    # A layer of width h with feed-forward width f multiplies 4 h^2 + 2 h f numbers per token, and 2 t h in attention
+    # over t tokens; then comes the head. Each product is two operations.
     from kdh_ray.data.tokens import tokenize
 
     split = corpus_from_config(DATA).splits["test"]
-    lengths = tokenize(split, load_tokenizer(str(checkpoint)), 24).lengths
+    windows = tokenize(split.raw(), load_tokenizer(str(checkpoint))).windows(24, 32)
     layers, h, f, labels = 4, 32, 64, 10
-    by_hand = [2 * (layers * t * (4 * h * h + 2 * h * f + 2 * t * h) + h * labels) for t in lengths.tolist()]
+    longest = np.maximum.reduceat(windows.lengths, np.unique(windows.documents, return_index=True)[1])
+    padded = longest[windows.documents]  # a document's windows are read in one pass
+    by_window = [2 * (layers * t * (4 * h * h + 2 * h * f + 2 * t * h) + h * labels) for t in padded.tolist()]
+    by_hand = np.bincount(windows.documents, by_window)
     counted = measure_here(checkpoint, DATA, "float32", threads=1, documents=1)["flops_per_document"]
     assert min(by_hand) < counted < max(by_hand)
     assert counted == pytest.approx(sum(by_hand) / len(by_hand), rel=0.1)

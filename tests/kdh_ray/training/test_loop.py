@@ -13,12 +13,13 @@ from kdh_ray.data.tokens import tokenize
 from kdh_ray.errors import CheckpointError, UserError
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
-from kdh_ray.inference.forward import predict
+from kdh_ray.inference.forward import forward
+from kdh_ray.inference.logits import Logits
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer
-from kdh_ray.training.examples import Documents, Prediction
-from kdh_ray.training.loop import HOLES, EpochReport, Hooks, Training
+from kdh_ray.training.examples import Examples
+from kdh_ray.training.loop import HEAP_GROWTH, EpochReport, Hooks, Training
 
 STAGE = StageConfig(epochs=4, batch_size=8, learning_rate=5e-3, head_multiplier=4, average=0.5)
 LEARNING = StageConfig(epochs=12, batch_size=4, learning_rate=5e-3, head_multiplier=4)
@@ -33,8 +34,9 @@ def make(encoder: Path, dropout: float = 0.1) -> Classifier:
     return build_classifier(str(encoder), 3, segments=True, dropout=dropout)
 
 
-def documents(corpus: Corpus, encoder: Path, split: str, teacher: Prediction | None = None) -> Documents:
-    return Documents.of(corpus.splits[split], tokenize(corpus.splits[split], load_tokenizer(str(encoder)), 48), teacher)
+def documents(corpus: Corpus, encoder: Path, split: str, teacher: Logits | None = None) -> Examples:
+    tokens = tokenize(corpus.splits[split].annotated(), load_tokenizer(str(encoder))).cut(48)
+    return Examples.of(corpus.splits[split], tokens, teacher)
 
 
 def train(corpus: Corpus, encoder: Path, stage: StageConfig = STAGE, **options: object) -> Training:
@@ -74,7 +76,7 @@ def test_keeps_the_weights_of_the_best_epoch(
         if state == tmp_path / "no links":
             monkeypatch.setattr("os.link", refuse)
         training = train(corpus, encoder, state=state)
-        found = predict(training.classifier, documents(corpus, encoder, "validation"))
+        found = forward(training.classifier, documents(corpus, encoder, "validation").tokens)
         targets = corpus.splits["validation"].targets
         reached = score(targets, found.probabilities, tune_global(targets, found.probabilities))["f1_micro"]
         assert reached == max(report.score for report in training.history)
@@ -135,7 +137,7 @@ def test_accumulated_passes_give_the_same_step(corpus: Corpus, encoder: Path) ->
 
 
 def test_documents_without_labels_are_left_out_on_labels_alone(corpus: Corpus, encoder: Path) -> None:
-    teacher = Prediction(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
+    teacher = Logits(np.zeros((48, 3), dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
     data = documents(corpus, encoder, "train", teacher)
     few = replace(data, targets=np.where(np.arange(48)[:, None] % 6 == 0, data.targets, np.nan).astype(np.float32))
     steps: list[tuple[int, int]] = []
@@ -156,7 +158,7 @@ def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(cor
         generator.normal(size=shape).astype(np.float32) for shape in ((48, 3), (48, 3, 3), (48, 32))
     )
     segments[unlabelled], pooled[unlabelled] = np.nan, np.nan
-    data = documents(corpus, encoder, "train", Prediction(logits, segments, pooled))
+    data = documents(corpus, encoder, "train", Logits(logits, list(segments), pooled))
     assert data.segment_targets is not None
     few = replace(
         data,
@@ -175,7 +177,7 @@ def test_accumulated_passes_weigh_labels_alike_where_few_documents_have_some(cor
 
 def test_learns_from_a_teacher_alone(corpus: Corpus, encoder: Path) -> None:
     truth = corpus.splits["train"].targets.astype(np.float32)
-    teacher = Prediction(np.where(truth > 0, 4.0, -4.0).astype(np.float32), None, np.ones((48, 8), dtype=np.float32))
+    teacher = Logits(np.where(truth > 0, 4.0, -4.0).astype(np.float32), None, np.ones((48, 8), dtype=np.float32))
     stage = LEARNING.model_copy(update={"loss": LossConfig(alpha=1.0, temperature=1.0, hidden_weight=0.1)})
     parts = documents(corpus, encoder, "train", teacher), documents(corpus, encoder, "validation")
     training = Training(make(encoder), *parts, stage, seed=1)
@@ -200,14 +202,14 @@ def test_steps_are_counted_to_the_end(corpus: Corpus, encoder: Path) -> None:
 
 
 def test_memory_is_given_back_once_it_has_grown(corpus: Corpus, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resident, released = [10 * HOLES], []
+    resident, released = [10 * HEAP_GROWTH], []
 
     def grow(*_: object) -> None:
-        resident[0] += HOLES // 2 + 1
+        resident[0] += HEAP_GROWTH // 2 + 1
 
     def release() -> None:
         released.append(resident[0])
-        resident[0] = 10 * HOLES
+        resident[0] = 10 * HEAP_GROWTH
 
     monkeypatch.setattr("kdh_ray.training.loop.resident_memory", lambda: resident[0])
     monkeypatch.setattr("kdh_ray.training.loop.release_freed_memory", release)
@@ -215,13 +217,13 @@ def test_memory_is_given_back_once_it_has_grown(corpus: Corpus, encoder: Path, m
     train(corpus, encoder, hooks=Hooks(on_step=lambda done, total: (steps.append(done), grow())[0]))
     assert len(steps) > 4
     assert len(released) == (len(steps) - 1) // 2  # memory grows by half of it after each step
-    assert set(released) == {11 * HOLES + 2}
+    assert set(released) == {11 * HEAP_GROWTH + 2}
 
 
 def test_prediction_keeps_the_order_of_documents(corpus: Corpus, encoder: Path) -> None:
     model, data = make(encoder), documents(corpus, encoder, "test")
-    together = predict(model, data, batch_size=24)
-    alone = predict(model, data, batch_size=1)
+    together = forward(model, data.tokens, batch_size=24)
+    alone = forward(model, data.tokens, batch_size=1)
     np.testing.assert_allclose(together.documents, alone.documents, atol=1e-5)
     assert together.segments is not None
     assert alone.segments is not None
@@ -229,7 +231,7 @@ def test_prediction_keeps_the_order_of_documents(corpus: Corpus, encoder: Path) 
 
 
 def test_labels_alone_follow_a_distillation(corpus: Corpus, encoder: Path) -> None:
-    teacher = Prediction(np.full((48, 3), -9.0, dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
+    teacher = Logits(np.full((48, 3), -9.0, dtype=np.float32), None, np.zeros((48, 32), dtype=np.float32))
     loss = LossConfig(alpha=1.0, segment_weight=0.0)
     stage = LEARNING.model_copy(update={"epochs": 1, "finetune_epochs": 2, "loss": loss})
     parts = documents(corpus, encoder, "train", teacher), documents(corpus, encoder, "validation")

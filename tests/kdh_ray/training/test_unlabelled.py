@@ -12,7 +12,7 @@ from kdh_ray.config import parse_config
 from kdh_ray.data import Corpus, corpus_from_config, load_corpus
 from kdh_ray.data.unlabelled import read_unlabelled
 from kdh_ray.errors import DataError
-from kdh_ray.inference import predict
+from kdh_ray.inference import predict_files
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
 from kdh_ray.training.stages import StageRunner
@@ -36,7 +36,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, encoder: Path, labelled: C
 
 def predicted(teacher: Path, folder: Path, texts: list[str], logits: bool = True, name: str = "out") -> str:
     pd.DataFrame({"text": texts}).to_json(folder / "more.jsonl", orient="records", lines=True)
-    predict(teacher, str(folder / "more.jsonl"), folder / name, logits=logits, block=4, local=True)
+    predict_files(teacher, str(folder / "more.jsonl"), folder / name, logits=logits, block=4, local=True)
     return str(folder / name)
 
 
@@ -77,8 +77,8 @@ def test_predictions_that_do_not_fit_are_refused(teacher: Path, labelled: Corpus
         with pytest.raises(DataError, match=message):
             read_unlabelled([folder], labelled)
 
-    assert len(read_unlabelled([good], labelled).split) == 6
-    refused(str(tmp_path), "is no output of kdh-ray predict")
+    assert len(read_unlabelled([good], labelled).texts) == 6
+    refused(str(tmp_path), "is not an output of kdh-ray predict")
     refused(predicted(teacher, tmp_path, texts, logits=False, name="bare"), "holds no logits")
     plan = Path(good) / "plan.json"
     kept = plan.read_text()
@@ -88,7 +88,7 @@ def test_predictions_that_do_not_fit_are_refused(teacher: Path, labelled: Corpus
     (Path(good) / "block-000001.parquet").unlink()
     refused(good, "is unfinished: block-000001.parquet is missing")
     (tmp_path / "more.jsonl").write_text("{}")
-    refused(good, "has another size now")
+    refused(good, "its size differs")
 
 
 def test_held_out_texts_are_not_learned_from(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
