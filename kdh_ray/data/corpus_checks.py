@@ -1,8 +1,9 @@
-"""Faults that make any corpus unusable, whatever it was read from."""
+"""Checks that any corpus must pass, whatever it was read from."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus
 from kdh_ray.data.messages import listing
@@ -26,19 +27,22 @@ def check_corpus(corpus: Corpus) -> None:
 
 
 def _label_faults(corpus: Corpus) -> list[str]:
+    """Describe labels without a positive document, without one in training, or on every document there."""
+    # (n_labels,) documents with each label
     support = {name: split.targets.sum(axis=0) for name, split in corpus.splits.items()}
-    everywhere = sum(support.values(), start=np.zeros(len(corpus.labels), dtype=np.int64))
-    never = [label for label, count in zip(corpus.labels, everywhere, strict=True) if count == 0]
-    unseen = [
-        label
-        for label, train, total in zip(corpus.labels, support["train"], everywhere, strict=True)
-        if train == 0 and total > 0
-    ]
-    size = len(corpus.splits["train"])
-    always = [label for label, count in zip(corpus.labels, support["train"], strict=True) if count == size]
-    rules = [
-        (never, "every label needs a positive document; none has"),
-        (unseen, "every label needs a positive document in the training split; only other splits have"),
-        (always, "every label needs two classes in the training split; every document there has"),
-    ]
-    return [f"{rule} {listing(labels, 'label')}" for labels, rule in rules if labels]
+    total = np.sum(list(support.values()), axis=0)
+    train = support["train"]
+
+    def labels_where(condition: NDArray[np.bool_]) -> list[str]:
+        return [label for label, holds in zip(corpus.labels, condition, strict=True) if holds]
+
+    rules = {
+        "every label needs a positive document; none has": total == 0,
+        "every label needs a positive document in the training split; only other splits have": (
+            (train == 0) & (total > 0)
+        ),
+        "every label needs two classes in the training split; every document there has": (
+            train == len(corpus.splits["train"])
+        ),
+    }
+    return [f"{rule} {listing(labels_where(holds), 'label')}" for rule, holds in rules.items() if holds.any()]

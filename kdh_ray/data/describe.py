@@ -1,4 +1,4 @@
-"""What is in a corpus: sizes, label support, lengths, truncation, and texts that leak from one split into another."""
+"""Description of a corpus in numbers: sizes, label support, lengths, truncation, and texts shared between splits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ from kdh_ray.data.text_digest import text_digest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SCARCE = 10  # training documents with a label, below which it is worth a warning
+FEW_DOCUMENTS = 10  # a label of fewer training documents gets a warning
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Of a split's documents: median, 95th percentile and maximum."""
+    """Lengths of a split's documents, in words or tokens.
+
+    Attributes:
+        median: Median.
+        p95: 95th percentile.
+        longest: Maximum.
+    """
 
     median: int
     p95: int
@@ -30,24 +36,25 @@ class Lengths:
 
     @classmethod
     def of(cls, lengths: NDArray[np.int64]) -> Lengths:
-        """Percentiles are rounded up to a length."""
-        return cls(*(int(np.ceil(value)) for value in (np.median(lengths), np.quantile(lengths, 0.95), lengths.max())))
+        """Summarise (n_documents,) lengths. Percentiles are rounded up."""
+        median, p95 = np.ceil(np.quantile(lengths, [0.5, 0.95]))
+        return cls(int(median), int(p95), int(lengths.max()))
 
 
 @dataclass(frozen=True)
 class SplitDescription:
-    """One split.
+    """One split in numbers.
 
     Attributes:
         name: ``train``, ``validation`` or ``test``.
-        documents: How many.
-        unlabelled: Documents without a label.
-        labels_per_document: Mean.
-        segments: Labelled parts of all documents; None where the corpus has none.
-        support: (n_labels,) documents with each label.
-        words: Separated by white space.
-        tokens: Of a tokenizer, special ones included; None without a tokenizer.
-        truncated: Share of documents longer than the maximum; None without a tokenizer.
+        documents: Number of documents.
+        unlabelled: Number of documents without a label.
+        labels_per_document: Mean number of labels.
+        segments: Number of labelled parts of all documents; None if the corpus has no parts.
+        support: (n_labels,) number of documents with each label.
+        words: Lengths in words, separated by white space.
+        tokens: Lengths in tokens, special ones included; None without a tokenizer.
+        truncated: Share of documents longer than the maximum, 0..1; None without a tokenizer.
     """
 
     name: str
@@ -63,7 +70,13 @@ class SplitDescription:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Documents of ``later`` whose text is in ``earlier`` too, by id; with the same split twice, repeats within it."""
+    """Documents with the same text, up to case, spacing and Unicode form.
+
+    Attributes:
+        earlier: Name of a split.
+        later: Name of a later split, or of the same one.
+        ids: Documents of ``later`` whose text is also in ``earlier``, or occurred before within the same split.
+    """
 
     earlier: str
     later: str
@@ -75,12 +88,13 @@ class Description:
     """A corpus in numbers.
 
     Attributes:
-        name: Of the corpus.
-        labels: In the order of ``support`` and ``cooccurrence``.
-        splits: In the order train, validation, test.
-        cooccurrence: (n_labels, n_labels) documents with both labels, over all splits; its diagonal is the support.
-        duplicates: Same texts, up to case, spacing and Unicode form.
-        warnings: What a user should know before training, one line each.
+        name: Name of the corpus.
+        labels: Names, in the order of ``support`` and ``cooccurrence``.
+        splits: Train, validation and test, in this order.
+        cooccurrence: (n_labels, n_labels) number of documents with both labels, over all splits. Its diagonal is the
+            support.
+        duplicates: Documents with the same text.
+        warnings: Faults to know of before training, one line each.
     """
 
     name: str
@@ -95,16 +109,17 @@ def describe(corpus: Corpus, tokenizer: PreTrainedTokenizerBase | None = None, m
     """Describe a corpus.
 
     Args:
-        corpus: Any.
-        tokenizer: Counts tokens, if given.
-        max_tokens: Where documents would be cut, special tokens included.
+        corpus: The corpus.
+        tokenizer: Counts tokens. Without one, ``tokens`` and ``truncated`` of splits are None.
+        max_tokens: Tokens to which training would cut documents, special tokens included.
     """
     names = [name for name in SPLIT_NAMES if name in corpus.splits]
     splits = [_describe_split(name, corpus.splits[name], tokenizer, max_tokens) for name in names]
     targets = np.concatenate([corpus.splits[name].targets for name in names]).astype(np.int64)
     duplicates = _duplicates(corpus)
-    warnings = [*_leaks(duplicates), *_scarce(corpus.labels, splits)]
-    return Description(corpus.name, corpus.labels, splits, targets.T @ targets, duplicates, warnings)
+    warnings = [*_leak_warnings(duplicates), *_few_document_warnings(corpus.labels, splits)]
+    cooccurrence = targets.T @ targets  # (n_labels, n_documents) @ (n_documents, n_labels)
+    return Description(corpus.name, corpus.labels, splits, cooccurrence, duplicates, warnings)
 
 
 def _describe_split(
@@ -126,7 +141,16 @@ def _describe_split(
 
 
 def token_lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, batch: int = 1000) -> NDArray[np.int64]:
-    """(n_texts,) tokens of each text, special ones included, uncut."""
+    """Count the tokens of whole texts, special tokens included.
+
+    Args:
+        texts: The texts.
+        tokenizer: Its maximum length has no effect.
+        batch: Texts per call of the tokenizer.
+
+    Returns:
+        (n_texts,) numbers of tokens.
+    """
     lengths: list[int] = []
     for start in range(0, len(texts), batch):
         encoded = tokenizer(list(texts[start : start + batch]), truncation=False, verbose=False)
@@ -135,41 +159,47 @@ def token_lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, batc
 
 
 def leak_warnings(corpus: Corpus) -> list[str]:
-    """A warning for each pair of splits that share texts, up to case, spacing and Unicode form; it names ids alone."""
-    return _leaks(_duplicates(corpus))
+    """Warn of each pair of splits that share texts, up to case, spacing and Unicode form; names documents by id."""
+    return _leak_warnings(_duplicates(corpus))
 
 
 def _duplicates(corpus: Corpus) -> list[Duplicates]:
     splits = {name: corpus.splits[name] for name in SPLIT_NAMES if name in corpus.splits}
     digests = {name: [text_digest(text) for text in split.texts] for name, split in splits.items()}
-    found = []
-    for name, split in splits.items():
-        first: dict[str, str] = {}
-        repeats = [
-            id_ for id_, digest in zip(split.ids, digests[name], strict=True) if first.setdefault(digest, id_) != id_
-        ]
-        found.append(Duplicates(name, name, repeats))
+    within = [Duplicates(name, name, _repeats(split.ids, digests[name])) for name, split in splits.items()]
+    between = []
     for earlier, later in combinations(splits, 2):
-        known = set(digests[earlier])
-        shared = [id_ for id_, digest in zip(splits[later].ids, digests[later], strict=True) if digest in known]
-        found.append(Duplicates(earlier, later, shared))
-    return [duplicates for duplicates in found if duplicates.ids]
+        earlier_digests = set(digests[earlier])
+        pairs = zip(splits[later].ids, digests[later], strict=True)
+        between.append(Duplicates(earlier, later, [id_ for id_, digest in pairs if digest in earlier_digests]))
+    return [duplicates for duplicates in (*within, *between) if duplicates.ids]
 
 
-def _leaks(duplicates: Sequence[Duplicates]) -> list[str]:
+def _repeats(ids: Sequence[str], digests: Sequence[str]) -> list[str]:
+    """Return the ids of documents whose digest an earlier document of the split has."""
+    seen: set[str] = set()
+    repeats = []
+    for id_, digest in zip(ids, digests, strict=True):
+        if digest in seen:
+            repeats.append(id_)
+        seen.add(digest)
+    return repeats
+
+
+def _leak_warnings(duplicates: Sequence[Duplicates]) -> list[str]:
     return [
-        f"leak: text of {listing(found.ids, found.later + ' document')} is in the {found.earlier} split too"
-        for found in duplicates
-        if found.earlier != found.later
+        f"leak: text of {listing(shared.ids, shared.later + ' document')} is in the {shared.earlier} split too"
+        for shared in duplicates
+        if shared.earlier != shared.later
     ]
 
 
-def _scarce(labels: Sequence[str], splits: Sequence[SplitDescription]) -> list[str]:
+def _few_document_warnings(labels: Sequence[str], splits: Sequence[SplitDescription]) -> list[str]:
     warnings = []
     for split in splits:
-        least = SCARCE if split.name == "train" else 1
-        scarce = [label for label, count in zip(labels, split.support, strict=True) if count < least]
-        if scarce:
-            few = f"fewer than {least} documents" if least > 1 else "no document"
-            warnings.append(f"{few} of the {split.name} split with {listing(scarce, 'label')}")
+        least = FEW_DOCUMENTS if split.name == "train" else 1
+        rare = [label for label, count in zip(labels, split.support, strict=True) if count < least]
+        if rare:
+            number = f"fewer than {least} documents" if least > 1 else "no document"
+            warnings.append(f"{number} of the {split.name} split with {listing(rare, 'label')}")
     return warnings

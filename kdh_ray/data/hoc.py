@@ -1,8 +1,8 @@
-"""The Hallmarks of Cancer corpus in its original layout, under the protocols by which results on it are published.
+"""The Hallmarks of Cancer corpus (HoC) in its original layout, under the protocols of published results.
 
-Layout: ``text/PMID.txt`` holds an abstract, one sentence a line. ``labels/PMID.txt`` holds one ``<``-separated field a
-sentence; ``AND`` stands between a field's labels and ``--`` between a label's levels, of which the first is the
-hallmark; a field that is blank or ``NULL`` has none. A document has the labels of all its sentences.
+``text/PMID.txt`` holds an abstract, one sentence per line. ``labels/PMID.txt`` holds a field per sentence, each with a
+``<`` before it. Labels in a field are separated by ``AND``, and the levels of a label by ``--``; the first level is the
+hallmark. A field that is blank or ``NULL`` has no label. A document has the labels of all its sentences.
 
 Source: Baker et al. (2016), Automatic semantic classification of scientific literature according to the hallmarks of
 cancer, doi:10.1093/bioinformatics/btv585. The corpus is licensed under the GPL-3.0 and is not part of this package;
@@ -25,7 +25,7 @@ from kdh_ray.data.corpus import Corpus, Segments, Split
 from kdh_ray.data.messages import listing
 from kdh_ray.errors import DataError
 
-# In alphabetical order, which is that of BLUE and BLURB too; column j of every target is HALLMARKS[j].
+# In alphabetical order, as in BLUE and BLURB. Column j of every target is HALLMARKS[j].
 HALLMARKS = (
     "Activating invasion and metastasis",
     "Avoiding immune destruction",
@@ -39,12 +39,19 @@ HALLMARKS = (
     "Tumor promoting inflammation",
 )
 SPLIT_FILES = {"train": "train.txt", "validation": "dev.txt", "test": "test.txt"}
-PROTOCOLS = {"hoc-blurb": "f1_micro", "hoc-blue": "f1_blue", "hoc-sentence": "f1_micro"}  # and their official metrics
+PROTOCOLS = {"hoc-blurb": "f1_micro", "hoc-blue": "f1_blue", "hoc-sentence": "f1_micro"}  # name -> official metric
+LONGEST_LABEL_SHOWN = 40  # characters in a message
 
 
 @dataclass(frozen=True)
 class Abstract:
-    """One document: its sentences and their labels, (n_sentences, n_labels) of 0 and 1."""
+    """One document.
+
+    Attributes:
+        pmid: Its PubMed id.
+        sentences: Its sentences, without white space around them.
+        targets: (n_sentences, n_labels) of 0 and 1.
+    """
 
     pmid: str
     sentences: Sequence[str]
@@ -54,9 +61,14 @@ class Abstract:
 def read_hoc(protocol: str, path: Path | None) -> Corpus:
     """Read HoC under a protocol.
 
-    ``hoc-blurb``: all documents. ``hoc-blue``: those of the same splits with a label. In both a document is its
-    sentences, a line each, and has its sentences as segments. ``hoc-sentence``: every sentence an item of its own with
-    the id ``PMID#n``, n from 1, split by document.
+    * ``hoc-blurb`` has all documents, and ``hoc-blue`` the labelled documents of the same splits. The text of a
+      document is its sentences, one per line; they are its segments too.
+    * ``hoc-sentence`` has every sentence as an item with the id ``PMID#n``, n from 1. Sentences are in the split of
+      their document.
+
+    Args:
+        protocol: One of :data:`PROTOCOLS`.
+        path: Folder with ``text/`` and ``labels/``, and ``splits/`` if the published splits are not to be used.
 
     Raises:
         DataError: If the folder, a file or a split list is missing or malformed; names the PMIDs at fault.
@@ -87,7 +99,7 @@ def _root(path: Path | None) -> Path:
 
 
 def _read_splits(root: Path) -> dict[str, list[str]]:
-    """PMIDs of each split: from ``root/splits`` where it exists, else the published lists that are shipped here."""
+    """Read the PMIDs of each split from ``root/splits`` if it exists, else from the published lists shipped here."""
     folder: Traversable = root / "splits" if (root / "splits").is_dir() else files("kdh_ray.data") / "hoc_splits"
     splits = {name: _read_text(folder / file).split() for name, file in SPLIT_FILES.items()}
     counts = Counter(pmid for pmids in splits.values() for pmid in pmids)
@@ -105,7 +117,9 @@ def _read_abstracts(root: Path, pmids: Iterable[str]) -> list[Abstract]:
 
 
 def _read_abstract(root: Path, pmid: str) -> Abstract:
-    lines = _read_text(root / "text" / f"{pmid}.txt").split("\n")  # not splitlines: sentences may hold U+2028
+    lines = _read_text(root / "text" / f"{pmid}.txt").split(
+        "\n"
+    )  # sentences hold U+2028, at which splitlines would split
     sentences = [line.strip() for line in lines if line.strip()]
     if not sentences:
         raise DataError(f"{root}/text: PMID {pmid} is empty")
@@ -118,22 +132,25 @@ def _read_abstract(root: Path, pmid: str) -> Abstract:
             "each sentence needs one"
         )
     targets = np.zeros((len(fields), len(HALLMARKS)), dtype=np.int8)
-    for number, label_field in enumerate(fields):
-        targets[number, _columns(label_field, f"{root}/labels: PMID {pmid}, sentence {number + 1}")] = 1
+    for row, label_field in enumerate(fields):
+        targets[row, _label_columns(label_field, f"{root}/labels: PMID {pmid}, sentence {row + 1}")] = 1
     return Abstract(pmid, sentences, targets)
 
 
-def _columns(label_field: str, place: str) -> list[int]:
+def _label_columns(label_field: str, source: str) -> list[int]:
+    """Return the columns of the hallmarks in a sentence's field; ``source`` names it in messages."""
     names = {label.split("--")[0].strip() for label in label_field.split("AND")} - {"", "NULL"}
     unknown = sorted(names - set(HALLMARKS))
     if unknown:
-        raise DataError(f"{place}: a label starts with one of the ten hallmarks; got {unknown[0][:40]!r}")
+        received = unknown[0][:LONGEST_LABEL_SHOWN]
+        raise DataError(f"{source}: a label starts with one of the ten hallmarks; got {received!r}")
     return sorted(HALLMARKS.index(name) for name in names)
 
 
 def _documents(abstracts: Sequence[Abstract]) -> Split:
-    spans = []
+    spans = []  # (n_sentences, 2) character ranges per document
     for abstract in abstracts:
+        # Each sentence ends before its line break.
         ends = np.cumsum([len(sentence) + 1 for sentence in abstract.sentences]) - 1
         starts = ends - [len(sentence) for sentence in abstract.sentences]
         spans.append(np.stack([starts, ends], axis=1).astype(np.int32))

@@ -1,7 +1,7 @@
-"""Seeded samples and splits that keep every label's share: iterative stratification.
+"""Seeded samples and splits in which every label keeps its share of documents.
 
-Source: Sechidis, Tsoumakas, Vlahavas (2011), On the Stratification of Multi-Label Data,
-doi:10.1007/978-3-642-23808-6_10, as implemented by iterative-stratification.
+The method is iterative stratification: Sechidis, Tsoumakas, Vlahavas (2011), On the Stratification of Multi-Label Data,
+doi:10.1007/978-3-642-23808-6_10, as the package iterative-stratification implements it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SIZES = {"small": 1, "medium": 2, "large": 4}  # quarters of the training split
 
 
 def stratified_parts(targets: NDArray[np.int8], shares: Sequence[float], seed: int) -> NDArray[np.int64]:
-    """Deal documents to parts so that each part has its share of every label, and of documents without one.
+    """Divide documents into parts, each with its share of every label and of documents without a label.
 
     Args:
         targets: (n_documents, n_labels) of 0 and 1.
         shares: Each part's share of the documents; they add up to 1.
-        seed: Of the order in which ties are broken.
+        seed: Seed of the order of documents, which decides ties.
 
     Returns:
         (n_documents,) index of each document's part.
@@ -31,9 +31,9 @@ def stratified_parts(targets: NDArray[np.int8], shares: Sequence[float], seed: i
     from iterstrat.ml_stratifiers import IterativeStratification
 
     unlabelled = targets.sum(axis=1, keepdims=True) == 0
-    labels = np.concatenate([targets == 1, unlabelled], axis=1)
-    # The library deals in document order; shuffled first, as its own splitters do, so that order carries no meaning.
-    random = np.random.RandomState(seed)  # the generator that the library takes
+    labels = np.concatenate([targets == 1, unlabelled], axis=1)  # (n_documents, n_labels + 1)
+    # The library takes documents in order. They are shuffled, as its own splitters do, so that order has no effect.
+    random = np.random.RandomState(seed)  # the library takes no other generator
     order = random.permutation(len(labels))
     parts = np.empty(len(labels), dtype=np.int64)
     parts[order] = IterativeStratification(labels[order], np.asarray(shares, dtype=float), random)
@@ -43,31 +43,43 @@ def stratified_parts(targets: NDArray[np.int8], shares: Sequence[float], seed: i
 def grouped_parts(
     groups: Sequence[str], targets: NDArray[np.int8], shares: Sequence[float], seed: int
 ) -> NDArray[np.int64]:
-    """``stratified_parts`` of whole groups: items of one group come into one part. Returns (n_items,) parts."""
+    """Divide whole groups into parts as :func:`stratified_parts` does. A group has every label that an item has.
+
+    Args:
+        groups: The group of each item.
+        targets: (n_items, n_labels) of 0 and 1.
+        shares: Each part's share of the groups; they add up to 1.
+        seed: Seed of the order of groups.
+
+    Returns:
+        (n_items,) index of each item's part, the same within a group.
+    """
+    # first: (n_groups,) number of each group's first item; group_of: (n_items,) group of each item
     _, first, group_of = np.unique(np.asarray(groups, dtype=str), return_index=True, return_inverse=True)
-    labels = np.zeros((len(first), targets.shape[1]), dtype=np.int8)
+    labels = np.zeros((len(first), targets.shape[1]), dtype=np.int8)  # (n_groups, n_labels)
     np.maximum.at(labels, group_of, targets)
-    order = np.argsort(first)  # groups in the order in which they come, whatever their names
+    order = np.argsort(first)  # groups in order of appearance, so that their names have no effect
     parts = np.empty(len(first), dtype=np.int64)
     parts[order] = stratified_parts(labels[order], shares, seed)
     return parts[group_of]
 
 
 def nested_sample(corpus: Corpus, size: str, seed: int, groups: Sequence[str] | None = None) -> Corpus:
-    """The corpus with 25 % (small), 50 % (medium) or all (large) of its training split; the rest stays whole.
+    """Return a corpus with 25 % (small), 50 % (medium) or all (large) of its training split, and the others whole.
 
-    Samples nest: with one seed, every document of the small one is in the medium one.
+    Samples nest: with one seed, every document of the small sample is in the medium one.
 
     Args:
-        corpus: Sampled from.
+        corpus: The whole corpus.
         size: ``small``, ``medium`` or ``large``.
-        seed: Of the sample.
-        groups: What each item of the training split belongs to, if items of one group must stay together.
+        seed: Seed of the sample.
+        groups: Group of each item of the training split, if items of a group must stay together.
     """
     quarters = SIZES[size]
-    if quarters == 4:
+    if quarters == SIZES["large"]:
         return corpus
     train = corpus.splits["train"]
+    # The split is divided into quarters once. Medium adds a quarter to small, so samples nest.
     parts = grouped_parts(train.ids if groups is None else groups, train.targets, [0.25] * 4, seed)
     sample = train.take(np.flatnonzero(parts < quarters))
     note = f"training split: {size} sample (seed {seed}), {len(sample)} of {len(train)} documents"

@@ -1,12 +1,14 @@
-"""The words of the synthetic corpus, written for it: ten hallmarks of cancer and the small talk of abstracts.
+"""Vocabulary of the synthetic corpus, written for it: phrases for ten hallmarks of cancer, and sentence templates.
 
-Phrases are separated by ``;``. A hallmark's phrases go from common to rare: the order decides how often each is used.
+Phrases are separated by ``;``. A hallmark's phrases are in order from common to rare, which decides how often each is
+used.
 """
 
 from __future__ import annotations
 
 
 def _phrases(block: str) -> tuple[str, ...]:
+    """Split a block of text at semicolons, and join the lines of each phrase."""
     return tuple(" ".join(phrase.split()) for phrase in block.split(";") if phrase.strip())
 
 
@@ -135,7 +137,8 @@ COMPANIONS = {
     "Tumor promoting inflammation": ("Avoiding immune destruction", "Activating invasion and metastasis"),
 }
 
-# {a}: agent, {t}: term that the sentence speaks for, {u}: term that it mentions, {c}: cells or tissue, {n}: number.
+# Sentence templates. {a} is an agent, {c} are cells or tissue, {n} is a number, {t} is a phrase of the hallmark that the
+# sentence asserts, {u} one of a hallmark that it only mentions.
 ASSERTED = _phrases("""
     {a} increased {t} in {c}.; {a} reduced {t}.; we found that {a} suppressed {t} in {c}.; {a} was linked to {t}.;
     {t} rose after {a}.; {t} fell sharply once {c} received {a}.; {a} may promote {t}.; {a} might act through {t}.;

@@ -1,4 +1,4 @@
-"""A user's own labelled text as a corpus: files, columns and splits as the configuration names them."""
+"""A user's own labelled text as a corpus, with the files, columns and splits that the configuration names."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from kdh_ray.data.table_files import read_tables
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.errors import DataError
 
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of all documents, where no split is named
+VALIDATION_SHARE = 1 / 8  # of the training split, where only validation is missing
 
 
 def read_table_corpus(data: DataConfig) -> Corpus:
     """Read a file, or a folder of files named after splits.
 
-    Splits are those that files or ``split_column`` name. Where none are named, documents are dealt 70/10/20 by seeded
-    iterative stratification; where only validation is not, an eighth of the training split becomes it. Documents with
-    the same text stay together.
+    The splits are those that files or ``split_column`` name. If none is named, documents are split 70/10/20 by seeded
+    iterative stratification. If only validation is missing, it becomes an eighth of the training split. Documents with
+    the same text stay in one split.
+
+    Args:
+        data: Names the file or folder, its columns, and the seed of the splits.
 
     Raises:
-        DataError: If anything about the files, columns, values or splits keeps them from being used as they are.
+        DataError: If the files, columns, values or splits can't be used as they are; names every fault.
     """
     if data.path is None:
         raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
     documents = read_documents(read_tables(data.path), data)
     labels = _labels(documents, data)
-    whole = _split(documents, labels)
-    parts, notes = _parts(documents, whole, data)
-    splits = {name: whole.take(np.flatnonzero(parts == place)) for place, name in enumerate(SPLIT_NAMES)}
+    whole = _as_one_split(documents, labels)
+    assigned, notes = _assign_splits(documents, whole, data)
+    splits = {name: whole.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLIT_NAMES)}
     return Corpus(data.path.resolve().stem, labels, splits, notes=notes)
 
 
 def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:
-    """Label columns in their given order; labels of lists in alphabetical order."""
+    """Return label columns in their given order, or the labels of lists in alphabetical order."""
     if data.label_columns:
         return data.label_columns
     labels = tuple(sorted({label for document in documents for label in document.labels}))
@@ -53,26 +57,34 @@ def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:
     return labels
 
 
-def _split(documents: Sequence[Document], labels: Sequence[str]) -> Split:
-    column = {label: place for place, label in enumerate(labels)}
-    targets = np.zeros((len(documents), len(labels)), dtype=np.int8)
+def _as_one_split(documents: Sequence[Document], labels: Sequence[str]) -> Split:
+    column = {label: number for number, label in enumerate(labels)}
+    targets = np.zeros((len(documents), len(labels)), dtype=np.int8)  # (n_documents, n_labels)
     for row, document in enumerate(documents):
         targets[row, [column[label] for label in document.labels]] = 1
     return Split([document.id for document in documents], [document.text for document in documents], targets)
 
 
-def _parts(documents: Sequence[Document], whole: Split, data: DataConfig) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The place in ``SPLIT_NAMES`` of each document's split, and notes on how it came about."""
+def _assign_splits(
+    documents: Sequence[Document], whole: Split, data: DataConfig
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Choose each document's split.
+
+    Returns:
+        (n_documents,) numbers of splits, by their order in ``SPLIT_NAMES``; and notes on how they were chosen.
+    """
     named = {document.split for document in documents}
     groups = [text_digest(text) for text in whole.texts]
     seed = data.sample_seed
     if named <= {None, "train"}:
         shares = list(SHARES.values())
         return grouped_parts(groups, whole.targets, shares, seed), (f"splits 70/10/20 made here, seed {seed}",)
-    parts = np.array([SPLIT_NAMES.index(document.split or "train") for document in documents], dtype=np.int64)
+    assigned = np.array([SPLIT_NAMES.index(document.split or "train") for document in documents], dtype=np.int64)
     if "validation" in named or "train" not in named:
-        return parts, ()
-    train = np.flatnonzero(parts == 0)
-    kept = grouped_parts([groups[i] for i in train], whole.targets[train], [0.875, 0.125], seed)
-    parts[train] = kept
-    return parts, (f"validation split: an eighth of the training split, seed {seed}",)
+        return assigned, ()
+    train = np.flatnonzero(assigned == SPLIT_NAMES.index("train"))
+    # Parts 0 and 1 are train and validation, as in SPLIT_NAMES.
+    assigned[train] = grouped_parts(
+        [groups[i] for i in train], whole.targets[train], [1 - VALIDATION_SHARE, VALIDATION_SHARE], seed
+    )
+    return assigned, (f"validation split: an eighth of the training split, seed {seed}",)

@@ -1,0 +1,94 @@
+"""Corpora by the names of their protocols."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.data.corpus import Corpus
+from kdh_ray.errors import DataError
+
+if TYPE_CHECKING:
+    from kdh_ray.config import DataConfig
+
+
+def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Corpus:
+    """Load a corpus by the name of its protocol.
+
+    Args:
+        name: ``synthetic``, ``hoc-blurb``, ``hoc-blue``, ``hoc-sentence`` or ``table``.
+        path: Folder of HoC, or a user's file or folder. The synthetic corpus needs none.
+        **options: Further fields of :class:`kdh_ray.config.DataConfig`: ``size``, ``sample_seed``, ``text_column``, ...
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+        DataError: If the corpus is missing or can't be used as it is.
+
+    Example:
+        >>> corpus = load_corpus("synthetic", documents=100)
+        >>> len(corpus.splits["train"]), len(corpus.labels)
+        (60, 10)
+    """
+    from kdh_ray.config import parse_data
+
+    return corpus_from_config(parse_data({"corpus": name, "path": path, **options}, "load_corpus"))
+
+
+def corpus_from_config(data: DataConfig) -> Corpus:
+    """Load, sample and check the corpus that a configuration names.
+
+    Raises:
+        DataError: If the corpus is missing or can't be used as it is.
+    """
+    from kdh_ray.data.corpus_checks import check_corpus
+    from kdh_ray.data.sampling import nested_sample
+
+    if data.corpus not in READERS:
+        raise DataError(f"corpus must be one of {', '.join(READERS)}; got {data.corpus!r}")
+    corpus = READERS[data.corpus](data)
+    check_corpus(corpus)
+    sample = nested_sample(corpus, data.size, data.sample_seed, _document_of_each_item(corpus))
+    if sample is not corpus:
+        check_corpus(sample)  # a small sample may have lost a label
+    if data.unlabelled:
+        from kdh_ray.data.unlabelled import read_unlabelled
+
+        return replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
+    return sample
+
+
+def _document_of_each_item(corpus: Corpus) -> list[str] | None:
+    """Return the document of each item of the training split; None where items are documents."""
+    if corpus.name != "hoc-sentence":
+        return None
+    return [id_.partition("#")[0] for id_ in corpus.splits["train"].ids]
+
+
+def _read_hoc(data: DataConfig) -> Corpus:
+    from kdh_ray.data.hoc import read_hoc
+
+    return read_hoc(data.corpus, data.path)
+
+
+def _read_table(data: DataConfig) -> Corpus:
+    from kdh_ray.data.table_corpus import read_table_corpus
+
+    return read_table_corpus(data)
+
+
+def _make_synthetic(data: DataConfig) -> Corpus:
+    from kdh_ray.data.synthetic import synthetic_corpus
+
+    return synthetic_corpus(data.documents, data.sample_seed)
+
+
+READERS: dict[str, Callable[[DataConfig], Corpus]] = {
+    "synthetic": _make_synthetic,
+    "hoc-blurb": _read_hoc,
+    "hoc-blue": _read_hoc,
+    "hoc-sentence": _read_hoc,
+    "table": _read_table,
+}
+"""Corpus names and what reads them."""
