@@ -22,8 +22,9 @@ from typing import Any
 from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig, RunConfig, parse_config
 from kdh_ray.data import corpus_from_config
-from kdh_ray.jobs.stage_search.space import domains, search_space
-from kdh_ray.jobs.stage_search.stage_search import trial_task
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.trial_task import trial_task
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import TuneSettings, tune
 from kdh_ray.tuning.trials import Trial
 from searchers.factory import make_searcher
@@ -67,6 +68,7 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
     from kdh_ray.jobs.stage_search.trial import StageTrial
 
     config = configuration(args, threads)
+    plan = SearchPlan(config, RunFolder(folder), "student")
     corpus, ends = corpus_from_config(config.data), []
 
     def listener(trial: Trial) -> None:
@@ -74,8 +76,8 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
             ends.append((perf_counter(), trial.seconds))
 
     tune(
-        with_parameters(StageTrial, task=trial_task(config, corpus, "student", folder, on_gpu=False)),
-        domains(search_space(config)),
+        with_parameters(StageTrial, task=trial_task(plan, corpus, on_gpu=False)),
+        plan.domains,
         TuneSettings(trials=args.trials, metric=SCORE, resources={"CPU": threads}, concurrency=CORES // threads),
         searcher=make_searcher("random", seed=0, budget=args.trials),
         storage=folder / "search",

@@ -26,7 +26,7 @@ def measured(model: str, number_format: str) -> Perform:
         from kdh_ray.data import corpus_from_config
         from kdh_ray.hardware import describe
         from kdh_ray.jobs.ray_train import JobError
-        from kdh_ray.jobs.run import run_id
+        from kdh_ray.jobs.run_rows import run_id
         from kdh_ray.results import write_row
         from kdh_ray.results.stage_rows import stage_row
 

@@ -205,13 +205,13 @@ def _hold_to_settings(cells: Sequence[Cell], out: Path) -> None:
     Raises:
         ConfigError: Says which settings of a pair differ.
     """
-    from kdh_ray.jobs.run_folder import check_config
+    from kdh_ray.jobs.claim import write_or_check_config
 
     for config in {cell.place.config.name: cell.place.config for cell in cells}.values():
         data = config.data.model_copy(update={"size": "large", "sample_seed": 0})
         folder = out / config.name
         folder.mkdir(parents=True, exist_ok=True)
-        check_config(folder / "study.yaml", config.model_copy(update={"seed": 0, "cache": None, "data": data}))
+        write_or_check_config(folder / "study.yaml", config.model_copy(update={"seed": 0, "cache": None, "data": data}))
 
 
 def _outcome(experiment: Experiment, cell: Cell) -> str:

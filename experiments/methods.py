@@ -90,7 +90,7 @@ def baseline(name: str) -> Perform:
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.data import corpus_from_config
         from kdh_ray.jobs.linear_baselines import write_baseline
-        from kdh_ray.jobs.run import run_id
+        from kdh_ray.jobs.run_rows import run_id
 
         config, corpus = place.config, corpus_from_config(place.config.data)
         identity = run_id(config, columns["experiment"])
@@ -116,7 +116,7 @@ def _best(place: Place, searcher: str) -> RunFolder:
 
 
 def _run(config: RunConfig, folder: Path, stage: str, place: Place, columns: Columns) -> None:
-    from kdh_ray.jobs.run import run
+    from kdh_ray.jobs import run
 
     with Display(config, folder, transient=True) as display:
         run(

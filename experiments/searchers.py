@@ -30,7 +30,7 @@ def replayed(searcher: str) -> Perform:
     def perform(place: Place, columns: Columns) -> None:
         from benchmarks.searchers.problems import trials
         from benchmarks.searchers.simulate import PEERS, run
-        from kdh_ray.jobs.run import run_id
+        from kdh_ray.jobs.run_rows import run_id
         from kdh_ray.results import write_row
         from kdh_ray.results.stage_rows import stage_row
 

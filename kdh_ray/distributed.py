@@ -1,4 +1,4 @@
-"""The workers that train together, by torch.distributed; one where it is not initialised."""
+"""The workers that train together by torch.distributed. Without it, this process is the only worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This worker's number; 0 writes files and rows."""
+    """Return this worker's number, from 0; worker 0 writes files and rows."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many workers there are."""
+    """Return the number of workers."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather(value: T) -> list[T]:
-    """Every worker's ``value``, in the order of their ranks, on every worker."""
+    """Return every worker's ``value``, ordered by rank, on every worker."""
     if size() == 1:
         return [value]
     values: list[T | None] = [None] * size()
@@ -31,22 +31,25 @@ def gather(value: T) -> list[T]:
 
 
 def of_first(value: T) -> T:
-    """Rank 0's ``value``, on every worker.
+    """Return the ``value`` of rank 0 on every worker.
 
-    What rank 0 sees in a shared folder, other machines may see up to a minute later (NFS keeps what it knows of names).
-    So it decides, and none of the others asks for a name before that: also an answer of "not there" would be kept.
+    Use it for decisions that depend on files in a shared folder. NFS caches names for up to a minute, also the names of
+    files that do not exist, so another machine may not see yet what rank 0 sees.
     """
     return gather(value)[0]
 
 
 def share(items: Sequence[int]) -> list[int]:
-    """This worker's share of a batch: equally many for everyone, a short batch being filled from its start."""
+    """Return this worker's share of a batch; all shares have the same length.
+
+    A batch that can't be divided equally is filled up with items from its start.
+    """
     filled = [*items, *list(items)[: -len(items) % size()]] if len(items) >= size() else [*items] * size()
     return filled[rank() :: size()][: -(-len(items) // size())]
 
 
 def parallel(module: nn.Module) -> nn.Module:
-    """``module`` with gradients averaged over the workers."""
+    """Return ``module`` with gradients averaged over the workers."""
     if size() == 1:
         return module
     from torch.nn.parallel import DistributedDataParallel

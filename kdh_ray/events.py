@@ -1,24 +1,26 @@
-"""What happens in a run, as JSON lines in the run's folder: a worker on any machine writes, whoever watches reads.
+"""Progress of a run, as JSON lines in its folder: workers on any machine write, and any process can follow.
 
-Kinds: ``note``, ``start`` (of a stage), ``step`` (documents done), ``epoch`` and ``done`` (with the validation score).
-Texts never get here.
+Kinds of events: ``note`` (a sentence for the user), ``start`` of a stage, ``step`` (documents done), ``epoch``, and
+``done`` (with the validation score). Events never hold the text of a document.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
-EVENTS = "events.jsonl"
-STEP_SECONDS = 0.5  # between two step events; more would only make the file long
+STEP_SECONDS = 0.5  # between two step events, to keep the file short
+POLL_SECONDS = 0.25  # between two reads of a file that is followed
 
 
 class EventLog:
-    """Appends events to a file and hands them to a listener in the same process."""
+    """Appends events to a file and passes them to a listener in the same process."""
 
     def __init__(self, file: Path | None = None, listener: Callable[[Event], None] | None = None) -> None:
         self.file, self.listener = file, listener
@@ -38,16 +40,25 @@ class EventLog:
         if self.listener is not None:
             self.listener(event)
 
+    def note(self, text: str) -> None:
+        """Record a sentence for the user, which belongs to no stage."""
+        self.write("note", "", text=text)
+
 
 class EventReader:
-    """Reads events that another process appends, from where the last call stopped."""
+    """Reads the events that another process appends to a file.
+
+    Args:
+        file: The file, which need not exist yet.
+        from_end: Skip the events that the file already has.
+    """
 
     def __init__(self, file: Path, from_end: bool = True) -> None:
         self.file = file
         self._position = file.stat().st_size if from_end and file.exists() else 0
 
     def new(self) -> Iterator[Event]:
-        """Events written since the last call; half a line is left for the next one."""
+        """Yield the events since the last call; a line that is only half written waits for the next call."""
         if not self.file.exists():
             return
         with self.file.open("rb") as stream:
@@ -57,3 +68,27 @@ class EventReader:
                     break
                 self._position += len(line)
                 yield json.loads(line)
+
+
+@contextmanager
+def follow_events(file: Path, listener: Callable[[Event], None] | None) -> Iterator[None]:
+    """Pass the events that other processes append to ``file`` to ``listener``, from a thread, until the block ends."""
+    if listener is None:
+        yield
+        return
+    reader, ended = EventReader(file), threading.Event()
+
+    def follow() -> None:
+        last = False
+        while not last:
+            last = ended.wait(POLL_SECONDS)
+            for event in reader.new():
+                listener(event)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,7 +1,8 @@
-"""What this process may use of the machine, the number format that it multiplies fastest, and memory given back.
+"""The part of the machine that this process may use, the number format that it multiplies fastest, and its memory.
 
-Containers and batch systems give a process less than the machine has: CPU affinity, a cgroup's CPU quota, a cgroup's
-memory limit. All three are read here, of cgroup versions 1 and 2, since most libraries see only the whole machine.
+Containers and batch systems give a process less than the machine has: by CPU affinity, by a cgroup's CPU quota, and by
+a cgroup's memory limit. Most libraries see only the whole machine, so all three limits are read here, for cgroup
+versions 1 and 2.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from kdh_ray.errors import ConfigError
 Precision = Literal["float32", "bfloat16"]
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
 _FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
-_SMALLEST_PRODUCT, _LARGEST_PRODUCT = 256, 4096  # rows and columns
-_QUICK = 0.005  # seconds; shorter products measure the call, not the multiplication
-_UNLIMITED = 2**60  # cgroup v1 writes a number near 2^63 for no limit
+_SMALLEST_PRODUCT = 256  # rows and columns
+_LARGEST_PRODUCT = 4096
+_TOO_QUICK = 0.005  # seconds; a shorter product measures the call, not the multiplication
+_UNLIMITED = 2**60  # version 1 of cgroups writes a number near 2^63 for no limit
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A CUDA device: its name, memory in bytes, and whether it multiplies bfloat16 in hardware."""
+    """A CUDA device.
+
+    Attributes:
+        name: Model name.
+        memory: Bytes.
+        bfloat16: True if the device multiplies bfloat16 in hardware.
+    """
 
     name: str
     memory: int
@@ -38,17 +46,17 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What this process may use.
+    """The part of the machine that this process may use.
 
     Attributes:
-        processor: Model name.
-        vendor: As the processor names itself (GenuineIntel, AuthenticAMD), where known.
-        flags: Those of :data:`CPU_FLAGS` that it has.
-        logical_cores: Of the machine.
+        processor: Model name of the processor.
+        vendor: The processor's name for its maker (GenuineIntel, AuthenticAMD); empty if unknown.
+        flags: The :data:`CPU_FLAGS` that the processor has.
+        logical_cores: Logical cores of the whole machine.
         affinity: Logical cores that this process may be scheduled on.
-        quota: CPU time a second that its cgroup allows, in cores; None without a limit.
-        memory: Bytes of RAM, or of the cgroup's limit.
-        memory_available: Bytes not in use, of the same.
+        quota: CPU seconds per second that the cgroup allows, in cores; None without a limit.
+        memory: Bytes of RAM, or of the cgroup's limit if that is less.
+        memory_available: Bytes of ``memory`` that are not in use.
         gpus: Visible CUDA devices.
     """
 
@@ -64,22 +72,22 @@ class Hardware:
 
     @property
     def cores(self) -> int:
-        """Cores worth a thread each: the affinity, or the quota rounded up, whichever is less."""
+        """Number of threads worth starting: the affinity, or the quota rounded up, whichever is less."""
         return self.affinity if self.quota is None else max(1, min(self.affinity, math.ceil(self.quota)))
 
     @property
     def fast_bfloat16(self) -> bool:
-        """Whether training is faster in bfloat16: on the GPUs where there are any, else on the processor."""
+        """True if training is faster in bfloat16, on the GPUs if there are any, else on the processor."""
         if self.gpus:
             return all(gpu.bfloat16 for gpu in self.gpus)
         return any(flag in self.flags for flag in _FAST_BFLOAT16)
 
 
 def describe(root: Path = Path("/"), gpus: bool = True) -> Hardware:
-    """Look at the machine.
+    """Describe the machine.
 
     Args:
-        root: Where ``proc`` and ``sys`` are.
+        root: Folder of ``proc`` and ``sys``.
         gpus: Look for CUDA devices too, which imports torch.
     """
     info = _processor(root)
@@ -99,17 +107,17 @@ def describe(root: Path = Path("/"), gpus: bool = True) -> Hardware:
 
 
 def precision(requested: str = "auto", hardware: Hardware | None = None) -> Precision:
-    """The format in which matrices are multiplied; weights stay float32.
+    """Choose the format in which matrices are multiplied; weights stay float32.
 
-    ``auto`` is bfloat16 where the hardware multiplies it fast (AMX, avx512_bf16, or GPUs that do) and float32 anywhere
-    else: emulated bfloat16 is slower than float32.
+    ``auto`` is bfloat16 if the hardware multiplies it fast (AMX, avx512_bf16, or GPUs that do), and float32 otherwise:
+    emulated bfloat16 is slower than float32.
 
     Args:
-        requested: ``auto``, ``float32`` or ``bfloat16``; the latter two are taken as they are.
-        hardware: From :func:`describe`; looked at here if not given.
+        requested: ``auto``, ``float32`` or ``bfloat16``; the latter two are returned as they are.
+        hardware: From :func:`describe`, which is called here if not given.
 
     Raises:
-        ConfigError: If it is something else.
+        ConfigError: If ``requested`` is something else.
     """
     if requested == "float32":
         return "float32"
@@ -121,29 +129,35 @@ def precision(requested: str = "auto", hardware: Hardware | None = None) -> Prec
 
 
 def matmul_speed(kind: Precision, seconds: float = 0.5, device: str = "cpu") -> float:
-    """GFLOP/s of square matrix products, measured for about ``seconds``; of a size that takes milliseconds here."""
+    """Measure square matrix products for about ``seconds``, and return GFLOP/s.
+
+    Args:
+        kind: Number format of the factors.
+        seconds: Length of the measurement.
+        device: ``cpu`` or ``cuda``.
+    """
     import torch
 
     dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
 
     def multiply(size: int, at_least: float) -> float:
-        """Seconds a product of that size."""
+        """Return the seconds per product of two (size, size) matrices."""
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         products, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < at_least or not products:
-            (a @ b)[0, 0].item()  # the item waits for a GPU
+            (a @ b)[0, 0].item()  # reading the number waits for a GPU to finish
             products += 1
         return elapsed / products
 
     size = _SMALLEST_PRODUCT
-    multiply(size, 0.0)  # the first product of a kind sets up its kernels
-    while size < _LARGEST_PRODUCT and multiply(size, 0.0) < _QUICK:
+    multiply(size, 0.0)  # not counted: the first product of a format sets up its kernels
+    while size < _LARGEST_PRODUCT and multiply(size, 0.0) < _TOO_QUICK:
         size *= 2
     return 2 * size**3 / multiply(size, seconds) / 1e9
 
 
 def resident_memory() -> int:
-    """Bytes of RAM that this process holds; 0 where the system doesn't tell."""
+    """Return the bytes of RAM that this process holds, 0 if the system does not report them."""
     try:
         return int(_read(Path("/proc/self/statm")).split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (IndexError, ValueError):
@@ -151,17 +165,17 @@ def resident_memory() -> int:
 
 
 def release_freed_memory() -> None:
-    """Return to the system what this process has freed and the C library keeps (glibc; elsewhere nothing happens).
+    """Return memory to the system that this process has freed and the C library has kept.
 
-    Batches of ever other lengths leave holes in the heap that later tensors don't fit into: training grows from step to
-    step though it keeps nothing.
+    Batches of changing lengths leave holes in the heap that later tensors do not fit into, so the memory of a training
+    grows from step to step although nothing is kept. Has an effect with glibc only.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _processor(root: Path) -> dict[str, str]:
-    """Fields of the first processor in /proc/cpuinfo; empty elsewhere than on Linux."""
+    """Return the fields of the first processor in /proc/cpuinfo; empty on systems other than Linux."""
     first = _read(root / "proc/cpuinfo").strip().partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
@@ -178,7 +192,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _quota(root: Path) -> float | None:
-    """The least CPU quota on the way from this process's cgroup up to the root, in cores."""
+    """Return the lowest CPU quota, in cores, of this process's cgroup and those above it."""
     limits = []
     for folder in _cgroups(root, "cpu"):
         quota, _, period = _read(folder / "cpu.max").partition(" ")
@@ -190,7 +204,7 @@ def _quota(root: Path) -> float | None:
 
 
 def _memory(root: Path) -> tuple[int, int]:
-    """Bytes (total, available): of the machine, or of the tightest cgroup."""
+    """Return bytes (total, available) of the machine, or of the cgroup with the lowest limit."""
     pairs = (line.split() for line in _read(root / "proc/meminfo").splitlines())
     info = {words[0].rstrip(":"): int(words[1]) * 1024 for words in pairs if len(words) > 1 and words[1].isdigit()}
     total = info.get("MemTotal", 0) or _physical_memory()
@@ -213,7 +227,7 @@ def _physical_memory() -> int:
 
 
 def _cgroups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's cgroup for a controller and of those above it, versions 1 and 2."""
+    """Yield the folders of this process's cgroup for a controller and of those above it, versions 1 and 2."""
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
@@ -224,7 +238,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
             base = mount / controller
         else:
             continue
-        # In a container the path may be the host's: then only the mount itself exists.
+        # In a container the path may be the host's. Then only the mount itself exists.
         folder = base / path.strip("/")
         yield from (parent for parent in (folder, *folder.parents) if parent.is_relative_to(base))
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from kdh_ray.errors import UnavailableError
 
-OBJECT_STORES = ("s3", "gcs", "abfs")  # where folders are but prefixes
-_ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # one value a column: both only cost
-_CHECKED: Any = {"write_page_checksum": True}  # so that readers notice a bit that was lost on a disk
+OBJECT_STORES = ("s3", "gcs", "abfs")  # have no folders, only prefixes of names
+_ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # useless for one value per column
+_CHECKED: Any = {"write_page_checksum": True}  # lets readers notice damage on the disk
 
 
 def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    """The pyarrow file system that ``path`` lies in, and its path there.
+    """Return the pyarrow file system of ``path``, and the path within it.
 
-    ``file://``, ``s3://``, ``gs://`` and ``hdfs://`` are pyarrow's own; other schemes go through fsspec.
+    pyarrow itself reads ``file://``, ``s3://``, ``gs://`` and ``hdfs://``; other schemes go through fsspec.
 
     Raises:
-        UnavailableError: If nothing here can read the scheme.
+        UnavailableError: If no installed package reads the scheme.
     """
     import pyarrow.fs
 
@@ -43,12 +43,16 @@ def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
 
 
 def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> None:
-    """Write ``table`` as the file ``target``, whole or not at all, over one of the same name.
+    """Write ``table`` to the file ``target``, completely or not at all; an existing file is replaced.
 
-    ``encoding`` is for ``pyarrow.parquet.write_table``.
+    Args:
+        filesystem: A pyarrow file system.
+        target: Path within it.
+        table: A pyarrow table.
+        encoding: Arguments of ``pyarrow.parquet.write_table``.
 
     Raises:
-        OSError: If that can't be done.
+        OSError: If the file can't be written.
     """
     import pyarrow
     import pyarrow.fs
@@ -59,7 +63,7 @@ def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> 
         _write_local(Path(target), table, encoding)
         return
     make_parent(filesystem, target)
-    # Encoded first: an object appears when its upload ends, and an error in between would end it early.
+    # Encode first: closing the stream publishes the object, also after an error halfway.
     buffer = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, buffer, **encoding)
     with filesystem.open_output_stream(target) as stream:
@@ -84,13 +88,13 @@ def _write_local(target: Path, table: Any, encoding: dict[str, Any]) -> None:
 
 
 def make_parent(filesystem: Any, target: str) -> None:
-    """Make the folder of ``target``, where the file system has folders."""
+    """Create the folder of ``target``, if the file system has folders."""
     if filesystem.type_name not in OBJECT_STORES:
         filesystem.create_dir(str(PurePosixPath(target).parent), recursive=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` last through a power cut, where the file system can (Windows and some NFS can't)."""
+    """Make a rename in ``folder`` survive a power cut, if the system supports it (Windows and some NFS do not)."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -105,7 +109,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def fetched(folder: str) -> Iterator[Path]:
-    """``folder`` as a local one: itself, or a copy of what is in a bucket, gone when the block ends.
+    """Yield ``folder`` as a local folder: itself, or a copy of a bucket's content, deleted when the block ends.
 
     Raises:
         UnavailableError: If the bucket can't be read.
@@ -126,10 +130,10 @@ def fetched(folder: str) -> Iterator[Path]:
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and lock it against other processes until the block ends; a killed process releases it too.
+    """Create a folder and lock it against other processes until the block ends; a killed process releases its lock.
 
     Raises:
-        UnavailableError: If it can't be written, or another process holds the lock.
+        UnavailableError: If the folder can't be written, or another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -148,5 +152,5 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message, short and on one line."""
+    """Return an error's message on one line, cut to 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,1 +1,1 @@
-"""Ray for one run: local or joined, its machines, and jobs submitted to it from elsewhere."""
+"""Ray for a run: a local Ray or a running cluster, its machines, and jobs submitted to it from a laptop."""

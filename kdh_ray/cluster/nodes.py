@@ -10,22 +10,23 @@ from uuid import uuid4
 
 from kdh_ray.errors import UnavailableError, UserError
 
-CHECK_SECONDS = 120.0  # of which most is the start of a process on each machine
+CHECK_SECONDS = 120.0  # most of it is the start of a process on each machine
 ROOM_SECONDS = 2.0  # between two looks at the cluster
 
 
 def check_machines(folder: Path, encoders: Sequence[str]) -> None:
-    """See that every machine shares ``folder`` with this one, and has the encoders. On one machine alone, do nothing.
+    """Check that every machine shares ``folder`` with this one, and has the encoders.
+
+    A cluster that is only this machine needs no check.
 
     Args:
-        folder: The run's folder.
+        folder: Folder of the run.
         encoders: As stages name them; see ``kdh_ray.models.encoders.locate``.
 
     Raises:
-        UnavailableError: With the machines and what each lacks, in one line.
+        UnavailableError: With each unfit machine and its faults, in one line.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = alive_nodes()
     if len(nodes) == 1 and nodes[0]["NodeID"] == ray.get_runtime_context().get_node_id():
@@ -33,29 +34,40 @@ def check_machines(folder: Path, encoders: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder / f".seen-by-all-{uuid4().hex}"
     marker.touch()
-    look = ray.remote(num_cpus=0, max_retries=0)(lacks)
     try:
-        answers = {
-            node["NodeID"]: look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(marker), list(encoders))
-            for node in nodes
-        }
-        found = {node["NodeID"]: _answer(answers[node["NodeID"]]) for node in nodes}
+        faults = _ask_machines(nodes, marker, list(encoders))
     finally:
         marker.unlink(missing_ok=True)
-    still = {node["NodeID"] for node in alive_nodes()}  # one that went meanwhile lacks nothing that matters
-    faults = [
-        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {found[node['NodeID']]}"
+    remaining = {node["NodeID"] for node in alive_nodes()}  # a machine that has left by now is no obstacle
+    unfit = [
+        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}): {faults[node['NodeID']]}"
         for node in nodes
-        if found[node["NodeID"]] and node["NodeID"] in still
+        if faults[node["NodeID"]] and node["NodeID"] in remaining
     ]
-    if faults:
-        raise UnavailableError("; ".join(faults))
+    if unfit:
+        raise UnavailableError("; ".join(unfit))
 
 
-def lacks(marker: str, encoders: list[str]) -> str:
-    """What the machine on which this runs lacks, in words; empty if nothing."""
+def _ask_machines(nodes: Iterable[Mapping[str, Any]], marker: Path, encoders: list[str]) -> dict[str, str]:
+    """Run :func:`machine_faults` on every machine at once; node id to faults."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    check = ray.remote(num_cpus=0, max_retries=0)(machine_faults)
+    answers = {}
+    for node in nodes:
+        here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        answers[node["NodeID"]] = check.options(scheduling_strategy=here).remote(str(marker), encoders)
+    return {node: _wait_for(answer) for node, answer in answers.items()}
+
+
+def machine_faults(marker: str, encoders: list[str]) -> str:
+    """Return in words why the machine on which this runs can't do the work; empty if it can.
+
+    Args:
+        marker: A file in the run's folder, which this machine must see.
+        encoders: As stages name them.
+    """
     from kdh_ray.models.encoders import check_reachable
 
     file, faults = Path(marker), []
@@ -76,11 +88,11 @@ def lacks(marker: str, encoders: list[str]) -> str:
     return ", ".join(faults)
 
 
-def _answer(reference: Any) -> str:
+def _wait_for(answer: Any) -> str:
     import ray
 
     try:
-        return str(ray.get(reference, timeout=CHECK_SECONDS))
+        return str(ray.get(answer, timeout=CHECK_SECONDS))
     except ray.exceptions.GetTimeoutError:
         return f"gave no answer in {CHECK_SECONDS:g} s"
     except ray.exceptions.RayError as error:  # such as a module that is not installed there
@@ -89,31 +101,35 @@ def _answer(reference: Any) -> str:
 
 
 def alive_nodes() -> list[dict[str, Any]]:
-    """Ray's entries of the machines that are there now."""
+    """Return Ray's entries of the machines that are in the cluster now."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 class Room:
-    """How many trials of ``resources`` the cluster has room for at once, by its machines of now: they come and go."""
+    """How many trials the cluster has room for at once; machines may join and leave.
+
+    Args:
+        resources: Resources of one trial, such as ``{"CPU": 1, "memory": 1e9}``.
+    """
 
     def __init__(self, resources: Mapping[str, float]) -> None:
         self.resources = {kind: amount for kind, amount in resources.items() if amount > 0}
         self._trials, self._looked = 0, -ROOM_SECONDS
 
     def __call__(self) -> int:
-        """Trials, one at least: what there is no room for waits for a machine."""
+        """Return the number of trials, at least one: a trial without room waits for a machine."""
         if time.monotonic() - self._looked >= ROOM_SECONDS:
             self._trials, self._looked = max(1, self.count()), time.monotonic()
         return self._trials
 
     def count(self) -> int:
-        """Trials that the machines of this moment have room for."""
-        return _room(self.resources, alive_nodes())
+        """Return the number of trials that fit on the machines of this moment."""
+        return _count_fitting(self.resources, alive_nodes())
 
     def require(self) -> None:
-        """Refuse what would wait for ever.
+        """Refuse trials that would wait forever.
 
         Raises:
             UnavailableError: If no machine has room for one trial.
@@ -126,15 +142,19 @@ class Room:
 
 
 def most_each(workers: int, gpus: float) -> int:
-    """The most CPUs that each of ``workers`` can have beside ``gpus`` GPUs, on the machines of this moment; 0: none."""
-    nodes, beside = alive_nodes(), {"GPU": gpus} if gpus else {}
+    """Return the largest number of whole CPUs, next to ``gpus`` GPUs, with which all ``workers`` fit on the machines.
+
+    It is 0 if they do not fit with one CPU each.
+    """
+    nodes = alive_nodes()
+    with_gpus = {"GPU": gpus} if gpus else {}
     most = max(int(node["Resources"].get("CPU", 0.0)) for node in nodes)
-    fitting = (cpus for cpus in range(most, 0, -1) if _room({"CPU": cpus, **beside}, nodes) >= workers)
+    fitting = (cpus for cpus in range(most, 0, -1) if _count_fitting({"CPU": cpus, **with_gpus}, nodes) >= workers)
     return next(fitting, 0)
 
 
-def _room(resources: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
-    """How often ``nodes`` have ``resources``, each of which is above 0, on one machine."""
+def _count_fitting(resources: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
+    """Return how often ``resources``, all above 0, fit on the machines; each time on a single machine."""
     return sum(
         min(int(node["Resources"].get(kind, 0.0) / amount + 1e-9) for kind, amount in resources.items())
         for node in nodes

@@ -1,4 +1,4 @@
-"""Ray for one run: a local one started here, or a running cluster joined."""
+"""Ray for one run: start a local Ray, or join a running cluster."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 from kdh_ray.events import EventLog
 
-# Read by Ray when it is started; what the user has set stays. Token authentication is Ray's own default for what it
-# starts here (the token lies in ~/.ray/auth_token), and can't be set once Ray is imported.
+# Ray reads these when it starts; the user's own settings win. Ray turns token authentication on by itself (the token is
+# in ~/.ray/auth_token); it can't be set once Ray is imported.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU see the machine as it is; also quiets a warning
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # don't hide GPUs from workers that reserve none; silences a warning
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # the dashboard's Train page
     "RAY_DEDUP_LOGS": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # each epoch's report waits for the next; by default 2 s
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # an epoch's report waits for the next check; Ray's default is 2 s
 }
-_ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # a process more, for machines that are taken away
+_ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # saves a process: this machine is not preempted
 
 
 @contextmanager
@@ -36,18 +36,19 @@ def ray_session(
     check: Callable[[], None] = lambda: None,
     log: EventLog | None = None,
 ) -> Iterator[str]:
-    """Ray, for the length of a block; yields the dashboard's address, empty where there is none.
+    """Provide Ray for the length of a block, and yield the dashboard's address, empty if there is no dashboard.
 
-    A Ray that is already initialised in this process is used and left running.
+    If Ray is already initialised in this process, the block uses it and leaves it running; ``check`` and ``log`` are
+    then not used.
 
     Args:
-        job: Its ``address`` names a running cluster, else RAY_ADDRESS does, as in a submitted job; without either, Ray
-            is started on this machine and bound to it.
+        job: Its ``address`` names a running cluster; otherwise RAY_ADDRESS does, as in a submitted job. Without either,
+            Ray starts on this machine and is bound to it.
         verbose: Show Ray's own log lines.
-        cpus: CPUs that a Ray started here counts with; those that this process may use if not given. Ray itself sees a
-            container's quota, but no batch system's affinity, and would run a trial on each core of the machine.
-        check: Called once Ray is there, but not for one that was there before: what it raises ends the session.
-        log: Is told that Ray is being started, and where its dashboard is; not of one that was there before.
+        cpus: CPUs of a Ray that starts here; by default those that this process may use. Ray itself respects the quota
+            of a container but not the affinity that a batch system sets, and would run a trial on every core.
+        check: Called once Ray is up; an exception that it raises ends the session.
+        log: Records that Ray starts, and the address of its dashboard.
 
     Raises:
         UnavailableError: If the cluster can't be reached.
@@ -61,7 +62,7 @@ def ray_session(
         yield _dashboard()
         return
     log = log or EventLog()
-    log.write("note", "", text=f"Joining Ray at {address}" if address else "Starting Ray")
+    log.note(f"Joining Ray at {address}" if address else "Starting Ray")
     level = logging.INFO if verbose else logging.ERROR
     cpus = cpus or hardware.describe(gpus=False).cores
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
@@ -69,15 +70,15 @@ def ray_session(
     with _termination_as_interrupt() as listen:
         try:
             ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
-        except Exception as error:  # of any class: a node that starts too slowly raises Exception itself
+        except Exception as error:  # Ray raises Exception itself if a node starts too slowly
             where = f"the Ray cluster at {address!r}" if address else "a local Ray"
-            told = " ".join(str(error).split())[:300]
-            raise UnavailableError(f"{where} can't be reached or started: {told}") from None
+            reason = " ".join(str(error).split())[:300]
+            raise UnavailableError(f"{where} can't be reached or started: {reason}") from None
         listen()
         try:
             check()
             dashboard = _dashboard()
-            log.write("note", "", text=f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
+            log.note(f"Ray dashboard: {dashboard}" if dashboard else "Ray has no dashboard here")
             yield dashboard
         finally:
             ray.shutdown()
@@ -85,9 +86,10 @@ def ray_session(
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[Callable[[], None]]:
-    """From the call of what this yields, SIGTERM is answered as Ctrl-C is; afterwards as it was before.
+    """Treat SIGTERM as Ctrl-C until the block ends, from the moment that the block calls what this yields.
 
-    Batch systems and ``docker stop`` send it. Ray's own handler, which starting Ray installs, prints a stack and exits.
+    Batch systems and ``docker stop`` send SIGTERM. Ray installs a handler when it starts, which prints a stack and
+    exits; so the block calls ``listen`` after that.
     """
     before = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or before is None:
@@ -115,15 +117,15 @@ def _dashboard() -> str:
 
 
 def has_gpus() -> bool:
-    """Whether any machine of the cluster has a GPU."""
+    """Return True if a machine of the cluster has a GPU."""
     return any(node["Resources"].get("GPU", 0.0) > 0 for node in alive_nodes())
 
 
-def resources(job: JobConfig) -> tuple[float, float]:
-    """(CPUs, GPUs) of each worker: what is configured, else as many CPUs as all of them find on the machines of now.
+def worker_resources(job: JobConfig) -> tuple[float, float]:
+    """Return the CPUs and GPUs of each worker: as configured, or else as many CPUs as the machines have for all.
 
     Raises:
-        UnavailableError: If the cluster hasn't as much.
+        UnavailableError: If the machines of the cluster have less.
     """
     gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus())
     most_cpus = max(node["Resources"].get("CPU", 0.0) for node in alive_nodes())

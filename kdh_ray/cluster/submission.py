@@ -1,4 +1,4 @@
-"""A job on a running cluster, from a laptop: the way to the head, the token, the submission, its log."""
+"""Submit a job to a running cluster from a laptop: reach the head, show the token, submit, follow the log."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ TUNNEL_SECONDS = 120.0
 
 @contextmanager
 def head_address(address: str | None, cluster: Path) -> Iterator[str]:
-    """URL of a cluster's dashboard, for the length of a block.
+    """Yield the URL of a cluster's dashboard, for the length of a block.
 
     Args:
-        address: The URL, where the dashboard can be reached already. RAY_API_SERVER_ADDRESS if not given; without that,
-            an SSH tunnel to the head's loopback is opened by ``ray dashboard``.
-        cluster: The file that ``ray up`` was given.
+        address: The URL, if this machine can reach the dashboard. RAY_API_SERVER_ADDRESS if not given. Without either,
+            ``ray dashboard`` opens an SSH tunnel to the head.
+        cluster: The file with which ``ray up`` started the cluster.
 
     Raises:
         UserError: If there is neither an address nor the file.
-        UnavailableError: If there is no way to the head.
+        UnavailableError: If the head can't be reached.
     """
-    known = address or os.environ.get("RAY_API_SERVER_ADDRESS")
-    if known:
-        yield known
+    reachable = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    if reachable:
+        yield reachable
         return
     if not cluster.is_file():
         raise UserError(f"{cluster}: no such file; give --cluster what `ray up` was given, or --address")
@@ -48,7 +48,7 @@ def head_address(address: str | None, cluster: Path) -> Iterator[str]:
         _await_port(tunnel, port, cluster)
         yield f"http://127.0.0.1:{port}"
     finally:
-        with suppress(ProcessLookupError):  # it may have given up by itself
+        with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(tunnel.pid, 15)
         tunnel.communicate()
 
@@ -74,10 +74,10 @@ def _await_port(tunnel: subprocess.Popen[str], port: int, cluster: Path) -> None
 
 
 def connect(address: str) -> Any:
-    """A client of the cluster whose dashboard is at ``address``, with the user's token.
+    """Return a client of the cluster whose dashboard is at ``address``, with the user's token.
 
     Raises:
-        UnavailableError: If there is no token here, it is not the cluster's, or nothing answers.
+        UnavailableError: If this machine has no token, the cluster refuses it, or nothing answers.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     given = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
@@ -85,33 +85,33 @@ def connect(address: str) -> Any:
         raise UnavailableError(f"{TOKEN} is missing: copy the cluster's token there, or set RAY_AUTH_TOKEN_PATH")
     from ray.job_submission import JobSubmissionClient
 
-    with _told(f"the cluster at {address} takes no jobs from here"):
+    with _one_line_errors(f"the cluster at {address} takes no jobs from here"):
         return JobSubmissionClient(address)
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """What Ray's job client raises, in one line."""
+def _one_line_errors(what: str) -> Iterator[None]:
+    """Turn the errors of Ray's job client into an ``UnavailableError`` of one line."""
     from ray.exceptions import AuthenticationError
 
     try:
         yield
-    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:  # OSError: also what requests raises
+    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:  # the errors of requests are OSErrors
         raise UnavailableError(f"{what}: {' '.join(str(error).split())[:300]}") from None
 
 
 def follow(client: Any, job: str, write: Callable[[str], object]) -> str:
-    """Hand a job's output to ``write`` until it ends; returns its last status, such as ``SUCCEEDED``.
+    """Pass a job's output to ``write`` until it ends, and return its last status, such as ``SUCCEEDED``.
 
     Raises:
-        UnavailableError: If the head is lost. The job may go on.
+        UnavailableError: If the connection to the head is lost. The job may still be running.
     """
 
     async def tail() -> None:
         async for chunk in client.tail_job_logs(job):
             write(chunk)
 
-    with _told(f"{job}: the head can't be reached any more"):
+    with _one_line_errors(f"{job}: the head can't be reached any more"):
         asyncio.run(tail())
         while not client.get_job_status(job).is_terminal():  # the log may end a moment before the job
             time.sleep(0.5)
@@ -119,10 +119,10 @@ def follow(client: Any, job: str, write: Callable[[str], object]) -> str:
 
 
 def submit(client: Any, entrypoint: str, files: Path) -> str:
-    """Begin a job in a copy of ``files`` on the head; returns its id.
+    """Start a job in a copy of the folder ``files`` on the head, and return its id.
 
     Raises:
         UnavailableError: If the cluster refuses it.
     """
-    with _told("the cluster takes no jobs from here"):
+    with _one_line_errors("the cluster takes no jobs from here"):
         return str(client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": str(files)}))

@@ -1,4 +1,4 @@
-"""The configuration of a run: one typed tree, read from YAML, with every fault reported at once."""
+"""The configuration of a run: one typed tree, read from YAML, and all its faults are reported at once."""
 
 from kdh_ray.config.data import DataConfig
 from kdh_ray.config.fields import Section

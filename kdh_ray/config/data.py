@@ -1,4 +1,4 @@
-"""The ``data`` section: which corpus to read, and how much of it."""
+"""The ``data`` section: the corpus to read, and how much of it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from kdh_ray.config.fields import Count, LocalPath, Location, Section, Seed
 
 
 class DataConfig(Section):
-    """Which documents, and how much of them."""
+    """The corpus, how much of it is used, and how its documents are read."""
 
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    path: LocalPath | None = Field(None, description="folder of HoC, or a user's file or folder")
+    path: LocalPath | None = Field(None, description="folder of HoC, or your own file or folder")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
     sample_seed: Seed = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus")
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
-    text_column: str = Field("text", description="column of a user's table that holds the text")
-    id_column: str | None = Field(None, description="column of document ids; row numbers where there is none")
-    label_columns: tuple[str, ...] = Field((), description="one 0/1 column a label")
-    labels_column: str | None = Field(None, description="one column that holds a list of labels")
-    label_separator: str = Field(";", description="between labels in a list column that holds strings", min_length=1)
-    split_column: str | None = Field(None, description="column of split names; seeded splits where there is none")
-    max_tokens: int = Field(256, description="tokens a document, special ones included", ge=8, le=8192)
-    segments: bool = Field(True, description="train on the labels of a document's parts where the corpus has them")
+    text_column: str = Field("text", description="column of a table that has the text")
+    id_column: str | None = Field(None, description="column of document ids; row numbers if not set")
+    label_columns: tuple[str, ...] = Field((), description="one 0/1 column per label")
+    labels_column: str | None = Field(None, description="one column with a list of labels")
+    label_separator: str = Field(";", description="separates labels in a list column of strings", min_length=1)
+    split_column: str | None = Field(None, description="column of split names; seeded splits if not set")
+    max_tokens: int = Field(256, description="tokens per document, special ones included", ge=8, le=8192)
+    segments: bool = Field(True, description="train on the labels of a document's parts, if the corpus has them")
     segmenter: Literal["auto", "sentences", "lines", "none"] = Field(
         "auto", description="divides raw texts into parts; auto: sentences if the corpus has labelled parts, else none"
     )
@@ -36,5 +36,5 @@ class DataConfig(Section):
         "max", description="how the logits of a document's windows become the document's"
     )
     unlabelled: tuple[Location, ...] = Field(
-        (), description="outputs of kdh-ray predict --logits: distillations learn from their texts and logits too"
+        (), description="outputs of kdh-ray predict --logits; distillations learn from their texts and logits as well"
     )

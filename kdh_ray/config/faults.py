@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: where, what is allowed, what was received."""
+"""The faults of a configuration in words: where each is, what is allowed, what was received."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ _WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def faults_of(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """Return the faults of pydantic's ``error``, one line each.
+
+    Args:
+        error: Raised by validating a tree of plain values.
+        root: The section that was validated.
+    """
     faults: list[str] = []
     for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in fault["loc"])
+        location = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            faults.append(f"{place}: no such setting{_nearest(fault['loc'], root)}")
+            faults.append(f"{location}: no such setting{_nearest(fault['loc'], root)}")
         elif fault["type"] in ("model_type", "model_attributes_type") and fault["loc"][1:2] == ("space",):
-            faults.append(f"{place}: takes {{low: .., high: ..}} or {{choices: [..]}}; got {fault['input']!r}")
+            faults.append(f"{location}: takes {{low: .., high: ..}} or {{choices: [..]}}; got {fault['input']!r}")
         elif fault["type"] in ("model_type", "model_attributes_type"):
-            faults.append(f"{place or 'configuration'}: must be a section of settings; got {fault['input']!r}")
+            faults.append(f"{location or 'configuration'}: must be a section of settings; got {fault['input']!r}")
         elif fault["type"] == "missing":
-            faults.append(f"{place}: is required")
+            faults.append(f"{location}: is required")
         elif fault["type"] == "value_error":
-            faults += [f"{place}: {line}" if place else line for line in message.splitlines()]
+            faults += [f"{location}: {line}" if location else line for line in message.splitlines()]
         elif bounds := _bounds(fault["loc"], root) if fault["type"] in _OUT_OF_RANGE else "":
-            faults.append(f"{place}: must be {bounds}; got {fault['input']!r}")
+            faults.append(f"{location}: must be {bounds}; got {fault['input']!r}")
         else:
-            faults.append(f"{place}: {message[0].lower()}{message[1:]}; got {fault['input']!r}")
+            faults.append(f"{location}: {message[0].lower()}{message[1:]}; got {fault['input']!r}")
     return faults
 
 
 def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
-    """``at least 0 and at most 1``: the whole range of a setting; empty where its type keeps it inside a union."""
+    """Return the whole range of a setting, such as ``at least 0 and at most 1``; empty for a union of types."""
     section = _section(location, root)
     field = section.model_fields.get(str(location[-1])) if section is not None else None
     bounds = [
@@ -49,7 +55,7 @@ def _bounds(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
 
 
 def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
-    """``; did you mean 'alpha'?`` for a misspelt key."""
+    """Return ``; did you mean 'alpha'?`` for a misspelt key, or the list of known keys."""
     section = _section(location, root)
     known = list(section.model_fields) if section is not None else []
     match = get_close_matches(str(location[-1]), known, n=1)
@@ -57,7 +63,7 @@ def _nearest(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
 
 
 def _section(location: tuple[int | str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
-    """The section that holds the setting at ``location``; None where there is none."""
+    """Return the section of the setting at ``location``; None if there is no such section."""
     section: type[BaseModel] | None = root
     for part in location[:-1]:
         section = None if section is None else _child(section, str(part))

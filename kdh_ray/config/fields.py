@@ -1,4 +1,4 @@
-"""The base of every section of a configuration, and the types that its settings share."""
+"""The base class of all sections of a configuration, and the types that its settings share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """``epochs: yes`` would be one epoch."""
+        """Refuse ``epochs: yes``, which pydantic would read as one epoch."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError(f"can't be yes or no, true or false; got {value!r}")
         return value

@@ -16,14 +16,19 @@ from kdh_ray.config.faults import faults_of
 from kdh_ray.config.run import RunConfig
 from kdh_ray.errors import ConfigError
 
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)  # a date without its month, brackets without an end
+# ValueError: an impossible date; RecursionError: thousands of open brackets
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
     """Validate a tree of plain values.
 
+    Args:
+        tree: Sections and settings, as in a YAML file.
+        source: The name of their origin in error messages.
+
     Raises:
-        ConfigError: With every fault: where it is, what is allowed, what was received.
+        ConfigError: With all faults: where each is, what is allowed, what was received.
     """
     try:
         return RunConfig.model_validate(tree)
@@ -32,7 +37,7 @@ def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunC
 
 
 def parse_data(tree: Mapping[str, Any], source: str = "data") -> DataConfig:
-    """Validate a ``data`` section alone; raises as ``parse_config`` does."""
+    """Validate only a ``data`` section; see :func:`parse_config`."""
     try:
         return DataConfig.model_validate(tree)
     except ValidationError as error:
@@ -42,10 +47,10 @@ def parse_data(tree: Mapping[str, Any], source: str = "data") -> DataConfig:
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
     """Read a YAML file, apply ``section.key=value`` overrides, and validate.
 
-    Relative paths in the file are taken from the working directory, as on a command line.
+    Relative paths in the file start from the working directory, as on a command line.
 
     Raises:
-        ConfigError: If the file can't be read, is not YAML, or holds faults.
+        ConfigError: If the file can't be read, is not YAML, or has faults.
     """
     source = os.fspath(path)
     try:
@@ -58,37 +63,37 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     except _NOT_YAML as error:
         raise ConfigError([f"is not YAML: {' '.join(str(error).split())}"], source) from None
     if not isinstance(tree, dict):
-        raise ConfigError([f"must hold a mapping of sections; got {type(tree).__name__}"], source)
+        raise ConfigError([f"must be a mapping of sections; got {type(tree).__name__}"], source)
     if repeated:
         raise ConfigError(repeated, source)
     return parse_config(apply_overrides(tree, overrides), source)
 
 
-def _repeated_keys(node: yaml.Node | None, place: str = "") -> list[str]:
-    """A fault for each key that a mapping has twice, of which YAML's reader keeps the last without a word."""
+def _repeated_keys(node: yaml.Node | None, prefix: str = "") -> list[str]:
+    """Return a fault for each key that a mapping has twice; YAML's reader silently keeps the last one."""
     faults: list[str] = []
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            faults += _repeated_keys(item, place)
+            faults += _repeated_keys(item, prefix)
     elif isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
-            name, line = f"{place}{key.value}", key.start_mark.line + 1
+            name, line = f"{prefix}{key.value}", key.start_mark.line + 1
             if name in lines:
-                faults.append(f"{name}: is there twice, in lines {lines[name]} and {line}")
+                faults.append(f"{name}: appears twice, in lines {lines[name]} and {line}")
             lines[name] = line
             faults += _repeated_keys(value, f"{name}.")
     return faults
 
 
 def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of ``tree`` with each ``section.key=value`` set.
+    """Return a copy of ``tree`` with each ``section.key=value`` set.
 
-    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names and the separator of a user's table are text as it
-    stands, since YAML has a meaning of its own for ``#``, ``|`` or ``,``.
+    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names and the separator of a table are plain text, because
+    ``#``, ``|`` and ``,`` have a meaning in YAML.
 
     Raises:
-        ConfigError: If an override has no ``=``, or goes through something that is not a section.
+        ConfigError: If an override has no ``=``, or its path leads through something that is not a section.
     """
     result: dict[str, Any] = {**tree}
     faults = []
@@ -136,7 +141,7 @@ def _parse_value(key: str, text: str) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """YAML's reading of ``text``, and ``1e-4`` as the number that people mean (YAML 1.1 wants ``1.0e-4``)."""
+    """Read a YAML value, with ``1e-4`` as a number (YAML 1.1 accepts only ``1.0e-4``)."""
     value = yaml.safe_load(text)
     if isinstance(value, str):
         try:
@@ -147,12 +152,12 @@ def _scalar(text: str) -> Any:
 
 
 def dump_config(config: RunConfig) -> str:
-    """The configuration as YAML, defaults included; ``load_config`` reads it back."""
+    """Return the configuration as YAML, defaults included; ``load_config`` reads it back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "config_") -> dict[str, Any]:
-    """Nested settings as columns: ``{"loss": {"alpha": 0.5}}`` gives ``{"config_loss.alpha": 0.5}``."""
+    """Return nested settings as flat columns: ``{"loss": {"alpha": 0.5}}`` becomes ``{"config_loss.alpha": 0.5}``."""
 
     def leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
         for key, value in node.items():

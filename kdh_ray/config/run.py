@@ -1,12 +1,11 @@
-"""The configuration of a run: one typed tree, read from YAML, with every fault reported at once.
+"""The configuration of a run: one typed tree, which also answers how its stages depend on each other.
 
-A run is a corpus and a sequence of *stages*. Each stage trains one model. Where its weights start and whether it has
-teachers say what kind of stage it is:
+A run is a corpus and a sequence of *stages*. Each stage trains one model. Its start and its teachers define its kind:
 
-* no teachers: fine-tuning on labels (a teacher, a plain student, or the label fine-tuning of a distilled student);
-* teachers: distillation from the mean of their logits.
+* without teachers it fine-tunes on labels (a teacher, a plain student, or a distilled student once more);
+* with teachers it distils the mean of their logits.
 
-So a teacher assistant, an ensemble of teachers or a repeated stage are more stages, not more mechanism.
+So a teacher assistant, an ensemble of teachers or a repeated stage needs more stages, but no other mechanism.
 """
 
 from __future__ import annotations
@@ -28,23 +27,25 @@ class JobConfig(Section):
     """The Ray Train job that runs the stages."""
 
     workers: Count = Field(1, description="data-parallel workers (DDP: gloo on CPU, NCCL on GPU)")
-    cpus_per_worker: Count | None = Field(None, description="as many as all workers find on the machines if not set")
-    gpus_per_worker: float | None = Field(None, description="1 where there are GPUs, else 0, if not set", ge=0.0)
+    cpus_per_worker: Count | None = Field(None, description="as many as the machines have for each worker if not set")
+    gpus_per_worker: float | None = Field(None, description="if not set, 1 if there are GPUs, else 0", ge=0.0)
     max_failures: int = Field(2, description="times a lost worker is replaced", ge=0)
     address: str | None = Field(
-        None, description="of a running Ray cluster; RAY_ADDRESS, or else a local one is started, if not set"
+        None, description="of a running Ray cluster; if not set, RAY_ADDRESS, or else a local Ray is started"
     )
-    autoscaling: bool = Field(False, description="the cluster grows on demand: wait for machines it hasn't yet")
+    autoscaling: bool = Field(
+        False, description="the cluster grows on demand: wait for machines that it does not have yet"
+    )
 
 
 class BaselineConfig(Section):
-    """Bag-of-words models that every result table shows beside the encoders."""
+    """Bag-of-words models that every result table shows next to the encoders."""
 
     tfidf: bool = Field(True, description="TF-IDF and logistic regression")
 
 
 class RunConfig(Section):
-    """A whole run. See ``experiments/configs/`` for examples."""
+    """The configuration of a whole run. See ``experiments/configs/`` for examples."""
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: Seed = 0
@@ -138,7 +139,7 @@ class RunConfig(Section):
                 f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
                 f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
                 for teacher in stage.teachers
-                # What is a path is looked for when it is trained from: a configuration is read where that is gone, too.
+                # Only training checks paths: a configuration must load where its teachers are gone.
                 if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
             ]
             if stage.start in self.stages and stage.start not in earlier:

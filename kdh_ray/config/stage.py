@@ -1,4 +1,4 @@
-"""The settings of a stage: where it starts, what teaches it, and how it learns."""
+"""The settings of a stage: its start, its teachers, and how it learns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdh_ray.config.fields import SEEDS, Count, Fraction, Location, Positive, Se
 
 
 class LossConfig(Section):
-    """What a stage minimises: ``alpha * soft + (1 - alpha) * hard + hidden_weight * hidden``."""
+    """The loss of a stage: ``alpha * soft + (1 - alpha) * hard + hidden_weight * hidden``."""
 
     hard: Literal["bce", "asymmetric"] = Field("bce", description="loss on labels")
     class_weights: bool = Field(False, description="weigh positives by sqrt(negatives / positives) of each label")
@@ -22,7 +22,7 @@ class LossConfig(Section):
 
 
 class StageConfig(Section):
-    """One model's training. Units: epochs are passes over the training split, rates are per optimiser step."""
+    """The training of one model. Epochs are passes over the training split; rates are per optimiser step."""
 
     start: Location = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
     layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
@@ -30,18 +30,20 @@ class StageConfig(Section):
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
     max_tokens: int | None = Field(
-        None, description="tokens a document, fewer than data.max_tokens; as many if not set", ge=8, le=8192
+        None, description="tokens per document; data.max_tokens, which is also the most, if not set", ge=8, le=8192
     )
     epochs: Count = 4
     finetune_epochs: int = Field(
-        0, description="further epochs of a distillation, on labels alone; the rate rises and falls anew", ge=0
+        0, description="further epochs of a distillation, on labels only; the rate rises and falls again", ge=0
     )
-    batch_size: Count = Field(16, description="documents an optimiser step, over all workers")
+    batch_size: Count = Field(16, description="documents per optimiser step, over all workers")
     accumulate: Count = Field(1, description="split each batch into this many passes, for memory")
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0)
-    head_multiplier: Positive = Field(10.0, description="the head's learning rate over the encoder's")
-    layer_decay: float = Field(1.0, description="learning rate of a layer over that of the layer above", gt=0.0, le=1.0)
-    warmup: Fraction = Field(0.1, description="share of steps in which the rate rises")
+    head_multiplier: Positive = Field(10.0, description="the head's learning rate divided by the encoder's")
+    layer_decay: float = Field(
+        1.0, description="learning rate of a layer divided by that of the layer above", gt=0.0, le=1.0
+    )
+    warmup: Fraction = Field(0.1, description="share of steps during which the rate rises")
     freeze: int = Field(
         0, description="lowest encoder layers (and the embeddings) that keep the start's weights; 0: none", ge=0
     )
@@ -59,5 +61,5 @@ class StageConfig(Section):
 
     @property
     def total_epochs(self) -> int:
-        """Of distillation, or of fine-tuning, and of what follows on labels alone."""
+        """Epochs of the stage, with those that follow a distillation on labels only."""
         return self.epochs + self.finetune_epochs

@@ -1,6 +1,6 @@
-"""The ``tune`` section: which settings are searched, by which searcher, and for how long.
+"""The ``tune`` section: the settings that are searched, the searcher, and the length of the search.
 
-A search space is data: it maps a setting of a stage to its range, which is checked against the setting's own bounds.
+A search space is data: it maps a setting of a stage to a range, which is checked against the setting's own bounds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MACHINE_SETTINGS = (
     "concurrency", "workers_per_trial", "cpus_per_trial", "gpus_per_trial", "memory_per_trial", "time_budget",
     "trial_time_limit", "max_failures", "trackers",
 )  # fmt: skip
-"""Settings of ``tune`` that may differ when a search is resumed, on another machine perhaps."""
+"""Settings of ``tune`` that may differ when a search is resumed, for example on another machine."""
 
 
 class SearchRange(Section):
-    """What a tuned setting may be: from ``low`` to ``high``, both included, or one of ``choices``."""
+    """The range of a tuned setting: from ``low`` to ``high``, both included, or one of ``choices``."""
 
     low: float | None = None
     high: float | None = None
@@ -46,16 +46,37 @@ class SearchRange(Section):
                 raise ValueError(f"a log range starts above 0; got {self.low:g}")
         return self
 
+    @property
+    def lowest(self) -> float:
+        """The smallest value of a numeric range."""
+        return min(self._bounds)
+
+    @property
+    def highest(self) -> float:
+        """The largest value of a numeric range."""
+        return max(self._bounds)
+
+    @property
+    def _bounds(self) -> list[float]:
+        values = (self.low, self.high) if self.choices is None else self.choices
+        return [float(value) for value in values if value is not None]
+
+    def contains(self, value: Any) -> bool:
+        """Return True if ``value`` is in the range."""
+        if self.choices is not None:
+            return value in self.choices
+        return value is not None and self.lowest <= value <= self.highest
+
 
 class TuneConfig(Section):
-    """The search for a stage's best settings. Its trials see the training and validation splits alone."""
+    """The search for a stage's best settings. Its trials see only the training and validation splits."""
 
     stage: str | None = Field(None, description="the stage that is tuned; the first with teachers if not set")
     space: dict[str, SearchRange] | None = Field(
         None,
         description="a setting of the stage (loss.alpha) to its range; a default space if not set",
     )
-    objective: Literal["f1_micro", "f1_macro"] = Field("f1_micro", description="validation score to raise")
+    objective: Literal["f1_micro", "f1_macro"] = Field("f1_micro", description="validation score to maximise")
     max_latency_ms: float | None = Field(
         None,
         description="of one document, on this machine's CPUs with cpus_per_trial threads; no limit if not set",
@@ -67,14 +88,16 @@ class TuneConfig(Section):
     trials: Count | None = Field(
         None, description="configurations to try; kdh-ray run searches if it is set, kdh-ray tune tries 32 if it isn't"
     )
-    scheduler: Literal["asha", "median", "none"] = Field("asha", description="what stops poor trials early")
+    scheduler: Literal["asha", "median", "none"] = Field("asha", description="rule that stops poor trials early")
     grace: Count = Field(1, description="epochs before a trial may be stopped; ASHA's first rung")
-    reduction: float = Field(3.0, description="ASHA goes on with one in so many trials at each rung", gt=1.0)
-    concurrency: Count | None = Field(None, description="trials at once; as many as there is room for if not set")
-    workers_per_trial: Count = Field(1, description="that train a trial together; more than one by Ray Train")
+    reduction: float = Field(3.0, description="ASHA continues one in so many trials at each rung", gt=1.0)
+    concurrency: Count | None = Field(
+        None, description="trials at once; as many as the machines have room for if not set"
+    )
+    workers_per_trial: Count = Field(1, description="workers that train a trial together; more than one use Ray Train")
     cpus_per_trial: Count = Field(1, description="of each worker, and its number of threads")
     gpus_per_trial: float | None = Field(
-        None, description="of each worker; 1 where there are GPUs, else 0, if not set; parts are fine", ge=0.0
+        None, description="of each worker, may be a fraction; if not set, 1 if there are GPUs, else 0", ge=0.0
     )
     memory_per_trial: float | None = Field(
         None,
@@ -83,23 +106,25 @@ class TuneConfig(Section):
     )
     time_budget: float | None = Field(None, description="seconds, or 90s, 30m, 2h; the search ends then", gt=0.0)
     trial_time_limit: float | None = Field(
-        None, description="seconds, or 90s, 30m, 2h; a trial that takes longer, or hangs, is killed", gt=0.0
+        None, description="seconds, or 90s, 30m, 2h; a trial that takes longer is killed", gt=0.0
     )
-    trackers: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = Field((), description="that are told of trials")
-    max_failures: int = Field(2, description="times a failed trial, or a lost one, goes on from its last epoch", ge=0)
+    trackers: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = Field(
+        (), description="experiment trackers that record the trials"
+    )
+    max_failures: int = Field(2, description="times a failed or lost trial resumes from its last epoch", ge=0)
 
     @property
     def n_trials(self) -> int:
-        """``trials``, or how many there are without it."""
+        """Number of configurations to try: ``trials``, or 32 if not set."""
         return self.trials or 32
 
     @property
     def has_budget(self) -> bool:
-        """Whether a student's latency or size is limited."""
+        """True if the latency or the size of a student is limited."""
         return self.max_latency_ms is not None or self.max_parameters is not None
 
     def without_machine(self) -> TuneConfig:
-        """Itself, with the settings of :data:`MACHINE_SETTINGS` at their defaults: the identity of a search."""
+        """Return a copy with :data:`MACHINE_SETTINGS` at their defaults: the settings that identify a search."""
         return self.model_copy(update={name: type(self).model_fields[name].default for name in MACHINE_SETTINGS})
 
     @field_validator("time_budget", "trial_time_limit", mode="before")
@@ -132,7 +157,7 @@ class TuneConfig(Section):
 
 
 def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
-    """``30m`` as a number; what is no text is left for pydantic to judge."""
+    """Return the number behind a text such as ``30m``; any other type is left to pydantic."""
     if not isinstance(value, str):
         return value
     factor = units.get(value[-1:])
@@ -142,55 +167,55 @@ def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
         raise ValueError(f"takes {allowed}; got {value!r}") from None
 
 
-NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # where a stage is, not how it learns
+NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # they define where a stage is, not how it learns
 
 
 def tunable_settings() -> dict[str, FieldInfo]:
-    """Settings of a stage that a search may vary, by dotted name."""
+    """Return the settings of a stage that a search may vary, by dotted name."""
     own = {name: field for name, field in StageConfig.model_fields.items() if name not in (*NOT_TUNED, "loss")}
     return own | {f"loss.{name}": field for name, field in LossConfig.model_fields.items()}
 
 
 def _check_range(name: str, entry: SearchRange, faults: list[str]) -> SearchRange:
-    """``entry`` with the values as the setting takes them; what is wrong with it goes to ``faults``."""
-    known = tunable_settings()
-    if name not in known:
-        match = get_close_matches(name, known, n=1)
-        hint = f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
+    """Return ``entry`` with values of the setting's own type, and add what is wrong with it to ``faults``."""
+    settings = tunable_settings()
+    if name not in settings:
+        match = get_close_matches(name, settings, n=1)
+        hint = f"did you mean {match[0]!r}?" if match else f"known: {', '.join(settings)}"
         faults.append(f"{name}: no such setting of a stage to tune; {hint}")
         return entry
     numeric = is_numeric(name)
     if entry.choices is None and not numeric:
         faults.append(f"{name}: takes choices, not a range")
         return entry
-    kind: Any = Annotated[known[name].annotation, known[name]]
+    kind: Any = Annotated[settings[name].annotation, settings[name]]
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    found: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     values = {"low": entry.low, "high": entry.high} if entry.choices is None else dict(enumerate(entry.choices))
     for key, value in values.items():
         try:
-            found[str(key)] = adapter.validate_python(value)
+            converted[str(key)] = adapter.validate_python(value)
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"]
-            place = f"{name}.{key}" if entry.choices is None else f"{name}.choices"
-            faults.append(f"{place}: {message[0].lower()}{message[1:]}; got {value!r}")
+            location = f"{name}.{key}" if entry.choices is None else f"{name}.choices"
+            faults.append(f"{location}: {message[0].lower()}{message[1:]}; got {value!r}")
     if entry.choices is None:
-        return entry.model_copy(update=found)
-    return entry.model_copy(update={"choices": tuple(found.values())})
+        return entry.model_copy(update=converted)
+    return entry.model_copy(update={"choices": tuple(converted.values())})
 
 
 def is_numeric(name: str) -> bool:
-    """Whether a tunable setting is a number, so that it may have a range."""
+    """Return True if a tunable setting is a number, so that it may have a range."""
     return bool({int, float} & _types(tunable_settings()[name].annotation))
 
 
 def is_integer(name: str) -> bool:
-    """Whether a tunable setting is a whole number."""
+    """Return True if a tunable setting is a whole number."""
     return int in _types(tunable_settings()[name].annotation)
 
 
 def _types(annotation: Any) -> set[Any]:
-    """``float``, ``Annotated[int, ...]`` and ``X | None`` to the plain types in them."""
+    """Return the plain types in an annotation such as ``Annotated[int, ...]`` or ``float | None``."""
     parts = get_args(annotation)
     if hasattr(annotation, "__metadata__"):
         return _types(parts[0])

@@ -1,4 +1,7 @@
-"""Everything that runs a configuration, and everything that touches Ray."""
+"""Runs and searches on Ray: what turns a configuration into checkpoints and result rows.
+
+>>> from kdh_ray.jobs import run, search
+"""
 
 from kdh_ray.jobs.run import run
 from kdh_ray.jobs.stage_search import search

@@ -1,4 +1,4 @@
-"""Baselines over a configuration's corpus, and their result rows."""
+"""Linear baselines on the corpus of a configuration, and their result rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def write_baseline(
     """Fit a baseline, score it as every stage is scored, and write its row.
 
     Args:
-        config: Whose seed and settings the row has.
-        corpus: Its documents.
+        config: Configuration that gives the row its seed and settings.
+        corpus: Documents to train on and to score.
         name: ``tf-idf``, ``tf-idf-svm`` or ``embeddings``.
         rows: Folder of the row.
-        run_id: Of the run that the row belongs to.
-        encoder: Whose frozen mean states ``embeddings`` are: a folder, a hub name or ``embedded``.
-        columns: Further columns, over all others.
+        run_id: Id of the run that the row belongs to.
+        encoder: Encoder of ``embeddings``, whose mean states are not trained: a folder, a hub name or ``embedded``.
+        columns: Further columns, which replace others of the same name.
 
     Raises:
         UserError: If there is no such baseline, or its documents or encoder can't be used.
@@ -47,7 +47,7 @@ def write_baseline(
 
 
 def _probabilities(config: RunConfig, corpus: Corpus, name: str, encoder: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(n_documents, n_labels) of the validation and of the test split."""
+    """Return probabilities (n_documents, n_labels) of the validation and of the test split."""
     from kdh_ray.evaluation import linear_models as baselines
 
     if name == TFIDF:

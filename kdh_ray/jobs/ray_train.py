@@ -1,7 +1,7 @@
-"""A run's stages as one Ray Train job: its workers go through the stages together, and a lost one is replaced.
+"""The stages of a run as one Ray Train job, whose workers train them together and are replaced when they are lost.
 
-One job for all stages, since starting a worker group costs more than many a stage. After a lost worker the group starts
-anew and goes on after the last finished stage and epoch, from files in the run's folder.
+One job trains all stages, because starting its workers takes longer than many a stage. After a lost worker, Ray Train
+starts all workers anew. They resume after the last finished stage and epoch, from the files in the run's folder.
 """
 
 from __future__ import annotations
@@ -19,78 +19,96 @@ from pathlib import Path
 from typing import Any
 
 from kdh_ray import errors
-from kdh_ray.cluster.session import resources
-from kdh_ray.config import RunConfig, parse_config
+from kdh_ray.cluster import nodes, session
 from kdh_ray.data.corpus import Corpus
-from kdh_ray.events import EVENTS, EventLog
+from kdh_ray.events import EventLog, follow_events
+from kdh_ray.jobs.plan import RunOptions, RunPlan
+from kdh_ray.run_folder import RunFolder
 
-SEEN_SECONDS = 90.0
-REFUSAL = "refused.json"  # a UserError of a worker on its way to the driver: no reason to try again
+SEEN_SECONDS = 90.0  # NFS shows other machines a new file within a minute
+POLL_SECONDS = 0.5
+REFUSAL = "refused.json"  # carries a worker's UserError to the driver, which must not try again
 
 
 class JobError(Exception):
-    """A job that failed for good; the message names the cause and where the logs are."""
+    """A job that failed permanently; the message names the cause and where the logs are."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What every worker is given. The corpus travels through Ray's object store, once a machine.
+class TrainTask:
+    """The input of every worker.
 
     Attributes:
-        working_folder: The driver's, from which relative paths of encoders, teachers and the cache start: Ray Train
-            puts its workers into a folder of their own.
+        plan: The run.
+        threads: Threads of each worker.
+        corpus: Reference into Ray's object store, which sends the corpus once to each machine.
+        working_folder: The driver's working directory. Relative paths of encoders, teachers and the cache start there;
+            Ray Train starts its workers in a folder of their own.
     """
 
-    tree: dict[str, Any]
-    folder: str
-    stages: list[str]
+    plan: RunPlan
     threads: int
     corpus: Any
     working_folder: str
 
 
-def run_on_ray(config: RunConfig, corpus: Corpus, folder: Path, stages: list[str]) -> None:
-    """Run stages on Ray Train workers; results are in the run's folder afterwards.
+def train_on_ray(plan: RunPlan, corpus: Corpus, options: RunOptions) -> None:
+    """Train the stages on Ray Train workers; their results are in the run's folder afterwards.
 
     Raises:
-        UserError: If a worker met bad input, or a full disk.
+        UserError: If a machine can't do the work, a worker met bad input, or a disk is full.
         JobError: If workers failed more often than ``job.max_failures``.
-        KeyboardInterrupt: After Ctrl-C, when the workers have been taken down.
+        KeyboardInterrupt: After Ctrl-C, once the workers have been stopped.
     """
+    if plan.finished:
+        return  # no need for a cluster
+    job, events = plan.config.job, plan.folder.events
+
+    def check_machines() -> None:
+        nodes.check_machines(plan.folder.path, plan.encoders)
+
+    with (
+        follow_events(events, options.listener),
+        session.ray_session(job, options.verbose, check=check_machines, log=EventLog(events)),
+    ):
+        _train(plan, corpus)
+
+
+def _train(plan: RunPlan, corpus: Corpus) -> None:
     import ray
-    from ray.train import FailureConfig, ScalingConfig
-    from ray.train import RunConfig as TrainRun
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    cpus, gpus = resources(config.job)
-    task = Task(config.model_dump(mode="json"), str(folder), stages, int(cpus), ray.put(corpus), os.getcwd())
-    (folder / REFUSAL).unlink(missing_ok=True)
+    job, folder = plan.config.job, plan.folder
+    cpus, gpus = session.worker_resources(job)
+    task = TrainTask(plan, int(cpus), ray.put(corpus), os.getcwd())
+    (folder.path / REFUSAL).unlink(missing_ok=True)
     trainer = TorchTrainer(
         _work,
         train_loop_config={"task": task},
         scaling_config=ScalingConfig(
-            num_workers=config.job.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, "GPU": gpus}
+            num_workers=job.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, "GPU": gpus}
         ),
-        run_config=TrainRun(
-            name=f"{config.name}-{ray.get_runtime_context().get_job_id()}",
-            storage_path=str(folder / "ray"),
-            failure_config=FailureConfig(max_failures=config.job.max_failures),
+        run_config=RunConfig(
+            name=f"{plan.config.name}-{ray.get_runtime_context().get_job_id()}",
+            storage_path=str(folder.ray),
+            failure_config=FailureConfig(max_failures=job.max_failures),
         ),
     )
-    with _interrupts():
+    with _ctrl_c_as_interrupt():
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
-            raise failure(error, folder, _logs()) from None
-    _await_results(folder, stages)
+            raise failure(error, folder, _log_folder()) from None
+    _wait_for_results(plan)
 
 
 @contextmanager
-def _interrupts() -> Iterator[None]:
-    """Ctrl-C as ``KeyboardInterrupt`` in a block that runs Ray Train, and as it was before once the block has ended.
+def _ctrl_c_as_interrupt() -> Iterator[None]:
+    """Turn Ctrl-C into ``KeyboardInterrupt`` while Ray Train runs, and restore the handler afterwards.
 
-    Ray Train answers it with a handler of its own, which takes the workers down, leaves the program without a word
-    (``SystemExit``), and stays when the job is done.
+    Ray Train installs a handler of its own, which stops the workers, raises ``SystemExit``, and stays installed when
+    the job is done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -101,34 +119,36 @@ def _interrupts() -> Iterator[None]:
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
-        if before is not None:  # set by what is not Python, and not to be put back from here
+        if before is not None:  # None: not installed from Python, so Python can't restore it
             signal.signal(signal.SIGINT, before)
 
 
-def _await_results(folder: Path, stages: list[str]) -> None:
-    """Until what rank 0 wrote on its machine is seen on this one: a minute at most on NFS.
+def _wait_for_results(plan: RunPlan) -> None:
+    """Wait until this machine sees what rank 0 wrote on its own.
 
     Raises:
         UserError: If a worker met bad input.
-        JobError: If a stage has left nothing.
+        JobError: If a stage left no result.
     """
     deadline = time.monotonic() + SEEN_SECONDS
+    refusal_file = plan.folder.path / REFUSAL
     while True:
-        if (folder / REFUSAL).exists():
-            refusal = json.loads((folder / REFUSAL).read_text(encoding="utf-8"))
+        if refusal_file.exists():
+            refusal = json.loads(refusal_file.read_text(encoding="utf-8"))
             raise getattr(errors, refusal["kind"])(refusal["message"])
-        unseen = [name for name in stages if not (folder / "stages" / name / "result.json").exists()]
-        if not unseen:
+        missing = [name for name in plan.stages if not plan.folder.stage(name).finished]
+        if not missing:
             return
         if time.monotonic() > deadline:
             raise JobError(
-                f"{folder}: the job is done, but nothing is seen of {', '.join(unseen)}; is it shared storage?"
+                f"{plan.folder}: the job is done, but there is no result of {', '.join(missing)}; is this folder on"
+                " storage that all machines share?"
             )
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does; imported by name on every machine."""
+    """Train the stages in a worker; Ray imports this function by name on every machine."""
     import ray
     import torch
     from ray import train
@@ -136,42 +156,40 @@ def _work(config: dict[str, Any]) -> None:
     from kdh_ray.hardware import precision
     from kdh_ray.training.stages import StageRunner
 
-    task: Task = config["task"]
-    with suppress(OSError):  # a machine may not have it
+    task: TrainTask = config["task"]
+    with suppress(OSError):  # other machines may not have this folder
         os.chdir(task.working_folder)
     torch.set_num_threads(task.threads)
-    rank = train.get_context().get_world_rank()
-    folder = Path(task.folder)
-    run = parse_config(task.tree)
+    folder = task.plan.folder
     runner = StageRunner(
-        run,
+        task.plan.config,
         ray.get(task.corpus),
-        folder,
-        precision=precision(run.precision),
+        folder.path,
+        precision=precision(task.plan.config.precision),
         device=train.torch.get_device().type,
-        events=EventLog(folder / EVENTS),
+        events=EventLog(folder.events),
         on_epoch=lambda stage, report: train.report(
             {"stage": stage, "epoch": report.epoch, "validation_f1_micro": report.score}
         ),
     )
     try:
-        for stage in task.stages:
+        for stage in task.plan.stages:
             runner.run(stage)
     except errors.UserError as error:
-        if rank == 0:
+        if train.get_context().get_world_rank() == 0:
             content = {"kind": type(error).__name__, "message": str(error)}
-            (folder / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
+            (folder.path / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
 
 
-def failure(error: BaseException, folder: Path, logs: str) -> Exception:
-    """What to raise for what ended a job of the run in ``folder``."""
-    if os.strerror(errno.ENOSPC) in str(error):  # of a worker, whose exceptions arrive as text
+def failure(error: BaseException, folder: RunFolder, logs: str) -> Exception:
+    """Return the exception to raise for ``error``, which ended a job of the run in ``folder``."""
+    if os.strerror(errno.ENOSPC) in str(error):  # exceptions of workers arrive as text
         return errors.UnavailableError(f"{folder}: no disk space left; the run goes on from here when there is")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return JobError(f"{lines[-1][:300] if lines else type(error).__name__} (Ray's logs: {logs})")
 
 
-def _logs() -> str:
+def _log_folder() -> str:
     import ray
 
     return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs" / "train")

@@ -16,8 +16,8 @@ from experiments.grid import Place, main, places
 from experiments.methods import STUDENT, changed, derived
 from kdh_ray.cli.main import main as cli
 from kdh_ray.config import dump_config, load_config
-from kdh_ray.jobs.stage_search.stage_search import BEST
 from kdh_ray.results import load_runs, tables
+from kdh_ray.run_folder import RunFolder
 
 
 def settings(encoder: Path) -> list[str]:
@@ -86,7 +86,7 @@ def test_saved_predictions_are_compared_document_by_document(study: Path, capsys
 def test_an_ablation_changes_one_setting_of_what_the_search_found(study: Path, encoder: Path) -> None:
     here = place(encoder, study)
     found = here.config.stages[STUDENT].model_copy(update={"learning_rate": 7e-4})
-    best = here.folder / "pso" / BEST / "config.yaml"
+    best = RunFolder(here.folder / "pso").best.config
     best.parent.mkdir(parents=True, exist_ok=True)
     best.write_text(dump_config(derived(here, "pso", {STUDENT: found})))
     columns = {"experiment": "ablations", "method": "softmax-loss", "cell": "softmax"}

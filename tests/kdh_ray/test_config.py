@@ -27,7 +27,7 @@ def test_every_shipped_configuration_is_valid() -> None:
         assert load_config(file).stages
 
 
-def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     loss = {"alpha": 1.5, "temperature": 0}
     found = faults({"name": "a b", "seed": -1, "stages": {"t": {"loss": loss, "epochs": "many", "dropout": 1.0}}})
     expected = [
@@ -74,7 +74,7 @@ def test_all_faults_are_reported_at_once_with_range_and_value() -> None:
         ({"stages": STAGES, "tune": {"time_budget": "-1m"}}, "tune.time_budget: "),
     ],
 )  # fmt: skip
-def test_faults_say_what_is_meant(tree: dict, message: str) -> None:  # type: ignore[type-arg]
+def test_faults_name_setting_and_rule(tree: dict, message: str) -> None:  # type: ignore[type-arg]
     assert any(message in fault for fault in faults(tree))
 
 
@@ -91,7 +91,7 @@ def test_overrides_are_yaml_and_keep_the_rest() -> None:
 @pytest.mark.parametrize(
     "override", ["epochs", "=3", "stages.t.epochs.deeper=1", "tune.space={low: ", "name=2026-13-45"]
 )
-def test_overrides_that_can_not_be_applied_are_named(override: str) -> None:
+def test_impossible_override_is_named(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         apply_overrides({"stages": {"t": {"epochs": 1}}}, [override])
 
@@ -134,7 +134,7 @@ def test_any_separator_is_taken_as_it_is(separator: str) -> None:
     assert apply_overrides({}, [f"data.label_separator={separator}"]) == {"data": {"label_separator": separator}}
 
 
-def test_overrides_leave_their_input_alone() -> None:
+def test_overrides_do_not_change_their_input() -> None:
     tree = {"stages": {"t": {"epochs": 1}}}
     apply_overrides(tree, ["stages.t.epochs=2"])
     assert tree == {"stages": {"t": {"epochs": 1}}}
@@ -145,7 +145,7 @@ def test_overrides_leave_their_input_alone() -> None:
     st.floats(0, 1), st.floats(1e-6, 1.0), st.integers(1, 99), st.sampled_from(["bernoulli-kl", "softmax-kl"]),
     st.integers(0, 2**31 - 1),
 )  # fmt: skip
-def test_a_dumped_configuration_reads_back(alpha: float, rate: float, epochs: int, soft: str, seed: int) -> None:
+def test_dumped_configuration_reads_back(alpha: float, rate: float, epochs: int, soft: str, seed: int) -> None:
     import yaml
 
     loss = {"alpha": alpha, "soft": soft}
@@ -154,36 +154,36 @@ def test_a_dumped_configuration_reads_back(alpha: float, rate: float, epochs: in
 
 
 @pytest.mark.parametrize("content", [b"stages: [", b"- a\n- b\n", b"\xff\xfe", b"", b"name: 2026-13-45", b"[" * 5000])
-def test_files_that_hold_no_configuration_are_named(tmp_path: Path, content: bytes) -> None:
+def test_invalid_file_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "bad.yaml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_config(file)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file"):
         load_config(tmp_path / "none.yaml")
 
 
-def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_repeated_key_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "twice.yaml"
     file.write_text("name: x\nstages:\n  t: {epochs: 1, epochs: 2}\n  s: {}\n  t: {}\n")
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert caught.value.faults == [
-        "stages.t.epochs: is there twice, in lines 3 and 3",
-        "stages.t: is there twice, in lines 3 and 5",
+        "stages.t.epochs: appears twice, in lines 3 and 3",
+        "stages.t: appears twice, in lines 3 and 5",
     ]
 
 
-def test_a_merged_section_may_be_overruled(tmp_path: Path) -> None:
+def test_merged_section_may_be_overridden(tmp_path: Path) -> None:
     file = tmp_path / "merged.yaml"
     file.write_text("stages:\n  t: &t {epochs: 1}\n  s: &s {<<: *t, epochs: 2}\n  u: {<<: *s, epochs: 3}\n")
     assert [stage.epochs for stage in load_config(file).stages.values()] == [1, 2, 3]
 
 
-def test_a_tilde_is_the_home_folder_in_every_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "teacher").mkdir()
     config = parse_config(

@@ -1,4 +1,4 @@
-"""What a process may use, read from fixtures of Linux's own files."""
+"""The part of a machine that a process may use, read from copies of Linux's files."""
 
 import platform
 from pathlib import Path
@@ -17,7 +17,7 @@ MEMINFO = "MemTotal:       33554432 kB\nMemFree:         1048576 kB\nMemAvailabl
 
 
 def machine(root: Path, files: dict[str, str], flags: str = "") -> Hardware:
-    """A described machine of 32 GiB, 16 GiB available, with these files besides."""
+    """Describe a machine of 32 GiB, 16 GiB of them available, with ``files`` in addition."""
     for name, text in {"proc/cpuinfo": CPUINFO.format(flags=flags), "proc/meminfo": MEMINFO, **files}.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def test_processor_and_memory_are_read(tmp_path: Path) -> None:
     assert found.quota is None
 
 
-def test_cgroup_2_limits_of_any_ancestor_count(tmp_path: Path) -> None:
+def test_limits_of_parent_cgroups_count(tmp_path: Path) -> None:
     found = machine(
         tmp_path,
         {
@@ -55,7 +55,7 @@ def test_cgroup_2_limits_of_any_ancestor_count(tmp_path: Path) -> None:
     assert (found.memory, found.memory_available) == (8 * GIB, 3 * GIB)
 
 
-def test_cgroup_1_limits_count(tmp_path: Path) -> None:
+def test_limits_of_cgroup_1_count(tmp_path: Path) -> None:
     found = machine(
         tmp_path,
         {
@@ -72,12 +72,12 @@ def test_cgroup_1_limits_count(tmp_path: Path) -> None:
     assert (found.memory, found.memory_available) == (4 * GIB, 3 * GIB)
 
 
-def test_paths_of_the_host_fall_back_to_the_mount(tmp_path: Path) -> None:
+def test_unknown_cgroup_path_means_the_mount(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/../../host/path\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}
     assert machine(tmp_path, files).quota == 3.0
 
 
-def test_a_machine_without_linux_files_is_described(tmp_path: Path) -> None:
+def test_other_systems_are_described(tmp_path: Path) -> None:
     found = describe(tmp_path, gpus=False)
     assert found.cores >= 1
     assert found.flags == frozenset()
@@ -91,7 +91,7 @@ def test_this_machine_is_described() -> None:
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(None, 8), (0.5, 1), (1.5, 2), (64.0, 8)])
-def test_cores_are_the_lesser_of_affinity_and_quota(quota: float | None, cores: int) -> None:
+def test_cores_respect_affinity_and_quota(quota: float | None, cores: int) -> None:
     assert made_of(quota=quota).cores == cores  # type: ignore[arg-type]
 
 
@@ -112,7 +112,7 @@ def test_auto_precision_follows_the_hardware(flags: tuple[str, ...], gpus: tuple
 
 
 @pytest.mark.parametrize("requested", ["float32", "bfloat16"])
-def test_requested_precision_is_taken_without_a_look(requested: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_precision_needs_no_hardware(requested: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "describe", None)
     assert precision(requested) == requested
 
@@ -122,14 +122,14 @@ def test_unknown_precision_is_refused() -> None:
         precision("float16")
 
 
-def test_matrix_products_have_a_speed() -> None:
+def test_matrix_products_are_timed() -> None:
     assert hardware.matmul_speed("float32", seconds=0.01) > 0
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide for themselves")
-def test_freed_memory_goes_back_to_the_system() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to return memory")
+def test_freed_memory_returns_to_the_system() -> None:
     blocks = [bytearray(100_000) for _ in range(2000)]  # each small enough for the heap
-    last = blocks.pop()  # above all others: without it, the C library would shrink the heap by itself
+    last = blocks.pop()  # above all others, so that the C library can't shrink the heap by itself
     full = hardware.resident_memory()
     blocks.clear()
     hardware.release_freed_memory()

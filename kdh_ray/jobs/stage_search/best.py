@@ -1,26 +1,73 @@
-"""The best configuration of a search, as a run of its own."""
+"""The run of a search's best configuration, in a folder of its own."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from kdh_ray.config import RunConfig
-from kdh_ray.jobs.stage_search.space import configured
+from kdh_ray.config import RunConfig, load_config
+from kdh_ray.jobs.plan import RunOptions, make_plan
+from kdh_ray.jobs.run import perform
+from kdh_ray.jobs.run_rows import run_id
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
+from kdh_ray.results import recorded
 from kdh_ray.run_folder import RunFolder
 
 
-def earlier_stages(config: RunConfig, tuned: str) -> list[str]:
-    """Return the stages that :func:`best_config` reads the checkpoints of, in the order of the run."""
-    return config.needs(tuned, *config.dependents(tuned))
+@dataclass(frozen=True)
+class BestRun:
+    """The best configuration, trained and tested once.
 
-
-def best_config(config: RunConfig, tuned: str, folder: RunFolder, values: Mapping[str, Any]) -> RunConfig:
-    """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.
-
-    It names earlier stages by their checkpoints in ``folder``, so that it is an ordinary run of its own.
+    Attributes:
+        plan: The search.
+        options: How the run is performed, with the columns of its rows.
     """
-    stages = {name: config.stages[name] for name in (tuned, *config.dependents(tuned))}
-    stages[tuned] = configured(stages[tuned], values)
-    cache = str(config.cache or folder.cache)
-    return config.with_only(stages, lambda name: folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False})
+
+    plan: SearchPlan
+    options: RunOptions
+
+    @property
+    def folder(self) -> RunFolder:
+        """Folder of the run."""
+        return self.plan.folder.best
+
+    def trained(self) -> RunConfig | None:
+        """Return the configuration that an earlier call trained completely, None if there is none."""
+        if not self.folder.config.exists():
+            return None
+        config = load_config(self.folder.config)
+        return config if make_plan(config, self.folder).finished else None
+
+    def has_rows(self, config: RunConfig) -> bool:
+        """Return True if every stage has its row, for the experiment of this call."""
+        identity = run_id(config, self.options.columns.get("experiment"))
+        return {(identity, stage) for stage in config.stages} <= recorded(self.folder.path)
+
+    def train(self, values: Mapping[str, Any]) -> None:
+        """Train and test the stage with ``values``; copy it if it is the stage as configured and is trained already."""
+        best = self.plan.best_config(values)
+        if self.trained() not in (None, best):
+            shutil.rmtree(self.folder)  # the best of fewer trials
+        trained_stage = TrainedStage.of(self.plan)
+        if trained_stage is not None and trained_stage.has(values):
+            _copy_stages(self.plan.folder, self.folder, best)
+        self.perform(best)
+
+    def perform(self, config: RunConfig) -> None:
+        """Run the best configuration; stages that are finished only get their rows."""
+        perform(make_plan(config, self.folder), self.options)
+
+
+def _copy_stages(source: RunFolder, target: RunFolder, config: RunConfig) -> None:
+    """Copy the stages that ``source`` has finished, up to the first that it has not or that ``target`` has."""
+    for name in config.stages:
+        finished, copy = source.stage(name), target.stage(name).path
+        if copy.exists() or not finished.finished:
+            return  # later stages build on this one
+        unfinished = copy.with_name(f".{name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(finished.path, unfinished)
+        unfinished.rename(copy)

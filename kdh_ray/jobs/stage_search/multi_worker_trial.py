@@ -1,6 +1,6 @@
-"""A trial of several workers: a Ray Train job inside a Tune trial, for students or machines that want it.
+"""A trial of several workers: a Ray Train job inside a trial of Tune, for large students or small machines.
 
-It costs the start of a job for each trial, and a trial that is interrupted starts again: one worker is the default.
+Each trial pays for the start of a job, and an interrupted trial starts again. So one worker is the default.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import Any
 
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from kdh_ray.jobs.stage_search.trial import StageTask, TrialTraining, over_budget
+from kdh_ray.jobs.stage_search.trial import StageTask, TrialTraining
 
 
 def trial_of_workers(config: dict[str, Any], task: StageTask) -> None:
-    """Train one configuration on ``tune.workers_per_trial`` workers; a function for ``tune``."""
+    """Train one configuration on ``tune.workers_per_trial`` workers: the objective that Tune calls."""
     import ray
     from ray import tune
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    over = over_budget(task, config)
+    over = task.over_budget(config)
     if over is not None:
         tune.report(over)
         return
@@ -40,7 +40,7 @@ def trial_of_workers(config: dict[str, Any], task: StageTask) -> None:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does; the first one's reports reach Tune."""
+    """Train in one worker; Tune receives the reports of the first."""
     import ray
     import torch
     from ray import train
@@ -49,7 +49,8 @@ def _work(config: dict[str, Any]) -> None:
 
     task: StageTask = ray.get(config["task"])
     torch.set_num_threads(task.tune.cpus_per_trial)
-    trial, done = TrialTraining(task, config["values"], precision(task.precision)), False
+    trial = TrialTraining(task, config["values"], precision(task.precision))
+    done = False
     while not done:
         result = trial.epoch()
         done = result.pop("done")

@@ -1,4 +1,4 @@
-"""A stage's search space: its settings' ranges, as configured or as a default, and as Ray Tune's domains."""
+"""The search space of a stage: ranges of its settings, configured or default, and Ray Tune's domains for them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from kdh_ray.config import RunConfig, SearchRange, StageConfig, flatten, is_integer
 from kdh_ray.errors import ConfigError
 
-# From what the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. Number of layers is not
-# here: without a budget for size or latency, more is always better.
+# Ranges that the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. The number of layers
+# is not among them: without a budget for size or latency, more layers are always better.
 DEFAULT_SPACE = {
     "learning_rate": SearchRange(low=2e-5, high=1e-3, log=True),
     "head_multiplier": SearchRange(low=1.0, high=100.0, log=True),
@@ -19,20 +19,22 @@ DEFAULT_SPACE = {
     "weight_decay": SearchRange(low=1e-4, high=0.1, log=True),
     "dropout": SearchRange(low=0.0, high=0.3),
 }
-# What makes a student cheaper to run, and no better: searched where there is a budget to keep.
-SMALLER_SPACE = ("layers", "max_tokens")
 DISTILLATION_SPACE = {
     "loss.temperature": SearchRange(low=1.0, high=8.0, log=True),
     "loss.alpha": SearchRange(low=0.0, high=1.0),
     "loss.soft": SearchRange(choices=("bernoulli-kl", "softmax-kl")),
 }
+# Settings that make a student cheaper but no better. They are searched only if there is a budget.
+SMALLER_SPACE = ("layers", "max_tokens")
+_LEAST = {"layers": 1, "max_tokens": 8}
+_NEED_TEACHERS = ("loss.soft", "loss.temperature", "loss.alpha", "loss.hidden_weight", "finetune_epochs")
 
 
 def tuned_stage(config: RunConfig) -> str:
-    """Name of the stage that is tuned: ``tune.stage``, else the first with teachers.
+    """Return the name of the stage to tune: ``tune.stage``, else the first stage with teachers.
 
     Raises:
-        ConfigError: If neither is there.
+        ConfigError: If there is neither.
     """
     if config.tune.stage is not None:
         return config.tune.stage
@@ -43,64 +45,84 @@ def tuned_stage(config: RunConfig) -> str:
 
 
 def search_space(config: RunConfig) -> dict[str, SearchRange]:
-    """The ranges to search: ``tune.space``, else the defaults for the tuned stage.
-
-    Epochs go from half of the stage's own to all of them by default, and up to a quarter of them may follow on labels
-    alone. Layers and tokens go from half of the stage's own to all, where there is a budget (``tune.max_latency_ms``,
-    ``tune.max_parameters``).
+    """Return the ranges to search: ``tune.space``, else :func:`default_space`.
 
     Raises:
-        ConfigError: With every fault that the ranges have together with the rest of the configuration.
+        ConfigError: With all faults that the ranges have together with the rest of the configuration.
     """
-    name = tuned_stage(config)
-    stage = config.stages[name]
-    space = config.tune.space
-    if space is None:
-        space = {**DEFAULT_SPACE, **(DISTILLATION_SPACE if stage.teachers else {})}
-        if stage.epochs > 1:
-            space["epochs"] = SearchRange(low=(stage.epochs + 1) // 2, high=stage.epochs)
-        if stage.teachers:
-            space["finetune_epochs"] = SearchRange(low=0, high=max(1, stage.epochs // 4))
-        space |= _smaller(config, stage)
-    faults = [
-        f"tune.space.{key}: stage {name!r} has no teachers, so nothing reads this"
-        for key in ("loss.soft", "loss.temperature", "loss.alpha", "loss.hidden_weight", "finetune_epochs")
-        if key in space and not stage.teachers
-    ]
-    if config.tune.grace > longest(stage, space):
-        faults.append(f"tune.grace: at most the epochs of the longest trial, {longest(stage, space)}; got "
-                      f"{config.tune.grace}")  # fmt: skip
-    faults += _too_many_layers(config, stage, space)
-    if "max_tokens" in space and highest(space["max_tokens"]) > config.data.max_tokens:
-        faults.append(f"tune.space.max_tokens: at most data.max_tokens, {config.data.max_tokens}; got "
-                      f"{highest(space['max_tokens']):g}")  # fmt: skip
-    if faults:
+    space = default_space(config) if config.tune.space is None else config.tune.space
+    if faults := _faults(config, space):
         raise ConfigError(faults)
     return space
 
 
+def default_space(config: RunConfig) -> dict[str, SearchRange]:
+    """Return the default ranges for the tuned stage.
+
+    Epochs range from half of the stage's own number to that number; up to a quarter of it may follow on labels only.
+    With a budget (``tune.max_latency_ms``, ``tune.max_parameters``), layers and tokens range from half of the stage's
+    own number to that number.
+    """
+    stage = config.stages[tuned_stage(config)]
+    space = {**DEFAULT_SPACE, **(DISTILLATION_SPACE if stage.teachers else {})}
+    if stage.epochs > 1:
+        space["epochs"] = SearchRange(low=(stage.epochs + 1) // 2, high=stage.epochs)
+    if stage.teachers:
+        space["finetune_epochs"] = SearchRange(low=0, high=max(1, stage.epochs // 4))
+    return space | _smaller_space(config, stage)
+
+
+def _smaller_space(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:
+    """Ranges of the settings that bring a student within its budgets."""
+    own = {}
+    if config.tune.has_budget:
+        own["layers"] = stage.layers or _depth(config, stage.start)
+    if config.tune.max_latency_ms is not None:
+        own["max_tokens"] = stage.max_tokens or config.data.max_tokens
+    return {
+        name: SearchRange(low=max(_LEAST[name], number // 2), high=number)
+        for name, number in own.items()
+        if number > _LEAST[name]
+    }
+
+
+def _faults(config: RunConfig, space: Mapping[str, SearchRange]) -> list[str]:
+    """Return what is wrong with the ranges, given the rest of the configuration."""
+    name = tuned_stage(config)
+    stage, faults = config.stages[name], []
+    if not stage.teachers:
+        unread = [key for key in _NEED_TEACHERS if key in space]
+        faults += [f"tune.space.{key}: stage {name!r} has no teachers, so nothing reads this" for key in unread]
+    epochs = longest_trial(stage, space)
+    if config.tune.grace > epochs:
+        faults.append(f"tune.grace: at most the epochs of the longest trial, {epochs}; got {config.tune.grace}")
+    if "layers" in space:
+        depth, layers = _depth(config, stage.start), int(space["layers"].highest)
+        if layers > depth:
+            faults.append(f"tune.space.layers: the stage's start has {depth} encoder layers; got {layers}")
+    if "max_tokens" in space:
+        limit, tokens = config.data.max_tokens, space["max_tokens"].highest
+        if tokens > limit:
+            faults.append(f"tune.space.max_tokens: at most data.max_tokens, {limit}; got {tokens:g}")
+    return faults
+
+
 def own_settings(config: RunConfig) -> dict[str, Any]:
-    """The tuned stage's own values of the settings that are searched, where they lie in the ranges."""
+    """Return the tuned stage's own values of the searched settings, as far as they are within the ranges."""
     stage = flatten(config.stages[tuned_stage(config)].model_dump(), prefix="")
-    return {name: stage[name] for name, entry in search_space(config).items() if _holds(entry, stage[name])}
+    return {name: stage[name] for name, entry in search_space(config).items() if entry.contains(stage[name])}
 
 
-def _holds(entry: SearchRange, value: Any) -> bool:
-    if entry.choices is not None:
-        return value in entry.choices
-    return value is not None and entry.low is not None and entry.high is not None and entry.low <= value <= entry.high
-
-
-def longest(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
-    """Epochs of the longest trial."""
+def longest_trial(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
+    """Return the epochs of the longest trial."""
     return sum(
-        int(highest(space[name])) if name in space else own
+        int(space[name].highest) if name in space else own
         for name, own in (("epochs", stage.epochs), ("finetune_epochs", stage.finetune_epochs))
     )
 
 
 def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Ray Tune's domains. Its ``randint`` leaves the upper bound out, ours is included."""
+    """Return Ray Tune's domains for the ranges."""
     from ray import tune
 
     def domain(name: str, entry: SearchRange) -> Any:
@@ -110,14 +132,14 @@ def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
             raise ValueError(f"{name}: a range has low and high")
         if is_integer(name):
             integer = tune.lograndint if entry.log else tune.randint
-            return integer(int(entry.low), int(entry.high) + 1)
+            return integer(int(entry.low), int(entry.high) + 1)  # Tune excludes the upper bound, a range includes it
         return (tune.loguniform if entry.log else tune.uniform)(entry.low, entry.high)
 
     return {name: domain(name, entry) for name, entry in space.items()}
 
 
 def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
-    """``stage`` with a trial's settings (``{"loss.alpha": 0.3}``), validated.
+    """Return ``stage`` with the settings of a trial (``{"loss.alpha": 0.3}``), validated.
 
     Raises:
         pydantic.ValidationError: If a value is out of bounds.
@@ -128,48 +150,13 @@ def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
         node = tree
         for section in sections:
             node = node[section]
-        node[last] = value.item() if hasattr(value, "item") else value  # some searchers suggest NumPy's scalars
+        node[last] = value.item() if hasattr(value, "item") else value  # some searchers suggest NumPy scalars
     return StageConfig.model_validate(tree)
 
 
-def highest(entry: SearchRange) -> float:
-    """The largest value of a numeric range."""
-    values = entry.choices if entry.choices is not None else (entry.high,)
-    return max(float(value) for value in values if value is not None)
-
-
-def lowest(entry: SearchRange) -> float:
-    """The smallest value of a numeric range."""
-    values = entry.choices if entry.choices is not None else (entry.low,)
-    return min(float(value) for value in values if value is not None)
-
-
-def _smaller(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:
-    """Ranges for what the budgets of ``tune`` limit."""
-    wanted = {"layers": config.tune.has_budget, "max_tokens": config.tune.max_latency_ms is not None}
-    most = {
-        "layers": stage.layers or _depth(config, stage.start) if config.tune.has_budget else 0,
-        "max_tokens": stage.max_tokens or config.data.max_tokens,
-    }
-    return {
-        name: SearchRange(low=max(8 if name == "max_tokens" else 1, most[name] // 2), high=most[name])
-        for name in SMALLER_SPACE
-        if wanted[name] and most[name] > (8 if name == "max_tokens" else 1)
-    }
-
-
-def _too_many_layers(config: RunConfig, stage: StageConfig, space: Mapping[str, SearchRange]) -> list[str]:
-    if "layers" not in space:
-        return []
-    depth, wanted = _depth(config, stage.start), int(highest(space["layers"]))
-    if wanted <= depth:
-        return []
-    return [f"tune.space.layers: the stage's start has {depth} encoder layers; got {wanted}"]
-
-
 def _depth(config: RunConfig, reference: str) -> int:
-    """Encoder layers of a stage or of an encoder."""
+    """Return the number of encoder layers of a stage or of an encoder."""
     from kdh_ray.models.encoders import encoder_shape
 
-    encoder, left = config.origin(reference)
-    return left or encoder_shape(encoder).layers
+    encoder, layers_left = config.origin(reference)
+    return layers_left or encoder_shape(encoder).layers

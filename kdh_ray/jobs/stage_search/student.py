@@ -1,4 +1,4 @@
-"""The model that a trial begins with, made from the one that all workers are given."""
+"""The model that a trial starts with, made from the one that all workers receive."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from kdh_ray.config import StageConfig
     from kdh_ray.models.classifier import Classifier
 
-PLACEHOLDER_DROPOUT = 0.5  # of the model that workers are given; tells apart what dropout applies to (attention: 0)
+# Dropout of the model that workers receive. It marks the modules that get the stage's dropout; attention has 0.
+PLACEHOLDER_DROPOUT = 0.5
 
 
 def student(start: Classifier, stage: StageConfig) -> Classifier:
-    """A copy of ``start`` with the stage's layers and dropout; the same as ``StageRunner`` builds for the stage."""
+    """Return a copy of ``start`` with the stage's layers and dropout, as ``StageRunner`` builds it for the stage."""
     from torch import nn
 
     from kdh_ray.models.classifier import take_layers
@@ -22,7 +23,7 @@ def student(start: Classifier, stage: StageConfig) -> Classifier:
     for module in model.modules():
         if isinstance(module, nn.Dropout) and module.p == PLACEHOLDER_DROPOUT:
             module.p = stage.dropout
-    for name in ("hidden_dropout_prob", "dropout"):  # read by encoders that have no module for it
+    for name in ("hidden_dropout_prob", "dropout"):  # some encoders read dropout from here instead
         if hasattr(model.encoder.config, name):
             setattr(model.encoder.config, name, stage.dropout)
     return model

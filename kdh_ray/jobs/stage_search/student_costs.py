@@ -1,4 +1,4 @@
-"""What the students of a search cost to run: known before any is trained, for it depends on their shape alone."""
+"""Size and latency of the students of a search, known before any is trained: they depend on the shape only."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from kdh_ray.training.stages import Material
 
 LATENCY, PARAMETERS = "latency_ms", "parameters"
-_DOCUMENTS = 16  # whose median is taken
-_LENGTHS = 4  # measured of a range of maximum lengths; between them is interpolated
+_DOCUMENTS = 16  # timed documents, of which the median counts
+_LENGTHS = 4  # timed maximum lengths of a range; those in between are interpolated
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Sizes and latencies by what they depend on.
+    """Sizes and latencies of students, by the settings that they depend on.
 
     Attributes:
-        parameters: By number of layers.
-        latency_ms: By number of layers: milliseconds of one document, for each of ``lengths``.
+        parameters: Number of layers to number of parameters.
+        latency_ms: Number of layers to milliseconds of one document, for each of ``lengths``.
         lengths: Maximum lengths in tokens, ascending.
-        depth: Layers of a stage that names none.
+        depth: Layers of a stage whose ``layers`` is not set.
     """
 
     parameters: Mapping[int, int]
@@ -41,7 +41,7 @@ class Costs:
     depth: int
 
     def of(self, stage: StageConfig) -> dict[str, float]:
-        """Parameters and latency of a stage's student."""
+        """Return parameters and latency of a stage's student."""
         layers = stage.layers or self.depth
         tokens = stage.max_tokens or self.lengths[-1]
         latency = float(np.interp(tokens, self.lengths, self.latency_ms[layers]))
@@ -49,22 +49,22 @@ class Costs:
 
 
 def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
-    """By how much a student is over its budgets, as a share of them, added up; 0 for one that keeps them.
+    """Return by which share a student exceeds its budgets, summed over them; 0 if it keeps them.
 
-    A trial over its budget is not trained, and its score is minus this. Scores of others are at least 0, so that the
-    three rules of Deb ("An efficient constraint handling method for genetic algorithms", 2000, section 3) hold for any
-    searcher that knows one number: whoever keeps the budget wins; of two that do, the better score; of two that don't,
-    the one that is less over it, which leads back to where it is kept.
+    A trial over its budget is not trained, and its score is minus this sum. All other scores are at least 0. So any
+    searcher that sees only scores follows the three rules of Deb ("An efficient constraint handling method for genetic
+    algorithms", 2000, section 3): a student within its budget beats one that exceeds it; of two within, the better
+    score wins; of two that exceed it, the one closer to the budget wins, which leads the search back to it.
     """
     pairs = ((costs[LATENCY], limits.max_latency_ms), (costs[PARAMETERS], limits.max_parameters))
     return sum(max(0.0, value / limit - 1.0) for value, limit in pairs if limit is not None)
 
 
 def check_budget(costs: Costs, limits: TuneConfig) -> None:
-    """Refuse a search of which no student could keep its budget.
+    """Refuse a search in which no student could keep its budget.
 
     Raises:
-        UserError: With the least that the space allows.
+        UserError: With the cost of the cheapest student.
     """
     least = {
         "max_parameters": ("parameters", min(costs.parameters.values())),
@@ -77,15 +77,15 @@ def check_budget(costs: Costs, limits: TuneConfig) -> None:
 
 
 def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], threads: int) -> Costs:
-    """Build each student that the space has room for, count its parameters, and time it on the CPUs here.
+    """Build each student that the space allows, count its parameters, and time it on this machine's CPUs.
 
-    Latency is the median over documents of the validation split, each classified alone in float32.
+    Latency is the median over documents of the validation split, classified one by one in float32.
 
     Args:
-        material: Of the stage, with every layer and token.
-        stage: Before a trial's settings.
-        space: Of the search.
-        threads: Of torch, as trials will have.
+        material: Material of the stage, with every layer and token.
+        stage: The stage before a trial's settings.
+        space: Ranges of the search.
+        threads: Threads of torch, as many as trials will have.
     """
     import torch
 
@@ -112,7 +112,7 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
 
 
 def _values(entry: SearchRange | None, own: int, most: int | None = None) -> list[int]:
-    """The whole numbers of a range, at most ``most`` of them, evenly spread; the stage's ``own`` without a range."""
+    """Return the integers of a range, at most ``most`` of them, evenly spread; without a range, the stage's own."""
     if entry is None:
         return [own]
     if entry.choices is not None:
@@ -123,7 +123,7 @@ def _values(entry: SearchRange | None, own: int, most: int | None = None) -> lis
 
 
 def _latency(model: Classifier, documents: Tokens) -> float:
-    """Milliseconds."""
+    """Return milliseconds per document."""
     import torch
 
     from kdh_ray.inference.forward import pad
@@ -136,7 +136,7 @@ def _latency(model: Classifier, documents: Tokens) -> float:
             started = time.perf_counter()
             model(batch.input_ids, batch.attention_mask, batch.segment_numbers)
             seconds.append(time.perf_counter() - started)
-    return 1000 * float(np.median(seconds[1:]))  # the first sets up kernels
+    return 1000 * float(np.median(seconds[1:]))  # the first pass sets up kernels
 
 
 def varied_cost(config: RunConfig) -> str | None:

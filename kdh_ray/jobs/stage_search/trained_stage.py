@@ -1,21 +1,17 @@
-"""A stage that is trained already, as the first trial of its own search: it is not trained again."""
+"""The tuned stage as the first trial of its own search, if it is trained already: it is not trained again."""
 
 from __future__ import annotations
 
 import copy
 import math
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kdh_ray.jobs.stage_search.plan import SCORES, SearchPlan
+from kdh_ray.jobs.stage_search.space import own_settings
 from kdh_ray.tuning.ledger import Ledger
-from kdh_ray.tuning.settings import TuneSettings
 from kdh_ray.tuning.trials import RATE, TIME_ATTR, VIOLATION, Report, Trial
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _ID = "stage"
 
@@ -25,102 +21,80 @@ class TrainedStage:
     """A finished stage, seen as a trial.
 
     Attributes:
-        own: Its own values of the settings that are searched, where they lie in the ranges.
-        searched: Names of all settings that are searched.
-        result: What ``result.json`` holds.
+        plan: The search.
+        result: Content of its ``result.json``.
     """
 
-    own: Mapping[str, Any]
-    searched: frozenset[str]
+    plan: SearchPlan
     result: Mapping[str, Any]
 
-    def has(self, values: Mapping[str, Any]) -> bool:
-        """Whether a trial with ``values`` is this stage; searchers may round numbers in their last digits."""
-        return self.searched == self.own.keys() and all(_same(self.own[name], values[name]) for name in self.own)
+    @classmethod
+    def of(cls, plan: SearchPlan) -> TrainedStage | None:
+        """Return the tuned stage if it is finished with its own settings, else None."""
+        result = plan.folder.stage(plan.tuned).read_result()
+        return None if result is None else cls(plan, result)
 
-    def reports(self, metric: str, scores: Mapping[str, str], costs: Mapping[str, float]) -> list[Report]:
-        """What a trial would have reported: after each epoch, the scores of the best so far; see :func:`enter`."""
+    def has(self, values: Mapping[str, Any]) -> bool:
+        """Return True if a trial with ``values`` is this stage; searchers may round the last digits of numbers."""
+        own = own_settings(self.plan.config)
+        return self.plan.space.keys() == own.keys() and all(_same(own[name], values[name]) for name in own)
+
+    def reports(self, costs: Mapping[str, float]) -> list[Report]:
+        """Return what a trial would have reported: after each epoch, the scores of the best epoch so far.
+
+        Args:
+            costs: What its student costs to run.
+        """
         reports, seconds = [], 0.0
         history = self.result["history"]
         for number, epoch in enumerate(history, start=1):
             best = max(history[:number], key=lambda entry: float(entry["score"]))
             seconds += epoch["seconds"]
-            found = {scores["f1_micro"]: best["score"], scores["f1_macro"]: best["f1_macro"]}
-            values = {**costs, **found, RATE: epoch["documents_per_second"]}
-            reports.append(Report(float(epoch["epoch"]), values[metric], seconds, values))
+            scores = {SCORES["f1_micro"]: best["score"], SCORES["f1_macro"]: best["f1_macro"]}
+            values = {**costs, **scores, RATE: epoch["documents_per_second"]}
+            reports.append(Report(float(epoch["epoch"]), values[self.plan.metric], seconds, values))
         return reports
 
+    def as_first_trial(self, searcher: Any, costs: Callable[[Mapping[str, Any]], Mapping[str, float]]) -> Trial | None:
+        """Record the stage as the first trial of a fresh search, if it is what ``searcher`` suggests first.
 
-def enter(
-    stage: TrainedStage,
-    searcher: Any,
-    folder: Path,
-    space: Mapping[str, Any],
-    *,
-    metric: str,
-    scores: Mapping[str, str],
-    costs: Callable[[Mapping[str, Any]], dict[str, float]],
-    full: Callable[[Mapping[str, Any]], float],
-    max_t: float,
-    trials: int,
-) -> Trial | None:
-    """Make ``stage`` the first trial of the fresh search in ``folder``, if that is what ``searcher`` suggests first.
+        Any other first suggestion, or a student over its budget, is recorded as a trial that has yet to run.
+        ``searcher`` itself stays fresh, because the search restores it from the ledger.
 
-    What it suggests instead, or a student over its budget, becomes a trial that has yet to run. ``searcher`` stays
-    fresh: the search restores it from the ledger.
+        Args:
+            searcher: The searcher of the search, fresh.
+            costs: Maps the settings of a trial to what its student costs to run.
 
-    Args:
-        stage: Finished, and its place in the search space.
-        searcher: Of the search, fresh.
-        folder: Of the search.
-        space: Ray Tune domains.
-        metric: The result that the search raises.
-        scores: ``f1_micro`` and ``f1_macro`` to the names of results.
-        costs: A configuration to what its student costs to run, which are results too.
-        full: A configuration to the epochs of its full run.
-        max_t: Epochs of the longest trial.
-        trials: How many the search is to have.
+        Returns:
+            The trial, which has ended; None if the search has trials already, or its first is a different one.
+        """
+        from kdh_ray.tuning.adapters import RecordedSearcher
+        from kdh_ray.tuning.recorder import Recorder
 
-    Returns:
-        The trial, ended; None if the search has trials already, or the first is another one.
-    """
-    from kdh_ray.tuning.adapters import RecordedSearcher
-    from kdh_ray.tuning.recorder import Recorder
-
-    ledger = Ledger(folder)
-    if ledger.trials or not stage.has(stage.own):
-        return None
-    settings = TuneSettings(trials=trials, metric=metric, max_t=max_t, full_length=full)
-    recorder = Recorder(copy.deepcopy(searcher), ledger, settings)
-    search = RecordedSearcher(recorder)
-    search.set_search_properties(metric, "max", dict(space), num_samples=trials)
-    config = search.suggest(_ID)
-    if not isinstance(config, dict):
-        return None
-    trial, about = recorder.trial(_ID), costs(config)
-    if not stage.has(config) or about[VIOLATION] > 0:
-        return None
-    trial.started = str(stage.result["started"])
-    trial.reports = stage.reports(metric, scores, about)
-    results = [{**report.values, metric: report.score, TIME_ATTR: int(report.time)} for report in trial.reports]
-    for result in results:
-        search.on_trial_result(_ID, result)
-    search.on_trial_complete(_ID, results[-1])
-    trial.status = "ok"
-    recorder.commit(trial)
-    return trial
-
-
-def take_over(folder: Path, best: Path, stages: Mapping[str, Any]) -> None:
-    """Copy what is finished of ``stages`` from the run in ``folder`` to that in ``best``, where they are the same."""
-    for name in stages:
-        source, target = folder / "stages" / name, best / "stages" / name
-        if target.exists() or not (source / "result.json").exists():
-            return  # later stages build on it
-        unfinished = target.with_name(f".{name}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(source, unfinished)
-        unfinished.rename(target)
+        plan = self.plan
+        ledger = Ledger(plan.folder.search.path)
+        if ledger.trials or not self.has(own_settings(plan.config)):
+            return None
+        recorder = Recorder(copy.deepcopy(searcher), ledger, plan.tune_settings)
+        search = RecordedSearcher(recorder)
+        search.set_search_properties(plan.metric, "max", plan.domains, num_samples=plan.config.tune.n_trials)
+        values = search.suggest(_ID)
+        if not isinstance(values, dict):
+            return None
+        trial, own_costs = recorder.trial(_ID), costs(values)
+        if not self.has(values) or own_costs[VIOLATION] > 0:
+            return None
+        trial.started = str(self.result["started"])
+        trial.reports = self.reports(own_costs)
+        results = [
+            {**report.values, plan.metric: report.score, TIME_ATTR: int(report.time)} for report in trial.reports
+        ]
+        for result in results:
+            search.on_trial_result(_ID, result)
+        search.on_trial_complete(_ID, results[-1])
+        trial.status = "ok"
+        recorder.commit(trial)
+        return trial
 
 
 def _same(own: Any, suggested: Any) -> bool:

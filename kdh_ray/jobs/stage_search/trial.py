@@ -1,4 +1,4 @@
-"""A trial of a stage: the stage's own training loop in a Tune worker, one epoch a step."""
+"""A trial of a stage: the stage's own training loop in a worker of Ray Tune, one epoch per step."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import ray
 from ray.tune import Trainable
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
+from kdh_ray.jobs.stage_search.plan import SCORES
+from kdh_ray.jobs.stage_search.space import configured
+from kdh_ray.jobs.stage_search.student_costs import violation
 from kdh_ray.tuning.trials import RATE, VIOLATION
 
 if TYPE_CHECKING:
@@ -19,22 +22,20 @@ if TYPE_CHECKING:
     from kdh_ray.jobs.stage_search.student_costs import Costs
     from kdh_ray.training.stages import Material
 
-SCORES = {"f1_micro": "validation_f1_micro", "f1_macro": "validation_f1_macro"}
-"""Objectives, and the results that they are."""
-SAVING_SHARE = 0.1  # most of a trial's time that may go into checkpoints
+SAVING_SHARE = 0.1  # largest share of a trial's time that may go into checkpoints
 
 
 @dataclass(frozen=True)
 class StageTask:
-    """What every worker is given, once, through Ray's object store: nothing of the test split, and no texts.
+    """The input of every worker, sent once through Ray's object store. It has no test split and no texts.
 
     Attributes:
         stage: The stage, before a trial's settings.
         material: Tokens, labels, teacher logits and the start's weights, with every layer and placeholder dropout.
         precision: As configured.
         device: ``cpu`` or ``cuda``.
-        tune: The search's settings.
-        costs: Of every student that it may build.
+        tune: Settings of the search.
+        costs: Costs of every student that a trial may build.
     """
 
     stage: StageConfig
@@ -44,24 +45,35 @@ class StageTask:
     tune: TuneConfig
     costs: Costs
 
+    def costs_of(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Return parameters and latency of a trial's student, and by how much it exceeds its budgets."""
+        costs = self.costs.of(configured(self.stage, values))
+        return {**costs, VIOLATION: violation(costs, self.tune)}
+
+    def over_budget(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the only result of a trial whose student exceeds its budget; None for any other trial."""
+        costs = self.costs_of(values)
+        if costs[VIOLATION] <= 0:
+            return None
+        return {**costs, SCORES[self.tune.objective]: -costs[VIOLATION], TRAINING_ITERATION: 0, "done": True}
+
 
 class TrialTraining:
-    """One configuration of a stage in training, in whatever process and beside however many others.
+    """The training of one configuration of a stage, in a worker of Tune or in one of several workers of Ray Train.
 
     Args:
-        task: What all trials share.
-        values: The trial's settings.
+        task: Input that all trials share.
+        values: Settings of the trial.
         precision: ``float32`` or ``bfloat16``.
     """
 
     def __init__(self, task: StageTask, values: Mapping[str, Any], precision: str) -> None:
-        from kdh_ray.jobs.stage_search.space import configured
         from kdh_ray.jobs.stage_search.student import student
         from kdh_ray.models.attention import select_attention
         from kdh_ray.training.loop import Training
 
-        self._over, self._about = over_budget(task, values), costs_of(task, values)
-        if self._over is not None:
+        self._costs, self._over_budget = task.costs_of(values), task.over_budget(values)
+        if self._over_budget is not None:
             return
         stage, material = configured(task.stage, values), task.material
         train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
@@ -73,15 +85,15 @@ class TrialTraining:
         )
 
     def epoch(self) -> dict[str, Any]:
-        """Train one epoch; its results.
+        """Train one epoch, and return the result that the trial reports.
 
         Raises:
-            MemoryError: If the GPU's memory won't do.
+            MemoryError: If the GPU has not enough memory.
         """
         import torch
 
-        if self._over is not None:
-            return self._over
+        if self._over_budget is not None:
+            return self._over_budget
         try:
             report = self.training.advance()
         except torch.OutOfMemoryError as error:
@@ -89,7 +101,7 @@ class TrialTraining:
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
         best = max(self.training.history, key=lambda entry: entry.score)
         return {
-            **self._about,
+            **self._costs,
             SCORES["f1_micro"]: best.score,
             SCORES["f1_macro"]: best.f1_macro,
             TRAINING_ITERATION: report.epoch,
@@ -98,38 +110,22 @@ class TrialTraining:
         }
 
 
-def costs_of(task: StageTask, values: Mapping[str, Any]) -> dict[str, float]:
-    """A trial's parameters and latency, and by how much it is over its budgets."""
-    from kdh_ray.jobs.stage_search.space import configured
-    from kdh_ray.jobs.stage_search.student_costs import violation
-
-    costs = task.costs.of(configured(task.stage, values))
-    return {**costs, VIOLATION: violation(costs, task.tune)}
-
-
-def over_budget(task: StageTask, values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The only result of a trial whose student is over its budget; None for any other."""
-    costs = costs_of(task, values)
-    if costs[VIOLATION] <= 0:
-        return None
-    return {**costs, SCORES[task.tune.objective]: -costs[VIOLATION], TRAINING_ITERATION: 0, "done": True}
-
-
 class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
     """One configuration of a stage.
 
-    A class, not a function, since Tune then keeps the worker from one trial to the next (``reset_config``) with all
-    that it has loaded, and since a trial can be paused, stopped and taken up again between any two epochs. A Ray Train
-    job for each trial would cost longer to start than many a trial takes.
+    It is a class, not a function, for two reasons. Tune reuses the worker of a class for the next trial
+    (``reset_config``) with all that it has loaded; a Ray Train job per trial would take longer to start than many a
+    trial runs. And a trial can be paused, stopped and resumed between any two epochs.
 
-    Reports validation scores of the best epoch so far, since a stage keeps its weights; which is the best, micro F1
-    says. Its time is epochs. A student over its budget is not trained; see ``costs.violation``.
+    A trial reports the validation scores of its best epoch by micro F1, because a stage keeps the weights of that
+    epoch. Its unit of time is the epoch. A student over its budget is not trained; see ``student_costs.violation``.
     """
 
     def __repr__(self) -> str:
         return "trial worker"
 
     def setup(self, config: dict[str, Any], task: StageTask) -> None:
+        """Prepare a worker for its first trial."""
         import torch
 
         from kdh_ray.hardware import precision
@@ -148,7 +144,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
-        if self.is_actor():  # for the dashboard's list of workers, ps and top; a worker's name in Ray is for good
+        if self.is_actor():  # shown by the dashboard, ps and top; Ray itself can't rename a worker
             ray._raylet.setproctitle(f"ray::{self.trial_name}")
         started = time.perf_counter()
         result = self._trial.epoch()
@@ -156,13 +152,14 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
         return {**result, SHOULD_CHECKPOINT: not result["done"] and self._saving <= SAVING_SHARE * self._unsaved}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """What the next epoch needs. Not the best weights: the best configuration is trained again."""
+        """Save what the next epoch needs, without the best weights: the best configuration is trained again."""
         started = time.perf_counter()
         self._state(checkpoint_dir).save([asdict(report) for report in self._trial.training.history], None)
-        self._saving, self._unsaved = 2 * (time.perf_counter() - started), 0.0  # Tune then copies it to its place
+        self._saving = 2 * (time.perf_counter() - started)  # twice, since Tune then copies the checkpoint
+        self._unsaved = 0.0
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        """Go on after the epoch of ``save_checkpoint``, as if nothing had been in between."""
+        """Resume after the epoch of ``save_checkpoint``; the training continues as if it had not been interrupted."""
         from kdh_ray.training.loop import EpochReport
 
         state = self._state(checkpoint)

@@ -1,4 +1,4 @@
-"""What a machine of a cluster may lack, how many trials a cluster has room for, and that searches follow it."""
+"""Checks of a cluster's machines, and the number of trials and workers that they have room for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdh_ray.cluster import nodes
-from kdh_ray.cluster import session as jobs_cluster
+from kdh_ray.cluster import nodes, session
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 
@@ -17,16 +16,16 @@ def machine(**resources: float) -> dict[str, Any]:
     return {"Alive": True, "Resources": resources}
 
 
-def test_a_machine_that_shares_the_folder_and_has_the_encoder_lacks_nothing(encoder: Path, tmp_path: Path) -> None:
+def test_fit_machine_has_no_faults(encoder: Path, tmp_path: Path) -> None:
     (tmp_path / ".marker").touch()
-    assert nodes.lacks(str(tmp_path / ".marker"), [str(encoder)]) == ""
+    assert nodes.machine_faults(str(tmp_path / ".marker"), [str(encoder)]) == ""
     assert [file.name for file in tmp_path.iterdir()] == [".marker"]
 
 
-def test_all_that_a_machine_lacks_is_told(tmp_path: Path) -> None:
-    said = nodes.lacks(str(tmp_path / "run" / ".marker"), ["/mnt/encoder"])
-    assert f"does not see {tmp_path}/run, which has to be on storage that all machines share" in said
-    assert "encoder '/mnt/encoder': no such folder" in said
+def test_every_fault_of_a_machine_is_named(tmp_path: Path) -> None:
+    faults = nodes.machine_faults(str(tmp_path / "run" / ".marker"), ["/mnt/encoder"])
+    assert f"does not see {tmp_path}/run, which has to be on storage that all machines share" in faults
+    assert "encoder '/mnt/encoder': no such folder" in faults
 
 
 def test_room_follows_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +41,7 @@ def test_room_follows_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nodes.Room({"CPU": 1.0, "GPU": 0.5}).count() == 0
 
 
-def test_a_trial_that_fits_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_that_fits_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "alive_nodes", lambda: [machine(CPU=4.0), machine(CPU=2.0)])
     with pytest.raises(UnavailableError, match="the largest machine has"):
         nodes.Room({"CPU": 8.0}).require()
@@ -55,28 +54,28 @@ def test_a_trial_that_fits_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -
         ([machine(), machine(CPU=8.0)], {"workers": 2}, (4, 0)),  # a head that runs no work
         ([machine(CPU=8.0), machine(CPU=4.0)], {"workers": 2}, (4, 0)),
         ([machine(CPU=32.0), machine(CPU=8.0, GPU=1.0)], {}, (8, 1)),  # the GPU's machine has fewer CPUs
-        ([machine(CPU=4.0)], {"autoscaling": True, "gpus_per_worker": 1.0}, (4, 1)),  # machines with GPUs are to come
+        ([machine(CPU=4.0)], {"autoscaling": True, "gpus_per_worker": 1.0}, (4, 1)),  # machines with GPUs will join
         ([machine()], {"autoscaling": True}, (1, 0)),
     ],
 )
-def test_workers_have_what_a_machine_can_give(
+def test_workers_share_what_machines_have(
     cluster: list[dict[str, Any]], settings: dict[str, Any], each: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (nodes, jobs_cluster):
+    for module in (nodes, session):
         monkeypatch.setattr(module, "alive_nodes", lambda: cluster)
-    assert jobs_cluster.resources(JobConfig(**settings)) == each
+    assert session.worker_resources(JobConfig(**settings)) == each
 
 
-def test_workers_that_fit_on_no_machine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (nodes, jobs_cluster):
+def test_workers_without_room_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (nodes, session):
         monkeypatch.setattr(module, "alive_nodes", lambda: [machine(CPU=8.0), machine(CPU=4.0, GPU=1.0)])
     with pytest.raises(UnavailableError, match="room for 1 with 6 CPU each; got 2"):
-        jobs_cluster.resources(JobConfig(workers=2, cpus_per_worker=6, gpus_per_worker=0))
+        session.worker_resources(JobConfig(workers=2, cpus_per_worker=6, gpus_per_worker=0))
     with pytest.raises(UnavailableError, match="room for 0 with 6 CPU and 1 GPU each; got 1"):
-        jobs_cluster.resources(JobConfig(cpus_per_worker=6))
+        session.worker_resources(JobConfig(cpus_per_worker=6))
 
 
-def test_a_search_hands_out_as_many_trials_as_there_is_room_for(tmp_path: Path) -> None:
+def test_search_starts_trials_as_room_allows(tmp_path: Path) -> None:
     from cheap_search import RandomSearch
 
     from kdh_ray.tuning.adapters import RecordedSearcher
@@ -92,7 +91,7 @@ def test_a_search_hands_out_as_many_trials_as_there_is_room_for(tmp_path: Path) 
     assert search.suggest("c") is None
     room[0] = 3  # a machine joined
     assert search.suggest("c")
-    room[0] = 1  # two were lost; what runs goes on
+    room[0] = 1  # two were lost; running trials continue
     search.on_trial_complete("a", {"score": 1.0})
     search.on_trial_complete("b", {"score": 1.0})
     assert search.suggest("d") is None

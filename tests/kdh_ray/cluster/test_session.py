@@ -1,4 +1,4 @@
-"""How Ray is started, and how one that doesn't come up is told."""
+"""The start of Ray, and the error if it does not start."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 
 
-def test_ray_counts_with_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_gets_the_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
 
-    def note(**arguments: object) -> None:
+    def record(**arguments: object) -> None:
         asked.update(arguments)
         raise ConnectionError
 
-    monkeypatch.setattr("ray.init", note)
+    monkeypatch.setattr("ray.init", record)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {3}, raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for cpus, expected in ((None, 1), (4, 4)):
@@ -26,7 +26,7 @@ def test_ray_counts_with_the_cores_that_this_process_may_use(monkeypatch: pytest
 @pytest.mark.parametrize(
     "error", [Exception("The current node timed out\nduring startup."), ConnectionError("refused")]
 )
-def test_a_ray_that_does_not_start_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise error
 

@@ -1,15 +1,16 @@
-"""One setting for where results go: a folder or a bucket that many runs share."""
+"""Copies of results in a folder or a bucket that many runs share."""
 
 from pathlib import Path
 
 import pytest
 
+from kdh_ray import run
 from kdh_ray.config import parse_config
 from kdh_ray.errors import UnavailableError
 from kdh_ray.jobs.publish import check_writable, publish
-from kdh_ray.jobs.run import run
 from kdh_ray.models.checkpoint import load_checkpoint
 from kdh_ray.results import load_runs, write_row
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.storage import locate
 
 
@@ -37,8 +38,8 @@ def content(results: str) -> dict[str, bytes]:
 def test_rows_and_finished_stages_are_copied(tmp_path: Path, bucket: str, where: str) -> None:
     results = bucket if where == "bucket" else str(tmp_path / "shared")
     finished_stage(tmp_path / "run")
-    publish(tmp_path / "run", "x-0", results)
-    publish(tmp_path / "run", "x-0", results)
+    publish(RunFolder(tmp_path / "run"), "x-0", results)
+    publish(RunFolder(tmp_path / "run"), "x-0", results)
     copies = {name: held for name, held in content(results).items() if name.startswith("runs/")}
     assert copies == {
         "runs/x-0/config.yaml": b"name: x",
@@ -48,15 +49,15 @@ def test_rows_and_finished_stages_are_copied(tmp_path: Path, bucket: str, where:
     assert load_runs(results)["score"].tolist() == [0.5]
 
 
-def test_a_stage_trained_anew_replaces_its_copy(tmp_path: Path) -> None:
+def test_retrained_stage_replaces_its_copy(tmp_path: Path) -> None:
     for score in ("0.5", "0.7"):
         finished_stage(tmp_path / "run", score)
-        publish(tmp_path / "run", "x-0", str(tmp_path / "shared"))
+        publish(RunFolder(tmp_path / "run"), "x-0", str(tmp_path / "shared"))
     assert (tmp_path / "shared/runs/x-0/stages/student/result.json").read_text() == "0.7"
     assert load_runs(tmp_path / "shared")["score"].tolist() == [0.7]
 
 
-def test_a_place_that_can_not_be_written_is_refused_before_the_start(tmp_path: Path, bucket: str) -> None:
+def test_unwritable_results_are_refused(tmp_path: Path, bucket: str) -> None:
     (tmp_path / "file").write_text("")
     for results in (str(tmp_path / "file" / "x"), "s3://no-bucket/x"):
         with pytest.raises(UnavailableError, match=f"results: {results} can't be written"):
@@ -65,7 +66,7 @@ def test_a_place_that_can_not_be_written_is_refused_before_the_start(tmp_path: P
     assert content(bucket) == {}
 
 
-def test_a_run_leaves_its_results_in_the_bucket(tmp_path: Path, encoder: Path, bucket: str) -> None:
+def test_run_copies_its_results_to_the_bucket(tmp_path: Path, encoder: Path, bucket: str) -> None:
     tree = {
         "name": "shared",
         "results": bucket,
@@ -77,9 +78,9 @@ def test_a_run_leaves_its_results_in_the_bucket(tmp_path: Path, encoder: Path, b
     frame = run(parse_config(tree), tmp_path / "run", local=True)
     fetched = load_runs(bucket)
     assert fetched["run_id"].tolist() == frame["run_id"].tolist()
-    place = f"runs/{frame['run_id'][0]}/stages/student/checkpoint/"
+    prefix = f"runs/{frame['run_id'][0]}/stages/student/checkpoint/"
     (tmp_path / "copy").mkdir()
     for name, held in content(bucket).items():
-        if name.startswith(place):
-            (tmp_path / "copy" / name.removeprefix(place)).write_bytes(held)
+        if name.startswith(prefix):
+            (tmp_path / "copy" / name.removeprefix(prefix)).write_bytes(held)
     load_checkpoint(tmp_path / "copy")  # checks every digest

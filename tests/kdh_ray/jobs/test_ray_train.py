@@ -1,4 +1,4 @@
-"""The same stages as Ray Train jobs, in one local Ray for all tests."""
+"""Runs on Ray Train workers, in one local Ray for all tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from kdh_ray import run
 from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import CheckpointError, UnavailableError
-from kdh_ray.events import EVENTS, Event, EventReader
+from kdh_ray.events import Event, EventReader
 from kdh_ray.results import load_runs
+from kdh_ray.run_folder import RunFolder
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
 def dashboard() -> Iterator[str]:
-    """A Ray with two CPUs, whatever the machine has."""
+    """The dashboard of a local Ray with two CPUs, on any machine."""
     import ray
 
     with ray_session(JobConfig(), cpus=2) as url:
@@ -55,7 +56,7 @@ def test_two_workers_learn_what_one_does(dashboard: str, encoder: Path, tmp_path
             assert two.loc[stage, metric] == pytest.approx(one.loc[stage, metric], abs=0.02)
 
 
-def test_a_killed_worker_is_replaced_and_goes_on(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+def test_killed_worker_is_replaced(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill(event: Event) -> None:
@@ -69,13 +70,13 @@ def test_a_killed_worker_is_replaced_and_goes_on(dashboard: str, encoder: Path, 
     frame = run(tree(encoder, epochs=30), tmp_path, listener=kill)
     assert len(killed) == 1
     assert list(frame["status"]) == ["ok", "ok"]
-    epochs = [e["epoch"] for e in EventReader(tmp_path / EVENTS, from_end=False).new() if e["kind"] == "epoch"]
+    epochs = [e["epoch"] for e in EventReader(RunFolder(tmp_path).events, from_end=False).new() if e["kind"] == "epoch"]
     assert epochs[:30] == list(range(1, 31))  # the teacher, once
     assert sorted(set(epochs[30:])) == list(range(1, 31))
-    assert len(epochs) <= 62  # at most the epochs that were under way or not yet saved are repeated
+    assert len(epochs) <= 62  # only epochs that were running or not yet saved are repeated
 
 
-def test_ctrl_c_is_an_interruption_and_stays_one(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_interrupts_and_keeps_its_handler(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     def interrupt(event: Event) -> None:
         if event["kind"] == "epoch" and event["stage"] == "student" and event["epoch"] == 2:
             os.kill(os.getpid(), signal.SIGINT)
@@ -87,10 +88,10 @@ def test_ctrl_c_is_an_interruption_and_stays_one(dashboard: str, encoder: Path, 
     assert not (tmp_path / "stages" / "student" / "result.json").exists()
     frame = run(tree(encoder, epochs=15), tmp_path)
     assert frame["status"].tolist() == ["ok", "ok"]
-    assert signal.getsignal(signal.SIGINT) is before  # Ray Train leaves its own answer behind
+    assert signal.getsignal(signal.SIGINT) is before  # Ray Train leaves its own handler behind
 
 
-def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+def test_user_error_of_worker_is_raised_here(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(encoder, damaged)
     (damaged / "model.safetensors").write_bytes(b"weights")
@@ -99,7 +100,7 @@ def test_bad_input_that_a_worker_meets_comes_back_as_it_is(dashboard: str, encod
     assert load_runs(tmp_path / "run")["status"].tolist() == ["failed"]
 
 
-def test_relative_paths_start_from_the_drivers_folder(
+def test_relative_paths_start_at_the_driver(
     dashboard: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(encoder, tmp_path / "encoders" / "tiny")
@@ -108,10 +109,10 @@ def test_relative_paths_start_from_the_drivers_folder(
     assert any((tmp_path / "cache").iterdir())
 
 
-def test_more_workers_than_the_cluster_has_are_refused(dashboard: str, encoder: Path, tmp_path: Path) -> None:
+def test_too_many_workers_are_refused(dashboard: str, encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="room for 2 with 1 CPU each; got 3"):
         run(tree(encoder, workers=3), tmp_path)
 
 
-def test_the_dashboard_listens_on_this_machine_only(dashboard: str) -> None:
+def test_dashboard_listens_on_this_machine_only(dashboard: str) -> None:
     assert dashboard.startswith("http://127.0.0.1:")

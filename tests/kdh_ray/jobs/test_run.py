@@ -15,10 +15,11 @@ from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import CheckpointError, ConfigError, UnavailableError, UserError
 from kdh_ray.events import Event
+from kdh_ray.jobs.claim import write_or_check_config
 from kdh_ray.jobs.ray_train import failure
-from kdh_ray.jobs.run_folder import check_config
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.results import load_runs
+from kdh_ray.run_folder import RunFolder
 
 FAST = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
 
@@ -44,7 +45,7 @@ def finished(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, events
 
 
-def test_every_stage_and_the_baseline_have_a_row(finished: tuple[Path, list[Event]]) -> None:
+def test_stages_and_baseline_have_rows(finished: tuple[Path, list[Event]]) -> None:
     frame = load_runs(finished[0]).set_index("stage")
     assert dict(frame["kind"]) == {
         "teacher": "teacher", "student": "student", "finetuned": "student", "tf-idf": "baseline",
@@ -55,21 +56,21 @@ def test_every_stage_and_the_baseline_have_a_row(finished: tuple[Path, list[Even
     assert frame["run_id"].nunique() == 1
 
 
-def test_the_student_is_smaller_than_its_teacher(finished: tuple[Path, list[Event]]) -> None:
+def test_student_is_smaller_than_teacher(finished: tuple[Path, list[Event]]) -> None:
     frame = load_runs(finished[0]).set_index("stage")
     assert frame.loc["student", "parameters"] < frame.loc["teacher", "parameters"]
     config = json.loads((finished[0] / "stages/student/checkpoint/config.json").read_text())
     assert config["num_hidden_layers"] == 2
 
 
-def test_checkpoints_say_what_they_are(finished: tuple[Path, list[Event]]) -> None:
+def test_checkpoint_card_describes_the_run(finished: tuple[Path, list[Event]]) -> None:
     card = load_card(finished[0] / "stages" / "student" / "checkpoint")
     assert len(card.labels) == 10
     assert card.segments
     assert card.corpus["name"] == "synthetic"
 
 
-def test_events_tell_of_every_epoch_and_hold_no_text(finished: tuple[Path, list[Event]]) -> None:
+def test_events_cover_epochs_without_text(finished: tuple[Path, list[Event]]) -> None:
     out, events = finished
     assert [event["stage"] for event in events if event["kind"] == "epoch"] == ["teacher", "student", "finetuned"]
     from kdh_ray import load_corpus
@@ -80,7 +81,7 @@ def test_events_tell_of_every_epoch_and_hold_no_text(finished: tuple[Path, list[
             assert text[:40] not in file.read_text()
 
 
-def test_a_finished_run_is_not_run_again(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+def test_finished_run_is_not_repeated(finished: tuple[Path, list[Event]], encoder: Path) -> None:
     before = (finished[0] / "stages" / "teacher" / "result.json").stat().st_mtime_ns
     events: list[Event] = []
     frame = run(tree(encoder), finished[0], local=True, listener=events.append)
@@ -89,7 +90,7 @@ def test_a_finished_run_is_not_run_again(finished: tuple[Path, list[Event]], enc
     assert not events
 
 
-def test_a_folder_belongs_to_one_configuration(
+def test_folder_belongs_to_one_configuration(
     finished: tuple[Path, list[Event]], encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ConfigError, match=r"seed: the run in this folder has 0; got 5"):
@@ -100,37 +101,35 @@ def test_a_folder_belongs_to_one_configuration(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_configuration_is_written_whole_or_not_at_all(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_written_configuration_is_removed(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(self: Path, *_: object, **__: object) -> None:
         self.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", fill)
     with pytest.raises(UnavailableError, match="No space left"):
-        check_config(tmp_path / "config.yaml", parse_config(tree(encoder)))
+        write_or_check_config(tmp_path / "config.yaml", parse_config(tree(encoder)))
     assert not (tmp_path / "config.yaml").exists()
 
 
-def test_a_full_disk_of_a_worker_is_no_failed_job(tmp_path: Path) -> None:
-    text = "Traceback\n  OSError: [Errno 28] No space left on device\n"
-    assert isinstance(failure(RuntimeError(text), tmp_path, "logs"), UnavailableError)
-    assert str(failure(RuntimeError("Traceback\nKeyError: 1\n"), tmp_path, "logs")) == "KeyError: 1 (Ray's logs: logs)"
+def test_full_disk_of_worker_is_a_user_error(tmp_path: Path) -> None:
+    folder, text = RunFolder(tmp_path), "Traceback\n  OSError: [Errno 28] No space left on device\n"
+    assert isinstance(failure(RuntimeError(text), folder, "logs"), UnavailableError)
+    assert str(failure(RuntimeError("Traceback\nKeyError: 1\n"), folder, "logs")) == "KeyError: 1 (Ray's logs: logs)"
 
 
-def test_the_number_of_workers_may_change_in_a_resumed_run(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+def test_resumed_run_may_change_workers(finished: tuple[Path, list[Event]], encoder: Path) -> None:
     assert len(run(tree(encoder, job={"workers": 2}), finished[0], local=True)) == 4
 
 
-def test_one_run_at_a_time_in_a_folder(finished: tuple[Path, list[Event]], encoder: Path) -> None:
+def test_folder_has_one_run_at_a_time(finished: tuple[Path, list[Event]], encoder: Path) -> None:
     from filelock import FileLock
 
     with FileLock(finished[0] / ".lock"), pytest.raises(UnavailableError, match="another run is writing here"):
         run(tree(encoder), finished[0], local=True)
 
 
-def test_goes_on_after_an_interruption_as_if_there_had_been_none(
+def test_interrupted_run_ends_like_a_whole_one(
     finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
 ) -> None:
     def interrupt(event: Event) -> None:
@@ -145,7 +144,7 @@ def test_goes_on_after_an_interruption_as_if_there_had_been_none(
     assert resumed[scores].set_index("stage").to_dict() == whole[scores].set_index("stage").to_dict()
 
 
-def test_a_failed_stage_gets_a_row(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_stage_gets_a_row(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from kdh_ray.training.loop import Training
 
     def fail(self: Training) -> None:
@@ -159,7 +158,7 @@ def test_a_failed_stage_gets_a_row(encoder: Path, tmp_path: Path, monkeypatch: p
     assert frame.loc["teacher", "error"] == "RuntimeError: out of memory"
 
 
-def test_a_teacher_may_be_another_runs_checkpoint(
+def test_teacher_from_another_run_is_distilled(
     finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
 ) -> None:
     checkpoint = str(finished[0] / "stages" / "teacher" / "checkpoint")
@@ -168,16 +167,16 @@ def test_a_teacher_may_be_another_runs_checkpoint(
     assert frame.set_index("stage").loc["student", "variant"] == "distilled"
 
 
-def test_a_tilde_is_the_home_folder(
+def test_tilde_is_the_home_folder(
     finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "earlier").symlink_to(finished[0])
-    place = "~/earlier/stages/teacher/checkpoint"
-    still = {**FAST, "learning_rate": 1e-12, "head_multiplier": 1.0, "start": place}
-    stages = {"again": still, "student": {**still, "teachers": [place]}}
+    teacher = "~/earlier/stages/teacher/checkpoint"
+    still = {**FAST, "learning_rate": 1e-12, "head_multiplier": 1.0, "start": teacher}
+    stages = {"again": still, "student": {**still, "teachers": [teacher]}}
     run(tree(encoder, stages=stages, cache="~/kept", results="~/all"), "~/out", local=True)
     rows = load_runs("~/out/rows").set_index("stage")
     earlier = load_runs(finished[0]).set_index("stage")
@@ -187,9 +186,7 @@ def test_a_tilde_is_the_home_folder(
     assert {"kept", "all", "out"} <= {file.name for file in (tmp_path / "home").iterdir()}
 
 
-def test_a_teacher_of_other_labels_is_refused(
-    finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path
-) -> None:
+def test_teacher_of_other_labels_is_refused(finished: tuple[Path, list[Event]], encoder: Path, tmp_path: Path) -> None:
     import shutil
 
     checkpoint = tmp_path / "teacher"
@@ -207,7 +204,7 @@ def test_a_teacher_of_other_labels_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_softmax_over_a_single_label_is_refused(encoder: Path, tmp_path: Path) -> None:
+def test_softmax_over_single_label_is_refused(encoder: Path, tmp_path: Path) -> None:
     rows = [{"text": f"note {number}", "labels": ["urgent"] * (number % 2)} for number in range(40)]
     (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
     data = {"corpus": "table", "path": str(tmp_path / "notes.jsonl"), "labels_column": "labels", "max_tokens": 24}
@@ -218,7 +215,7 @@ def test_a_softmax_over_a_single_label_is_refused(encoder: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path, tmp_path: Path) -> None:
+def test_faults_are_found_before_anything_is_written(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"stages.student: needs stage 'teacher', which is not finished"):
         run(tree(encoder), tmp_path / "run", stages=["student"], local=True)
     stages = {"teacher": {"start": "./nowhere", **FAST}}
@@ -238,7 +235,7 @@ def test_what_a_stage_needs_is_checked_before_anything_is_written(encoder: Path,
 
 
 @pytest.mark.parametrize("model", ["AlbertModel", "GPT2Model", "T5Model"])
-def test_an_encoder_without_layers_of_its_own_is_refused_before_anything_is_written(model: str, tmp_path: Path) -> None:
+def test_unsupported_encoder_is_refused_at_once(model: str, tmp_path: Path) -> None:
     kind = getattr(transformers, model)
     kind.config_class().save_pretrained(tmp_path / "encoder")
     with pytest.raises(CheckpointError, match=rf"stages.teacher.start: {model}: an encoder has a stack of layers"):
@@ -246,7 +243,7 @@ def test_an_encoder_without_layers_of_its_own_is_refused_before_anything_is_writ
     assert not (tmp_path / "run").exists()
 
 
-def test_verbs_teach_distil_and_evaluate(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_teach_distill_and_evaluate_verbs(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "tiny.yaml", tmp_path / "out"
     file.write_text(dump_config(parse_config(tree(encoder))), encoding="utf-8")
     assert main(["distill", str(file), "--out", str(out), "--local"]) == 2
@@ -261,7 +258,7 @@ def test_verbs_teach_distil_and_evaluate(encoder: Path, tmp_path: Path, capsys: 
     assert scores["f1_micro"] == pytest.approx(row["test_f1_micro"])
 
 
-def test_a_run_is_evaluated_where_its_teachers_are_gone(
+def test_moved_run_is_evaluated_without_teachers(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teacher, run_of_best = tmp_path / "cluster" / "teacher", tmp_path / "cluster" / "best"
@@ -279,14 +276,14 @@ def test_a_run_is_evaluated_where_its_teachers_are_gone(
     assert not (tmp_path / "again").exists()
 
 
-def test_evaluate_says_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_other_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "is not a checkpoint" in error
     assert error.count("\n") == 1
 
 
-def test_a_run_warns_of_texts_that_leak_into_the_test_split(encoder: Path, tmp_path: Path) -> None:
+def test_leaks_into_test_split_are_warned_of(encoder: Path, tmp_path: Path) -> None:
     texts = [f"note {i} says {'pain' if i % 2 else 'fever'}" for i in range(40)]
     texts[39] = "NOTE 3  says pain"
     names = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
@@ -303,9 +300,7 @@ def test_a_run_warns_of_texts_that_leak_into_the_test_split(encoder: Path, tmp_p
     assert notes == ["warning: leak: text of test document '39' is in the train split too"]
 
 
-def test_a_corpus_that_is_none_for_a_bag_of_words_is_trained_on_all_the_same(
-    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_continues_without_bag_of_words(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [chr(0x4E00 + i) * 3 for i in range(40)]  # without spaces, each is a word of its own
     lines = "".join(f"{text},{i % 2}\n" for i, text in enumerate(texts))
     (tmp_path / "notes.csv").write_text(f"text,pain\n{lines}", encoding="utf-8")

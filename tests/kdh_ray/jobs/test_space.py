@@ -1,4 +1,4 @@
-"""Search spaces: what is refused before anything starts, and what Ray Tune is given."""
+"""Search spaces: their faults, their defaults, and Ray Tune's domains for them."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ def test_distillation_settings_need_teachers():
         spaces.search_space(config(stage="teacher", space={"loss.alpha": {"low": 0, "high": 1}}))
 
 
-def test_own_settings_are_those_within_the_ranges():
+def test_own_settings_lie_within_the_ranges():
     space = {
         "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
         "layers": {"low": 1, "high": 3},  # all of them, if not set: no number to try
@@ -113,12 +113,12 @@ def test_own_settings_are_those_within_the_ranges():
     assert spaces.own_settings(config())["epochs"] == 5
 
 
-def test_grace_beyond_the_longest_trial_is_refused():
+def test_grace_beyond_longest_trial_is_refused():
     with pytest.raises(ConfigError, match="at most the epochs of the longest trial, 6; got 7"):
         spaces.search_space(config(grace=7))
 
 
-def test_a_budget_makes_students_smaller(encoder):
+def test_budget_makes_students_smaller(encoder):
     stages = {"teacher": {"start": str(encoder)}, "student": {"start": "teacher", "teachers": ["teacher"]}}
     tree = {"stages": stages, "data": {"max_tokens": 64}}
     quick = spaces.search_space(parse_config({**tree, "tune": {"max_latency_ms": 5}}))
@@ -127,7 +127,7 @@ def test_a_budget_makes_students_smaller(encoder):
     assert (small["layers"].low, "max_tokens" in small) == (2, False)
 
 
-def test_longer_documents_than_there_are_tokens_are_refused():
+def test_settings_beyond_the_run_are_refused():
     with pytest.raises(ConfigError, match=r"tune\.space\.max_tokens: at most data.max_tokens, 256; got 512"):
         spaces.search_space(config(space={"max_tokens": {"low": 64, "high": 512}}))
     with pytest.raises(ConfigError, match=r"stages\.a\.max_tokens: at most data.max_tokens, 256; got 300"):
@@ -136,7 +136,7 @@ def test_longer_documents_than_there_are_tokens_are_refused():
         parse_config({"stages": {"a": {"finetune_epochs": 1}}})
 
 
-def test_more_layers_than_the_start_are_refused():
+def test_more_layers_than_start_are_refused():
     tree = {"stages": {"a": {"layers": 3}, "b": {"start": "a", "teachers": ["a"]}}}
     tree["tune"] = {"space": {"layers": {"low": 1, "high": 4}}}
     with pytest.raises(ConfigError, match="start has 3 encoder layers; got 4"):
@@ -178,7 +178,7 @@ def test_units_of_memory_and_time():
         config(trial_time_limit="30 minutes")
 
 
-def test_memory_grows_with_what_a_trial_holds():
+def test_memory_grows_with_the_trial():
     shape = EncoderShape(layers=6, hidden=384, heads=12, intermediate=1536, vocabulary=30522, positions=512)
     assert shape.parameters(6) == pytest.approx(22.7e6, rel=0.02)  # all-MiniLM-L6-v2
     usual = estimate(shape, 6, 32, 256)
@@ -190,7 +190,7 @@ def test_memory_grows_with_what_a_trial_holds():
     assert estimate(shape, 6, 64, 256) - usual == 2 * 256 * 32 * (34 * 384 + 5 * 12 * 256) * 6
 
 
-def test_memory_is_declared_for_the_largest_trial(encoder):
+def test_memory_is_reserved_for_largest_trial(encoder):
     stages = {
         "teacher": {"start": str(encoder)},
         "student": {"start": "teacher", "teachers": ["teacher"], "layers": 1, "batch_size": 4},

@@ -1,4 +1,4 @@
-"""What a search needs and is refused before it starts, and the run that its best configuration becomes."""
+"""Searches for a stage's settings: their checks, their resumption, and the run of the best configuration."""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,11 +12,13 @@ from kdh_ray.cluster.nodes import Room
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs import search
-from kdh_ray.jobs.stage_search.best import best_config, earlier_stages
-from kdh_ray.jobs.stage_search.stage_search import trial_resources
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.trial_task import trial_resources
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import OUT_OF_TIME, Trial
+
+RUN_TRIALS = "kdh_ray.jobs.stage_search.run_trials.TrialRuns.run"
 
 
 @pytest.fixture
@@ -32,18 +34,22 @@ def config():
     return parse_config({"name": "chain", "stages": stages, "tune": {"stage": "student", "trials": 3}})
 
 
+def needed_stages(config, tuned):
+    return SearchPlan(config, RunFolder("run"), tuned).needed_stages
+
+
 def test_best_configuration_needs_earlier_stages(config):
-    assert earlier_stages(config, "student") == ["large", "assistant", "other"]
-    assert earlier_stages(config, "assistant") == ["large", "other"]  # what the student needs, which builds on it
-    assert earlier_stages(config, "large") == ["other"]
-    assert earlier_stages(config, "aside") == ["large"]
+    assert needed_stages(config, "student") == ["large", "assistant", "other"]
+    assert needed_stages(config, "assistant") == ["large", "other"]  # what the student needs, which builds on it
+    assert needed_stages(config, "large") == ["other"]
+    assert needed_stages(config, "aside") == ["large"]
 
 
-def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
+def test_best_configuration_is_its_own_run(config, tmp_path):
     checkpoints = {name: tmp_path / "stages" / name / "checkpoint" for name in ("large", "assistant", "other")}
     for folder in checkpoints.values():
         folder.mkdir(parents=True)
-    best = best_config(config, "student", RunFolder(tmp_path), {"loss.alpha": 0.25, "epochs": 2})
+    best = SearchPlan(config, RunFolder(tmp_path), "student").best_config({"loss.alpha": 0.25, "epochs": 2})
     assert list(best.stages) == ["student", "label-tuned"]
     student = best.stages["student"]
     assert (student.loss.alpha, student.epochs) == (0.25, 2)
@@ -54,7 +60,7 @@ def test_best_configuration_is_a_run_of_its_own(config, tmp_path):
     assert best.seed == config.seed
 
 
-def test_folder_of_another_configuration_or_run_is_refused_before_anything_starts(encoder, tmp_path, monkeypatch):
+def test_other_configuration_is_refused_before_ray_starts(encoder, tmp_path, monkeypatch):
     def session(*arguments, **settings):
         raise AssertionError("Ray must not be started")
 
@@ -71,7 +77,7 @@ def test_folder_of_another_configuration_or_run_is_refused_before_anything_start
 
 @pytest.fixture
 def searched(encoder, tmp_path, monkeypatch):
-    """``search`` in this process, over a search that has just found its best; and what it returns."""
+    """Call ``search`` in this process, with trials that have already found the best settings."""
 
     @contextmanager
     def session(*arguments, **settings):
@@ -79,8 +85,8 @@ def searched(encoder, tmp_path, monkeypatch):
 
     found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 2e-3}))
     monkeypatch.setattr("kdh_ray.cluster.session.ray_session", session)
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search.trial_resources", lambda config: {})
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", lambda *arguments: found)
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.run_search.trial_resources", lambda config: {})
+    monkeypatch.setattr(RUN_TRIALS, lambda self: found)
     tree = small(encoder).model_dump()
     tree["baselines"], tree["tune"]["space"], tree["data"]["documents"] = {}, None, 60
     one_epoch = {"epochs": 1}
@@ -103,35 +109,35 @@ def searched(encoder, tmp_path, monkeypatch):
     return tune
 
 
-def test_a_resumed_search_has_the_rows_that_were_not_written_before_the_interruption(searched):
+def test_resumed_search_writes_missing_rows(searched):
     with pytest.raises(KeyboardInterrupt):
         searched(interrupted="assistant")
     rows = searched().set_index("stage")
     assert rows.loc[["teacher", "assistant", "tf-idf"]].status.tolist() == ["ok"] * 3
 
 
-def test_stages_after_the_best_are_trained_when_the_search_is_resumed(searched):
+def test_resumed_search_trains_dependent_stages(searched):
     with pytest.raises(KeyboardInterrupt):
         searched(interrupted="finetuned")
     rows = searched()
     assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["student", "finetuned"]
 
 
-def test_another_experiment_that_asks_for_a_finished_search_gets_rows_too(searched, monkeypatch):
+def test_second_experiment_gets_rows_of_finished_search(searched, monkeypatch):
     searched()
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", None)  # nothing is left to search
+    monkeypatch.setattr(RUN_TRIALS, None)  # nothing is left to search
     rows = searched(columns={"experiment": "another"})
     assert sorted(rows[rows.experiment == "another"].stage) == ["finetuned", "student"]
     assert len(searched(columns={"experiment": "another"})) == len(rows)
 
 
-def test_a_search_that_its_time_budget_ended_goes_on_when_there_is_more_time(searched, tmp_path, monkeypatch):
+def test_raised_time_budget_continues_the_search(searched, tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "search")
     ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="stopped", error=OUT_OF_TIME))
     searched(changes={"time_budget": 1e-9})
     ledger.commit()
     found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 3e-3}))
-    monkeypatch.setattr("kdh_ray.jobs.stage_search.stage_search._search", lambda *arguments: found)
+    monkeypatch.setattr(RUN_TRIALS, lambda self: found)
     rates = []
     for budget in (1e-9, "1h"):
         rows = searched(changes={"time_budget": budget}).set_index("stage")
@@ -139,11 +145,11 @@ def test_a_search_that_its_time_budget_ended_goes_on_when_there_is_more_time(sea
     assert rates == [2e-3, 3e-3]
 
 
-def test_a_search_that_needs_no_other_stage_has_its_baseline_too(searched):
+def test_search_of_single_stage_has_baseline(searched):
     assert "baseline" in searched(changes={"stage": "assistant"}, only=["assistant"]).kind.tolist()
 
 
-def test_what_later_stages_need_besides_the_best_is_trained_first(searched):
+def test_needs_of_dependent_stages_are_trained_first(searched):
     rows = searched(changes={"stage": "teacher"})
     assert rows[rows.variant == "swarm-tuned"].stage.tolist() == ["teacher", "student", "finetuned"]
     assert rows[rows.variant == "fine-tuned"].stage.tolist() == ["assistant"]
@@ -151,7 +157,7 @@ def test_what_later_stages_need_besides_the_best_is_trained_first(searched):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """What a cluster of one machine says of itself."""
+    """The resources that Ray reports for a cluster of one machine."""
     resources = {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * 2**30}
     for module in ("nodes", "session"):
         monkeypatch.setattr(f"kdh_ray.cluster.{module}.alive_nodes", lambda: [{"Resources": resources}])
@@ -165,7 +171,7 @@ def test_trials_share_a_gpu(encoder, machine, share, at_once):
     assert Room(resources).count() == at_once
 
 
-def test_trial_without_room_in_memory_is_told_what_to_lower(encoder, machine):
+def test_lack_of_memory_names_settings_to_lower(encoder, machine):
     machine["memory"] = 0.5 * 2**30
     with pytest.raises(UnavailableError, match=r"GiB of memory: lower .* \(the largest batch_size, data.max_tokens"):
         trial_resources(small(encoder))

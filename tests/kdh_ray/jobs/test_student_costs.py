@@ -1,4 +1,4 @@
-"""Budgets of latency and size."""
+"""Size and latency of students, and their budgets."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from kdh_ray.tuning.trials import Report, Trial, best_of
 COSTS = Costs({2: 100, 4: 150}, {2: (1.0, 2.0, 4.0), 4: (2.0, 4.0, 8.0)}, (8, 16, 32), depth=4)
 
 
-def test_costs_are_those_of_the_shape():
+def test_costs_depend_on_shape_only():
     assert COSTS.of(StageConfig(layers=2, max_tokens=24)) == {"parameters": 100.0, "latency_ms": 3.0}
     assert COSTS.of(StageConfig()) == {"parameters": 150.0, "latency_ms": 8.0}
 
 
-def test_violation_is_the_share_over_all_budgets():
+def test_violation_sums_shares_over_budget():
     limits = TuneConfig(max_latency_ms=4.0, max_parameters=100)
     assert violation({"latency_ms": 4.0, "parameters": 100.0}, limits) == 0.0
     assert violation({"latency_ms": 1.0, "parameters": 150.0}, limits) == pytest.approx(0.5)
@@ -23,7 +23,7 @@ def test_violation_is_the_share_over_all_budgets():
     assert violation({"latency_ms": 8.0, "parameters": 150.0}, TuneConfig()) == 0.0
 
 
-def test_budget_that_no_student_keeps_is_refused():
+def test_impossible_budget_is_refused():
     check_budget(COSTS, TuneConfig(max_parameters=100, max_latency_ms=1))
     with pytest.raises(UserError, match=r"tune\.max_parameters: .* cheapest student has 100 parameters; got 99"):
         check_budget(COSTS, TuneConfig(max_parameters=99))
@@ -31,7 +31,7 @@ def test_budget_that_no_student_keeps_is_refused():
         check_budget(COSTS, TuneConfig(max_latency_ms=0.5))
 
 
-def test_every_layer_and_few_lengths_are_measured():
+def test_measured_values_cover_the_range():
     assert _values(SearchRange(low=1, high=6), 3) == [1, 2, 3, 4, 5, 6]
     assert _values(SearchRange(low=128, high=512), 256, 4) == [128, 256, 384, 512]
     assert _values(SearchRange(low=8, high=9), 9, 4) == [8, 9]

@@ -1,16 +1,17 @@
-"""A stage that is trained already is a trial of its search, and not trained again."""
+"""A stage that is trained already becomes the first trial of its search."""
 
 import json
 
 import pytest
 from cheap_search import RandomSearch
-from small_stage import StageSearch, small
+from small_stage import StageSearch, search_plan, small
 
 from kdh_ray.jobs import search
+from kdh_ray.jobs.stage_search.plan import SCORES
 from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
-from kdh_ray.jobs.stage_search.trained_stage import TrainedStage, enter
-from kdh_ray.jobs.stage_search.trial import SCORES
+from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 
 HISTORY = [
@@ -22,24 +23,24 @@ RESULT = {"history": HISTORY, "started": "2026-11-25T10:00:00+00:00"}
 
 @pytest.fixture
 def config(encoder):
-    """With all of the student's own settings in the ranges."""
-    return small(encoder, particles=2, scheduler="none")
+    """A search whose ranges include all of the student's own settings."""
+    return small(encoder, particles=2, scheduler="none", objective="f1_macro")
 
 
-def entered(config, searcher, folder, violation=0.0):
-    stage = TrainedStage(own_settings(config), frozenset(search_space(config)), RESULT)
-    return enter(
-        stage, searcher, folder, domains(search_space(config)), metric=SCORES["f1_macro"], scores=SCORES,
-        costs=lambda values: {"parameters": 9.0, "violation": violation}, full=lambda values: values["epochs"],
-        max_t=3, trials=4,
-    )  # fmt: skip
+def first_trial(config, searcher, folder, violation=0.0):
+    stage = TrainedStage(search_plan(config, folder), RESULT)
+    return stage.as_first_trial(searcher, lambda values: {"parameters": 9.0, "violation": violation})
+
+
+def ledger_in(folder):
+    return Ledger(RunFolder(folder).search.path)
 
 
 @pytest.mark.parametrize("name", ["pso", "optuna-tpe", "random", "nevergrad-pso", "pyswarms"])
-def test_searchers_go_on_from_the_trained_stage(config, tmp_path, name):
+def test_trained_stage_is_the_first_trial(config, tmp_path, name):
     config = config.model_copy(update={"tune": config.tune.model_copy(update={"searcher": name})})
     searcher = make_searcher(config)
-    first = entered(config, searcher, tmp_path)
+    first = first_trial(config, searcher, tmp_path)
     assert (first.number, first.status, first.full) == (1, "ok", 3)
     assert [report.score for report in first.reports] == [0.2, 0.3, 0.3]  # of the best epoch so far
     assert [report.seconds for report in first.reports] == [2.0, 4.0, 6.0]
@@ -47,34 +48,34 @@ def test_searchers_go_on_from_the_trained_stage(config, tmp_path, name):
         "validation_f1_micro": 0.6, "validation_f1_macro": 0.3, "documents_per_second": 10.0, "parameters": 9.0,
         "violation": 0.0,
     }  # fmt: skip
-    ledger = Ledger(tmp_path)
+    ledger = ledger_in(tmp_path)
     assert ledger.trials == [first]
     searcher.set_search_properties(SCORES["f1_macro"], "max", domains(search_space(config)))
     searcher.restore(str(ledger.searcher))
     second = searcher.suggest("second")
     assert {key: second[key] for key in first.config} != first.config
-    assert entered(config, searcher, tmp_path) is None  # the search has begun
+    assert first_trial(config, searcher, tmp_path) is None  # the search has begun
 
 
-def test_another_first_suggestion_is_a_trial_that_has_yet_to_run(config, tmp_path):
-    assert entered(config, StageSearch(), tmp_path) is None
-    (trial,) = Ledger(tmp_path).trials
+def test_other_first_suggestion_has_yet_to_run(config, tmp_path):
+    assert first_trial(config, StageSearch(), tmp_path) is None
+    (trial,) = ledger_in(tmp_path).trials
     assert (trial.status, trial.reports) == ("running", [])
     assert trial.config == StageSearch().suggest("")
 
 
-def test_a_student_over_its_budget_or_with_settings_out_of_range_is_no_trial(config, tmp_path):
-    assert entered(config, make_searcher(config), tmp_path / "over", violation=0.1) is None
+def test_unfit_stage_is_no_trial(config, tmp_path):
+    assert first_trial(config, make_searcher(config), tmp_path / "over", violation=0.1) is None
     space = {**config.tune.space, "learning_rate": config.tune.space["learning_rate"].model_copy(update={"high": 5e-5})}
     space["learning_rate"] = space["learning_rate"].model_copy(update={"low": 1e-5})
     config = config.model_copy(update={"tune": config.tune.model_copy(update={"space": space})})
     assert "learning_rate" not in own_settings(config)
-    assert entered(config, RandomSearch(), tmp_path / "out") is None
+    assert first_trial(config, RandomSearch(), tmp_path / "out") is None
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.ray
-def test_a_run_that_searches_trains_the_stage_with_its_own_settings_once(encoder, tmp_path):
+def test_stage_is_trained_once_with_own_settings(encoder, tmp_path):
     config = small(encoder, particles=2, scheduler="none", trials=3, concurrency=1)
     seen = []
     frame = search(
@@ -96,7 +97,7 @@ def test_a_run_that_searches_trains_the_stage_with_its_own_settings_once(encoder
 
 
 @pytest.mark.ray
-def test_the_best_is_not_trained_again_where_it_is_the_stage_itself(encoder, tmp_path):
+def test_best_stage_is_not_trained_again(encoder, tmp_path):
     config = small(encoder, particles=2, scheduler="none", trials=1)
     frame = search(config, tmp_path, whole=True, local=True).set_index("variant")
     events = [json.loads(line) for file in tmp_path.rglob("events.jsonl") for line in file.read_text().splitlines()]

@@ -3,6 +3,8 @@
 from cheap_search import RandomSearch
 
 from kdh_ray.config import parse_config
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.run_folder import RunFolder
 
 
 def small(encoder, **tune_settings):
@@ -29,8 +31,13 @@ def small(encoder, **tune_settings):
     )
 
 
+def search_plan(config, folder):
+    """Plan the search for the student's settings of ``small``, in ``folder``."""
+    return SearchPlan(config, RunFolder(folder), "student")
+
+
 class StageSearch(RandomSearch):
-    """Draws from the space of ``small``."""
+    """A searcher that draws from the space of ``small``."""
 
     def suggest(self, trial_id):
         draw = self.generator.random

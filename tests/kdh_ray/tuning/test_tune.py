@@ -14,7 +14,7 @@ from cheap_search import RandomSearch, assert_whole, search
 from prometheus_client.parser import text_string_to_metric_families
 from ray import tune as ray_tune
 from ray.tune.schedulers import HyperBandScheduler
-from small_stage import StageSearch, small
+from small_stage import StageSearch, search_plan, small
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
@@ -299,16 +299,16 @@ def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
 def test_infeasible_student_is_not_trained(encoder, tmp_path):
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.stage_search import trial_task
     from kdh_ray.jobs.stage_search.trial import StageTrial
+    from kdh_ray.jobs.stage_search.trial_task import trial_task
 
     config = small(encoder, objective="f1_macro")
     run(config, tmp_path, stages=["teacher"], local=True)
     corpus = corpus_from_config(config.data)
-    sizes = trial_task(config, corpus, "student", tmp_path, on_gpu=False).costs.parameters
+    sizes = trial_task(search_plan(config, tmp_path), corpus, on_gpu=False).costs.parameters
     config = small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1)
     trial = StageTrial.__new__(StageTrial)  # without Tune around it
-    trial.setup({"layers": 2, "epochs": 1}, trial_task(config, corpus, "student", tmp_path, on_gpu=False))
+    trial.setup({"layers": 2, "epochs": 1}, trial_task(search_plan(config, tmp_path), corpus, on_gpu=False))
     over = trial.step()
     assert over["validation_f1_macro"] == -over["violation"] == pytest.approx(1 - sizes[2] / (sizes[1] + 1))
     assert (over["training_iteration"], over["done"]) == (0, True)
@@ -325,8 +325,8 @@ def test_full_gpu_error_names_settings_to_lower(encoder, tmp_path, monkeypatch):
 
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.stage_search import trial_task
     from kdh_ray.jobs.stage_search.trial import StageTrial
+    from kdh_ray.jobs.stage_search.trial_task import trial_task
     from kdh_ray.training.loop import Training
 
     def full(self):
@@ -336,7 +336,7 @@ def test_full_gpu_error_names_settings_to_lower(encoder, tmp_path, monkeypatch):
     run(config, tmp_path, stages=["teacher"], local=True)
     trial = StageTrial.__new__(StageTrial)  # without Tune around it
     trial.setup(
-        StageSearch().suggest(""), trial_task(config, corpus_from_config(config.data), "student", tmp_path, False)
+        StageSearch().suggest(""), trial_task(search_plan(config, tmp_path), corpus_from_config(config.data), False)
     )
     monkeypatch.setattr(Training, "advance", full)
     with pytest.raises(MemoryError, match=r"^lower batch_size, max_tokens or .* \(CUDA out of memory\. Tried to"):
@@ -346,12 +346,12 @@ def test_full_gpu_error_names_settings_to_lower(encoder, tmp_path, monkeypatch):
 def test_resumed_trial_equals_uninterrupted_one(encoder, tmp_path):
     from kdh_ray.data import corpus_from_config
     from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.stage_search import trial_task
     from kdh_ray.jobs.stage_search.trial import StageTrial
+    from kdh_ray.jobs.stage_search.trial_task import trial_task
 
     config = small(encoder)
     run(config, tmp_path, stages=["teacher"], local=True)
-    task = trial_task(config, corpus_from_config(config.data), "student", tmp_path, on_gpu=False)
+    task = trial_task(search_plan(config, tmp_path), corpus_from_config(config.data), on_gpu=False)
     values, score = StageSearch().suggest("") | {"epochs": 3}, "validation_f1_micro"
 
     def started():

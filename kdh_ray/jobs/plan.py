@@ -1,0 +1,79 @@
+"""A run before it starts: its configuration, its folder, the stages to train, and how to train them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdh_ray.config import RunConfig, load_config, parse_config
+from kdh_ray.events import Event
+from kdh_ray.run_folder import RunFolder
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run trains, and where.
+
+    Attributes:
+        config: The whole configuration.
+        folder: Folder of the run.
+        stages: Names of the stages to train, in order.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    stages: tuple[str, ...]
+
+    @property
+    def encoders(self) -> list[str]:
+        """Encoders and checkpoints outside the run that its stages start from."""
+        starts = {self.config.stages[name].start for name in self.stages}
+        return sorted(starts - self.config.stages.keys())
+
+    @property
+    def finished(self) -> bool:
+        """True if nothing is left to train."""
+        return all(self.folder.stage(name).finished for name in self.stages)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is performed; nothing here changes what it learns.
+
+    Attributes:
+        local: Train in this process instead of on Ray Train workers.
+        verbose: Show Ray's own log lines.
+        listener: Called with every event.
+        columns: Further columns of the rows, which replace others of the same name.
+    """
+
+    local: bool = False
+    verbose: bool = False
+    listener: Listener | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_plan(
+    config: RunConfig | Mapping[str, Any] | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None,
+    stages: Sequence[str] | None = None,
+) -> RunPlan:
+    """Plan a run of ``stages``, or of every stage.
+
+    Args:
+        config: A configuration, its tree of plain values, or its YAML file.
+        out: The run's folder; ``runs/<name>`` if None.
+        stages: Names of stages.
+
+    Raises:
+        ConfigError: If the configuration has faults.
+    """
+    if not isinstance(config, RunConfig):
+        config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
+    folder = RunFolder(out if out is not None else Path("runs") / config.name)
+    return RunPlan(config, folder, tuple(config.stages if stages is None else stages))

@@ -1,0 +1,75 @@
+"""The result rows of a run: one per stage, and one per baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from kdh_ray.config import JobConfig, RunConfig, dump_config
+from kdh_ray.data import Corpus
+from kdh_ray.errors import DataError
+from kdh_ray.jobs.linear_baselines import TFIDF, VARIANTS, write_baseline
+from kdh_ray.jobs.plan import RunPlan
+from kdh_ray.results import recorded, write_row
+from kdh_ray.results.stage_rows import stage_row
+
+
+def run_id(config: RunConfig, experiment: str | None = None) -> str:
+    """Return the id that all rows of a run share: experiment, seed and a digest of what determines the results."""
+    machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
+    digest = sha256(dump_config(config.model_copy(update=machine)).encode())
+    return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """Writes the rows of a run.
+
+    Attributes:
+        plan: The run.
+        corpus: Its documents.
+        columns: Further columns of the stages' rows, which replace others of the same name.
+    """
+
+    plan: RunPlan
+    corpus: Corpus
+    columns: Mapping[str, Any]
+
+    def write_stages(self, error: Exception | None = None) -> None:
+        """Write a row for each finished stage and, after an error, one for the first stage that is not finished."""
+        config = self.plan.config
+        identity = run_id(config, self.columns.get("experiment"))
+        for name in self.plan.stages:
+            result = self.plan.folder.stage(name).read_result()
+            if result is None and error is None:
+                continue
+            failure = error if result is None else None
+            variant = "distilled" if config.stages[name].teachers else "fine-tuned"
+            columns = {"variant": variant, "metric": self.corpus.metric, **self.columns}
+            row = stage_row(config, name, identity, self.corpus.name, result, failure, **columns)
+            write_row(self.plan.folder.rows, row)
+            if failure is not None:
+                return
+
+    def write_tfidf(self) -> str:
+        """Write the row of the bag-of-words baseline, unless it exists or the configuration asks for none.
+
+        Some corpora have no bag of words, for example texts without spaces. Their baseline's row then holds the error,
+        and the run continues.
+
+        Returns:
+            The reason why there is no baseline; empty if there is one.
+        """
+        config, rows = self.plan.config, self.plan.folder.rows
+        identity = run_id(config)
+        if not config.baselines.tfidf or (identity, TFIDF) in recorded(rows):
+            return ""
+        try:
+            write_baseline(config, self.corpus, TFIDF, rows, identity)
+        except DataError as error:
+            variant = VARIANTS[TFIDF]
+            write_row(rows, stage_row(config, TFIDF, identity, self.corpus.name, error=error, variant=variant))
+            return str(error)
+        return ""

@@ -1,0 +1,108 @@
+"""A search before it starts: the stage whose settings are searched, their ranges, and the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kdh_ray.config import RunConfig, SearchRange, StageConfig
+from kdh_ray.jobs.plan import RunPlan
+from kdh_ray.jobs.stage_search.space import configured, domains, longest_trial, search_space, tuned_stage
+from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS
+from kdh_ray.run_folder import RunFolder
+from kdh_ray.tuning import TuneSettings
+from kdh_ray.tuning.trials import RATE, VIOLATION
+
+SCORES = {"f1_micro": "validation_f1_micro", "f1_macro": "validation_f1_macro"}
+"""Objectives (``tune.objective``), and the results of a trial that measure them."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What all steps of a search share.
+
+    Attributes:
+        config: The whole configuration.
+        folder: Folder of the run.
+        tuned: Name of the stage whose settings are searched.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    tuned: str
+
+    @classmethod
+    def of(cls, run: RunPlan) -> SearchPlan:
+        """Plan the search that a run's configuration asks for.
+
+        Raises:
+            ConfigError: If the configuration names no stage to tune, or the ranges do not fit the stage.
+        """
+        plan = cls(run.config, run.folder, tuned_stage(run.config))
+        search_space(run.config)
+        return plan
+
+    @property
+    def stage(self) -> StageConfig:
+        """The tuned stage with its own settings."""
+        return self.config.stages[self.tuned]
+
+    @cached_property
+    def space(self) -> dict[str, SearchRange]:
+        """Ranges of the settings that are searched."""
+        return search_space(self.config)
+
+    @property
+    def domains(self) -> dict[str, Any]:
+        """The ranges as Ray Tune's domains."""
+        return domains(self.space)
+
+    @property
+    def metric(self) -> str:
+        """The result of a trial that the search raises."""
+        return SCORES[self.config.tune.objective]
+
+    @property
+    def longest(self) -> int:
+        """Epochs of the longest trial."""
+        return longest_trial(self.stage, self.space)
+
+    def epochs(self, values: Mapping[str, Any]) -> int:
+        """Return the epochs of a trial with ``values``, if nothing stops it early."""
+        return configured(self.stage, values).total_epochs
+
+    @property
+    def tune_settings(self) -> TuneSettings:
+        """Settings of Ray Tune, apart from what the cluster decides."""
+        tune = self.config.tune
+        return TuneSettings(
+            trials=tune.n_trials,
+            metric=self.metric,
+            max_t=self.longest,
+            full_length=self.epochs,
+            extra_results=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
+            time_budget=tune.time_budget,
+            trial_time_limit=tune.trial_time_limit,
+            max_failures=tune.max_failures,
+            name=self.config.name,
+            job=self.config.job,
+        )
+
+    @property
+    def needed_stages(self) -> list[str]:
+        """Stages whose checkpoints the best configuration reads, in the order of the run."""
+        return self.config.needs(self.tuned, *self.config.dependents(self.tuned))
+
+    def best_config(self, values: Mapping[str, Any]) -> RunConfig:
+        """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.
+
+        It names earlier stages by their checkpoints in the run's folder, so that it is an ordinary run of its own.
+        """
+        stages = {name: self.config.stages[name] for name in (self.tuned, *self.config.dependents(self.tuned))}
+        stages[self.tuned] = configured(self.stage, values)
+        cache = str(self.config.cache or self.folder.cache)
+        return self.config.with_only(
+            stages, lambda name: self.folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False}
+        )

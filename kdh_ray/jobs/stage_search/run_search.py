@@ -1,0 +1,183 @@
+"""``search``: find a stage's best settings, and train the stage with them.
+
+The way of a search: a plan (``plan``), the stages that the tuned one needs, the trials (``run_trials``), and the best
+configuration as a run of its own (``best``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.cluster import nodes, session
+from kdh_ray.errors import UserError
+from kdh_ray.events import EventLog
+from kdh_ray.jobs.claim import claim_folder
+from kdh_ray.jobs.linear_baselines import TFIDF
+from kdh_ray.jobs.plan import Listener, RunOptions, RunPlan, make_plan
+from kdh_ray.jobs.preflight import check_plan, load_data
+from kdh_ray.jobs.publish import publish_run
+from kdh_ray.jobs.run import perform
+from kdh_ray.jobs.run_rows import run_id
+from kdh_ray.jobs.stage_search.best import BestRun
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.run_trials import TrialRuns
+from kdh_ray.jobs.stage_search.searcher import make_searcher, tuned_variant
+from kdh_ray.jobs.stage_search.trial_rows import TrialRows
+from kdh_ray.jobs.stage_search.trial_task import trial_resources
+from kdh_ray.results import load_runs, recorded
+from kdh_ray.tuning.ledger import FILE, Ledger
+from kdh_ray.tuning.trackers import check_trackers
+from kdh_ray.tuning.trials import OUT_OF_TIME, Trial
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+
+    from kdh_ray.config import RunConfig
+    from kdh_ray.data import Corpus
+
+
+def search(
+    config: RunConfig | Mapping[str, Any] | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    searcher: Any = None,
+    whole: bool = False,
+    resume: bool = False,
+    local: bool = False,
+    verbose: bool = False,
+    listener: Listener | None = None,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+    columns: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Search for a stage's best settings, train the stage with them, and test it once.
+
+    >>> rows = search("my.yaml", "runs/my-search")  # doctest: +SKIP
+    >>> rows[rows["variant"] == "swarm-tuned"]["test_f1_micro"]  # doctest: +SKIP
+
+    Args:
+        config: A configuration, its tree of plain values, or its YAML file; see its ``tune`` section.
+        out: The run's folder; ``runs/<name>`` if not given. The search is in ``search``, its best in ``best``.
+        searcher: Any fresh ``ray.tune.search.Searcher``; it sees validation scores only. If not given, the one that
+            ``tune.searcher`` names, which tries the stage's own settings first.
+        whole: Train every stage with its own settings first, not only the stages that the tuned one needs. The tuned
+            stage then becomes a finished trial of the search.
+        resume: Resume the search in the folder, if there is one. A search that its time budget ended continues if the
+            budget is longer now. If it then finds a better configuration, the run in ``best`` is replaced.
+        local: Train teachers and the best student in this process instead of on Ray Train workers.
+        verbose: Show Ray's own log lines.
+        listener: Called with every event of teachers and of the best student.
+        on_trial: Called with a trial when it starts, reports, and ends.
+        columns: Further columns of the rows of trials and of the best student; they replace others of the same name.
+
+    Returns:
+        Every row: teachers, trials (``kind`` trial), and the best student, whose ``variant`` names the searcher
+        (``swarm-tuned``, ``optuna-tpe-tuned``, ...).
+
+    Raises:
+        UserError: If the configuration, the data or the machine can't be used, or the folder holds a search and
+            ``resume`` is False.
+        JobError: If training teachers or the best student failed permanently.
+    """
+    run_plan = make_plan(config, out)
+    plan = SearchPlan.of(run_plan)
+    columns = {"variant": tuned_variant(plan.config), **(columns or {})}
+    steps = _Search(
+        plan,
+        make_searcher(plan.config) if searcher is None else searcher,
+        RunOptions(local, verbose, listener, columns),
+        on_trial,
+        run_plan.stages if whole else tuple(plan.needed_stages),
+    )
+    return steps.perform(resume)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The steps of a search.
+
+    Attributes:
+        plan: The search.
+        searcher: Fresh searcher of Ray Tune.
+        options: How stages are trained, with the columns of the rows.
+        on_trial: Called with a trial when it starts, reports, and ends.
+        first: Stages to train with their own settings before the search.
+    """
+
+    plan: SearchPlan
+    searcher: Any
+    options: RunOptions
+    on_trial: Callable[[Trial], None]
+    first: tuple[str, ...]
+
+    def perform(self, resume: bool) -> pd.DataFrame:
+        """Perform the steps that earlier calls have not finished, and return every row."""
+        plan, folder, best = self.plan, self.plan.folder, BestRun(self.plan, self.options)
+        self._check_new_or_resumed(resume)
+        check_trackers(plan.config.tune.trackers)
+        earlier = self._unfinished_stages()
+        everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, plan.tuned])))
+        check_plan(everything)
+        corpus = load_data(everything)
+        with claim_folder(folder, plan.config):  # refuse before a cluster is started
+            trained = best.trained()
+        if trained is not None and not self._has_more_time():
+            if not best.has_rows(trained):
+                best.perform(trained)
+            return load_runs(folder)
+        with self._ray_session(everything):  # one for teachers, trials and the best
+            trial_resources(plan.config)  # refuse before the teacher is trained
+            if earlier.stages or self._lacks_baseline():
+                perform(earlier, replace(self.options, columns={}))
+            best.train(self._search(corpus))
+        return load_runs(folder)
+
+    def _check_new_or_resumed(self, resume: bool) -> None:
+        folder = self.plan.folder
+        if (folder.search.path / FILE).exists() and not resume:
+            raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
+
+    def _unfinished_stages(self) -> RunPlan:
+        """The stages to train first that lack a result or its row; a kill may come between the two."""
+        config, folder = self.plan.config, self.plan.folder
+        identity, rows = run_id(config), recorded(folder.rows)
+        stages = [name for name in self.first if not folder.stage(name).finished or (identity, name) not in rows]
+        return RunPlan(config, folder, tuple(stages))
+
+    def _lacks_baseline(self) -> bool:
+        config = self.plan.config
+        return config.baselines.tfidf and (run_id(config), TFIDF) not in recorded(self.plan.folder.rows)
+
+    def _has_more_time(self) -> bool:
+        """Return True if the search ended for lack of time, and its budget has been raised since."""
+        folder, settings = self.plan.folder.search.path, self.plan.config.tune
+        if not (folder / FILE).exists():
+            return False
+        ledger = Ledger(folder)
+        ended = any(trial.error == OUT_OF_TIME for trial in ledger.trials)
+        within_budget = settings.time_budget is None or ledger.seconds < settings.time_budget
+        return ended and len(ledger.trials) < settings.n_trials and within_budget
+
+    def _ray_session(self, everything: RunPlan) -> Any:
+        def check_machines() -> None:
+            nodes.check_machines(everything.folder.path, everything.encoders)
+
+        job = self.plan.config.job
+        return session.ray_session(job, self.options.verbose, check=check_machines, log=self._log)
+
+    @property
+    def _log(self) -> EventLog:
+        return EventLog(self.plan.folder.events, self.options.listener)
+
+    def _search(self, corpus: Corpus) -> Mapping[str, Any]:
+        """Run the trials, and return the settings of the best."""
+        plan = self.plan
+        rows = TrialRows(plan, corpus, self.options.columns)
+        with claim_folder(plan.folder, plan.config):
+            trials = TrialRuns(plan, self.searcher, rows, self.on_trial, self._log, self.options.verbose)
+            found = trials.run()
+            publish_run(RunPlan(plan.config, plan.folder, ()))
+        return found.best.config

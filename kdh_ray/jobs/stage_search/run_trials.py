@@ -1,0 +1,104 @@
+"""The trials of a search, on Ray Tune, with a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.events import EventLog
+from kdh_ray.jobs.stage_search.memory import PROCESS
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.student_costs import check_budget
+from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
+from kdh_ray.jobs.stage_search.trial_rows import TrialRows
+from kdh_ray.jobs.stage_search.trial_task import trial_resources, trial_task
+from kdh_ray.tuning import SearchResult, make_scheduler, tune
+from kdh_ray.tuning.trackers import make_trackers
+from kdh_ray.tuning.trials import Trial
+
+if TYPE_CHECKING:
+    from kdh_ray.jobs.stage_search.trial import StageTask
+
+
+@dataclass(frozen=True)
+class TrialRuns:
+    """Runs the trials of a search that are left.
+
+    Attributes:
+        plan: The search.
+        searcher: Any fresh ``ray.tune.search.Searcher``.
+        rows: Where trials are recorded.
+        on_trial: Called with a trial when it starts, reports, and ends.
+        log: Where notes for the user go.
+        verbose: Show Ray's own log lines.
+    """
+
+    plan: SearchPlan
+    searcher: Any
+    rows: TrialRows
+    on_trial: Callable[[Trial], None]
+    log: EventLog
+    verbose: bool
+
+    def run(self) -> SearchResult:
+        """Run the trials on the Ray that this process is connected to.
+
+        Raises:
+            UserError: If no student could keep its budget, or the cluster hasn't the resources.
+        """
+        resources = trial_resources(self.plan.config)
+        task = trial_task(self.plan, self.rows.corpus, resources["GPU"] > 0, self.log)
+        check_budget(task.costs, self.plan.config.tune)
+        trained = TrainedStage.of(self.plan)
+        first = trained and trained.as_first_trial(self.searcher, task.costs_of)
+        if first:
+            self._listen(first)
+        settings = self.plan.config.tune
+        self.log.note(f"Searching: {settings.n_trials} trials of {self.plan.tuned} by {settings.searcher}")
+        search = self._tune(task, resources)
+        for trial in search.trials:  # a kill may have come between a trial's end and its row
+            self.rows.write(trial)
+        return search
+
+    def _listen(self, trial: Trial) -> None:
+        if trial.ended:
+            self.rows.write(trial)
+        self.on_trial(trial)
+
+    def _tune(self, task: StageTask, resources: Mapping[str, float]) -> SearchResult:
+        from ray.tune import with_parameters
+
+        from kdh_ray.jobs.stage_search.multi_worker_trial import trial_of_workers
+        from kdh_ray.jobs.stage_search.trial import StageTrial
+
+        plan, tune_config = self.plan, self.plan.config.tune
+        one_worker = tune_config.workers_per_trial == 1
+        settings = replace(
+            plan.tune_settings,
+            concurrency=tune_config.concurrency or _concurrency(resources, tune_config.workers_per_trial),
+            # Ray Train reserves its workers' resources itself; the trial is only the process that waits for them.
+            resources=resources if one_worker else {"memory": float(int(PROCESS))},
+            verbose=self.verbose,
+        )
+        return tune(
+            with_parameters(StageTrial if one_worker else trial_of_workers, task=task),
+            plan.domains,
+            settings,
+            searcher=self.searcher,
+            storage=plan.folder.search.path,
+            scheduler=make_scheduler(tune_config.scheduler, plan.longest, tune_config.grace, tune_config.reduction),
+            resume=True,
+            callbacks=make_trackers(tune_config.trackers, plan.config.name, plan.folder.search.path),
+            listener=self._listen,
+        )
+
+
+def _concurrency(resources: Mapping[str, float], workers: int) -> int | None:
+    """Return how many trials of several workers the cluster has room for now; None for trials of one worker.
+
+    None lets the search follow the cluster as it grows and shrinks.
+    """
+    from kdh_ray.cluster.nodes import Room
+
+    return None if workers == 1 else max(1, Room(resources).count() // workers)
