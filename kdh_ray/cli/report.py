@@ -44,8 +44,8 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.results.saved_predictions import load_predictions
 
     frame, notes = load_rows(args.folders, args.skip_corrupt)
-    predicted, reasons = load_predictions(frame, *args.folders)
-    report = make_report(frame, predicted, [*notes, *reasons], args.title)
+    predictions, reasons = load_predictions(frame, *args.folders)
+    report = make_report(frame, predictions, [*notes, *reasons], args.title)
     try:
         args.output.write_text(to_html(report), encoding="utf-8")
         if args.figures:

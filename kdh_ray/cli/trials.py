@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.results.tables import METRIC_NAMES
+from kdh_ray.results.method_rows import METRIC_NAMES
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import best_of, savings

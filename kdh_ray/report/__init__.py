@@ -1,4 +1,8 @@
-"""One self-contained HTML page of what runs have given."""
+"""Report: one self-contained HTML page about the results of runs.
+
+>>> from kdh_ray.report import make_report, to_html
+>>> page = to_html(make_report(load_runs("runs")))
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ __all__ = ["Report", "Section", "make_report", "to_html"]
 
 
 def to_html(report: Report) -> str:
-    """The page: no script, no network, light and dark by the reader's own setting.
+    """Return the page. It has no script, loads nothing, and is light or dark as the reader's system is.
 
     Raises:
         UnavailableError: If Jinja is not installed.
@@ -21,7 +25,7 @@ def to_html(report: Report) -> str:
     except ImportError:
         raise UnavailableError("a report needs Jinja: pip install 'kdh-ray[report]'") from None
     from kdh_ray.report.figures.drawing import css
-    from kdh_ray.report.summary import signed
+    from kdh_ray.report.wording import signed
     from kdh_ray.results.render import to_text_table
 
     loader = jinja2.PackageLoader("kdh_ray.report", ".")

@@ -10,33 +10,35 @@ from typing import TYPE_CHECKING, Any
 from kdh_ray.errors import DataError
 from kdh_ray.report.figures import LeftOut, attempt, ranks
 from kdh_ray.report.parts import Section, Table
-from kdh_ray.results.published import PUBLISHED
-from kdh_ray.results.selections import TRIAL, largest, means, results, short, sizes
+from kdh_ray.report.published import PUBLISHED
+from kdh_ray.results.columns import setting_name
+from kdh_ray.results.method_rows import BASELINE, TRIAL, finished_rows, largest_size, ranked_methods, sizes
 from kdh_ray.results.tables import run_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST_UNFINISHED = 50
-_MOST_NOTES = 5  # that are not folded
-_WHOLE = "large"  # the whole training split, as publications have it
+_MOST_UNFINISHED = 50  # rows
+_MOST_NOTES = 5  # more are folded
+_WHOLE = "large"  # the whole training split, which publications use
 _LONG_PATH = re.compile(r"""[^/"',\s]*/{1,2}(?:[^/"',]+/)+([^/"',]+/[^/"',]+/[^/"',]+)""")
 _NO_SETTINGS = ("config_cache", "config_job.address")
 
 
 def corpora(frame: pd.DataFrame) -> Section:
+    """Return the section with ranks over several corpora."""
     section = Section("Across corpora")
     section.figures, section.left_out = attempt([ranks], frame)
     return section
 
 
 def configurations(frame: pd.DataFrame, label: str = "") -> Section:
-    """Settings in which methods differ; those that all share stand in a table of their own."""
+    """Return the section about settings: those in which methods differ, and those that all share."""
     import pandas as pd
 
     section = Section(f"Configurations{label}")
     try:
-        rows = largest(results(frame))
+        rows = largest_size(finished_rows(frame))
     except DataError as error:
         section.left_out.append(LeftOut("Configurations", str(error)))
         return section
@@ -46,14 +48,16 @@ def configurations(frame: pd.DataFrame, label: str = "") -> Section:
         if name.startswith("config_") and name not in _NO_SETTINGS and rows[name].notna().any()
     ]
     rows = rows.assign(**{name: rows[name].map(_plain) for name in names})
-    first = rows[rows["kind"] != "baseline"].groupby("method", sort=False)[names].first().astype(object)
+    first = rows[rows["kind"] != BASELINE].groupby("method", sort=False)[names].first().astype(object)
     if first.empty:
         section.left_out.append(LeftOut("Configurations", "only baselines were run, which have no settings"))
         return section
     differ = [name for name in names if first[name].map(str).nunique() > 1]
-    section.intro = "As of each method's first run at its largest size; what a search tunes is in its own trials."
-    varied = first[differ].T.rename(index=short).rename_axis("setting").reset_index()
-    shared = [{"setting": short(name), "value": first[name].iloc[0]} for name in names if name not in differ]
+    section.intro = (
+        "Settings of each method's first run at its largest size. The settings that a search tried are with its trials."
+    )
+    varied = first[differ].T.rename(index=setting_name).rename_axis("setting").reset_index()
+    shared = [{"setting": setting_name(name), "value": first[name].iloc[0]} for name in names if name not in differ]
     section.tables = [
         Table("Where methods differ", varied),
         Table(f"The {len(shared)} settings that are the same in all", pd.DataFrame(shared), folded=True),
@@ -63,33 +67,33 @@ def configurations(frame: pd.DataFrame, label: str = "") -> Section:
 
 
 def _without_folders(value: Any) -> Any:
-    """Where somebody keeps their files is nobody else's business: the last three parts of a path say enough."""
+    """Return a text with paths cut to their last three parts: a report must not reveal where its author keeps files."""
     return _LONG_PATH.sub(r"\1", value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:
-    """A setting as one reads it: a list, which rows keep as JSON, as words."""
+    """Return a setting for reading: a list, which rows store as JSON, as its items; None if it is empty."""
     value = _without_folders(value)
     try:
-        found = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
+        parsed = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
     except ValueError:  # a word in brackets
         return value
-    return ", ".join(map(str, found)) or None if isinstance(found, list) else found
+    return ", ".join(map(str, parsed)) or None if isinstance(parsed, list) else parsed
 
 
 def published_results(frame: pd.DataFrame) -> Section:
-    """Others' numbers on the same corpus, a table a protocol, ours where the protocol is ours too."""
+    """Return the section with published scores on the same corpus, next to ours where the protocol is the same."""
     import pandas as pd
 
     section = Section("Published results")
-    protocols = {str(name) for name in frame["protocol"].dropna()} if "protocol" in frame else set()
+    protocols = {str(name) for name in frame["protocol"].dropna()}
     if not any(name.startswith("hoc") for name in protocols):
-        reason = "those known here are of Hallmarks of Cancer, which is not among these rows"
+        reason = "this report only knows those on Hallmarks of Cancer, which is not among these rows"
         section.left_out.append(LeftOut("Published results", reason))
         return section
     section.intro = (
-        "One table a protocol, in the sources' order: numbers of different protocols don't compare, nor do those of"
-        " models that learnt from a part of the training split."
+        "A table for each protocol, in the order of its source. Scores of different protocols do not compare, nor do"
+        " those of models that were trained on a part of the training split."
     )
     for source in PUBLISHED:
         lines = [{"model": model, "score in %": score, "by": "publication"} for model, score in source.scores.items()]
@@ -100,29 +104,30 @@ def published_results(frame: pd.DataFrame) -> Section:
 
 
 def _ours(frame: pd.DataFrame, protocol: str | None) -> list[dict[str, Any]]:
+    """Return lines with the mean scores of our methods under a protocol."""
     try:
-        rows = largest(results(frame[frame["protocol"] == protocol]))
+        rows = largest_size(finished_rows(frame[frame["protocol"] == protocol]))
     except DataError:
         return []
     size = (sizes(rows) or [_WHOLE])[-1]
     by = "these rows" + ("" if size == _WHOLE else f", size {size} only")
     lines = []
-    for line in means(rows).to_dict("records"):
-        spread = f" ± {line['sd']:.1f}" if line["n"] > 1 else ""
-        lines.append({"model": line["method"], "score in %": f"{line['mean']:.1f}{spread} ({line['n']})", "by": by})
+    for line in ranked_methods(rows).to_dict("records"):
+        spread = f" ± {100 * line['score_sd']:.1f}" if line["n"] > 1 else ""
+        score = f"{100 * line['score']:.1f}{spread} ({line['n']})"
+        lines.append({"model": line["method"], "score in %": score, "by": by})
     return lines
 
 
 def unfinished(frame: pd.DataFrame, notes: Sequence[str]) -> Section:
-    """Rows without a result, and files that could not be used: nothing is dropped in silence."""
+    """Return the section about rows without a result and files that could not be used: nothing is dropped silently."""
     import pandas as pd
 
     section = Section("Failures and notes")
-    is_trial = frame["kind"] == TRIAL if "kind" in frame else pd.Series(False, index=frame.index)
+    is_trial = frame["kind"] == TRIAL
     failed = frame[is_trial & (frame["status"] == "failed")]
     if len(failed):
-        errors = failed["error"] if "error" in failed else pd.Series(dtype=object)
-        counts = errors.fillna("no reason told").map(_without_folders).value_counts()
+        counts = failed["error"].fillna("no reason given").map(_without_folders).value_counts()
         table = counts.rename_axis("error").reset_index(name="trials")[["trials", "error"]]
         section.tables.append(Table("Trials that failed", table.head(_MOST_UNFINISHED)))
     rows = frame[~is_trial]

@@ -1,4 +1,4 @@
-"""What a page is made of."""
+"""Parts of a report: tables, sections, and the report itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kdh_ray.report.figures import Figure, LeftOut
-from kdh_ray.report.summary import Winner
+from kdh_ray.report.winner import Winner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A frame to print, what it is, and what to know when reading it; ``folded``: to be opened by the reader."""
+    """Table of a section.
+
+    Attributes:
+        title: Heading.
+        frame: Table of ``kdh_ray.results.tables``, or any frame.
+        note: Explanation below the table.
+        folded: Whether the page shows it only when the reader opens it.
+    """
 
     title: str
     frame: pd.DataFrame
@@ -24,7 +31,7 @@ class Table:
 
 @dataclass
 class Section:
-    """A part of the page."""
+    """Section of the page: an introduction, tables, figures, and what is left out with the reason."""
 
     title: str
     intro: str = ""
@@ -34,23 +41,23 @@ class Section:
 
     @property
     def reasons(self) -> dict[str, list[str]]:
-        """Reason to the titles of what is left out for it."""
-        found: dict[str, list[str]] = {}
+        """Titles of what is left out, by reason."""
+        titles: dict[str, list[str]] = {}
         for each in self.left_out:
-            found.setdefault(each.reason, []).append(each.title)
-        return found
+            titles.setdefault(each.reason, []).append(each.title)
+        return titles
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows.
+    """Content of the page.
 
     Attributes:
-        title: Of the page.
+        title: Title of the page.
         lede: What was run, in a sentence.
-        facts: The same and more, by heading.
-        winners: One a protocol and pair of encoders.
-        sections: In order.
+        facts: What was run in detail, by heading.
+        winners: The best student of each protocol and pair of encoders.
+        sections: Sections in their order.
     """
 
     title: str
@@ -61,4 +68,5 @@ class Report:
 
     @property
     def figures(self) -> list[Figure]:
+        """Figures of all sections."""
         return [figure for section in self.sections for figure in section.figures]

@@ -1,4 +1,4 @@
-"""What stands in a report, section by section. What the rows don't hold is left out, with the reason."""
+"""Sections of a report. What the rows don't hold is left out, with the reason."""
 
 from __future__ import annotations
 
@@ -10,36 +10,63 @@ from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.report.appendix import configurations, corpora, published_results, unfinished
-from kdh_ray.report.figures import SCORES, SEARCH, Figure, LeftOut, Maker, ablation, attempt, calibration, cost, regret
+from kdh_ray.report.facts import facts, lede
+from kdh_ray.report.figures import (
+    SCORE_FIGURES,
+    SEARCH_FIGURES,
+    Figure,
+    LeftOut,
+    Maker,
+    ablation,
+    attempt,
+    calibration,
+    cost,
+    regret,
+)
 from kdh_ray.report.parts import Report, Section, Table
-from kdh_ray.report.summary import Key, Winner, best_line, facts, lede, signed, winner
-from kdh_ray.results import tables
-from kdh_ray.results.selections import largest, means, objective_name, results, settings, short, trials
-from kdh_ray.results.tables import NO_METHOD, REFERENCE, is_repeated, repetitions, significance, stage_table
+from kdh_ray.report.winner import Winner, best_student, winner
+from kdh_ray.report.wording import plural, signed
+from kdh_ray.results import normalise_rows, tables
+from kdh_ray.results.columns import LATENCY, setting_name
+from kdh_ray.results.method_rows import (
+    NO_METHOD,
+    REPLAY,
+    finished_rows,
+    is_repeated,
+    largest_size,
+    ranked_methods,
+    repetitions,
+)
+from kdh_ray.results.search_trials import objective_name, searched_settings, trial_rows
+from kdh_ray.results.tables import REFERENCE, significance, stage_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdh_ray.results.saved_predictions import Predicted
+    from kdh_ray.results.saved_predictions import Key, StagePrediction
 
 _BEST_TRIALS = 10
-_LONGEST_NAME = 60  # of a label in a figure's file name
-_OF_A_PAIR = tuple(each for each in SCORES if each is not cost)  # costs compare pairs: they are drawn for all at once
+_LONGEST_NAME = 60  # characters of a section's label in a figure's file name
+_FIGURES_OF_A_PAIR = tuple(
+    each for each in SCORE_FIGURES if each is not cost
+)  # cost compares pairs: drawn once for all
+_BY_SIZE = "Methods by size of the training split"
 
 
 def make_report(
     frame: pd.DataFrame,
-    predicted: Mapping[Key, Predicted] | None = None,
+    predictions: Mapping[Key, StagePrediction] | None = None,
     notes: Sequence[str] = (),
     title: str | None = None,
 ) -> Report:
-    """Everything that the rows can tell.
+    """Return the report on rows of runs, searches and studies.
 
     Args:
         frame: From ``load_runs``.
-        predicted: Test predictions by run id and stage, from ``load_predictions``.
-        notes: What could not be read; printed.
-        title: Of the page; made from the experiments if not given.
+        predictions: Test predictions by run id and stage, from ``load_predictions``; they add calibration and intervals
+            over documents.
+        notes: Sentences about what could not be read, which the report shows at its end.
+        title: Title of the page; made from the experiments' names if None.
 
     Raises:
         DataError: If the frame is empty.
@@ -48,99 +75,98 @@ def make_report(
 
     if frame.empty:
         raise DataError("there are no result rows to report")
-    frame = frame.reset_index(drop=True)
-    frame = frame.assign(protocol=frame["protocol"].fillna("") if "protocol" in frame else "")
+    frame = normalise_rows(frame.reset_index(drop=True))
+    frame = frame.assign(protocol=frame["protocol"].fillna(""))
     notes = [*notes, *repetitions(frame)]
     frame = frame[~is_repeated(frame)]
-    predicted = predicted or {}
+    predictions = predictions or {}
     winners: list[Winner] = []
     sections: list[Section] = []
     settings: list[Section] = []
-    everything: list[pd.DataFrame] = []
-    is_replay = frame["kind"] == "searcher" if "kind" in frame else pd.Series(False, index=frame.index)
-    for corpus, pairs in _places(frame[~is_replay]):
-        compared = {pair: _compared(part) for pair, part in pairs.items()}
-        everything += compared.values()
+    compared_rows: list[pd.DataFrame] = []
+    for corpus, pairs in _comparable_rows(frame[frame["kind"] != REPLAY]):
+        compared = {pair: _without_special_sections(part) for pair, part in pairs.items()}
+        compared_rows += compared.values()
         if len(pairs) > 1:
             sections.append(_overview(pd.concat(compared.values()), _label(corpus)))
         for pair, part in pairs.items():
             label, rows = _label(corpus, pair), compared[pair]
-            section = _scores(rows, predicted, label, SCORES if len(pairs) == 1 else _OF_A_PAIR)
+            section = _scores(rows, predictions, label, SCORE_FIGURES if len(pairs) == 1 else _FIGURES_OF_A_PAIR)
             try:
-                winners.append(winner(results(rows), predicted))
+                winners.append(winner(finished_rows(rows), predictions))
             except UserError as error:
                 section.left_out.append(LeftOut("The winner", str(error)))
             sections += [section, _ablation(part, label), _efficiency(part, label), _search(part, label)]
             settings.append(configurations(rows, label))
-    own = pd.concat([frame.head(0), *everything])
+    own = pd.concat([frame.head(0), *compared_rows])
     sections += [_replays(frame), corpora(own), *settings, published_results(own), unfinished(frame, notes)]
-    _told_apart(sections)
+    _name_figures_uniquely(sections)
+    about = facts(frame) | ({"Left aside": f"{plural(len(notes), 'note')}: see the end"} if notes else {})
+    return Report(title or _title(frame), lede(frame), about, winners, _with_absent_last(sections))
+
+
+def _with_absent_last(sections: list[Section]) -> list[Section]:
+    """Return the sections that show something, and a last one that lists what the others leave out."""
     shown = [section for section in sections if section.tables or section.figures]
     absent = [section for section in sections if section not in shown]
-    missing = Section("Not shown", left_out=[each for section in absent for each in _of_section(section)])
-    told = facts(frame) | ({"Left aside": f"{_count(notes)}: see the end"} if notes else {})
-    return Report(title or _title(frame), lede(frame), told, winners, shown + ([missing] if missing.left_out else []))
+    missing = Section("Not shown", left_out=[each for section in absent for each in _labelled_left_out(section)])
+    return shown + ([missing] if missing.left_out else [])
 
 
-def _of_section(section: Section) -> list[LeftOut]:
-    """What it leaves out, with the corpus and pair that its title names."""
+def _labelled_left_out(section: Section) -> list[LeftOut]:
+    """Return what a section leaves out, with the corpus and pair that the section's title names."""
     _, colon, label = section.title.partition(": ")
     return [replace(each, title=each.title + colon + label) for each in section.left_out]
 
 
-def _count(notes: Sequence[str]) -> str:
-    return "1 note" if len(notes) == 1 else f"{len(notes)} notes"
-
-
 def _title(frame: pd.DataFrame) -> str:
-    names = frame["experiment"].dropna().unique().tolist() if "experiment" in frame else []
+    """Return a title that names up to three experiments."""
+    names = frame["experiment"].dropna().unique().tolist()
     return "Results of " + (", ".join(names[:3]) + (" and others" if len(names) > 3 else "") if names else "runs")
 
 
-def _places(frame: pd.DataFrame) -> list[tuple[str, dict[str, pd.DataFrame]]]:
-    """What compares: rows by corpus and by pair of encoders, which have a name where there are several."""
-    corpora = [(str(name), part) for name, part in frame.groupby("protocol", sort=False)]
-    found = []
-    for name, part in corpora:
+def _comparable_rows(frame: pd.DataFrame) -> list[tuple[str, dict[str, pd.DataFrame]]]:
+    """Return rows by corpus and by pair of encoders; each has a name only where there are several."""
+    by_corpus = [(str(name), part) for name, part in frame.groupby("protocol", sort=False)]
+    groups = []
+    for name, part in by_corpus:
         pairs = {"": part}
-        if "pair" in part and part["pair"].nunique(dropna=False) > 1:
-            named = part["pair"].fillna("other runs")
-            pairs = {str(pair): rows for pair, rows in part.groupby(named, sort=False)}
-        found.append(((name or "no corpus named") if len(corpora) > 1 else "", pairs))
-    return found
+        if part["pair"].nunique(dropna=False) > 1:
+            names = part["pair"].fillna("other runs")
+            pairs = {str(pair): rows for pair, rows in part.groupby(names, sort=False)}
+        groups.append(((name or "no corpus named") if len(by_corpus) > 1 else "", pairs))
+    return groups
 
 
 def _label(*names: str) -> str:
-    """``: hoc-blurb, mpnet-minilm``, to follow a title."""
+    """Return ``: hoc-blurb, mpnet-minilm``, which follows the title of a section."""
     shown = ", ".join(filter(None, names))
     return f": {shown}" if shown else ""
 
 
 def _overview(part: pd.DataFrame, label: str) -> Section:
-    """All pairs of encoders side by side."""
+    """Return a section with all pairs of encoders next to each other."""
     section = Section(f"All pairs of encoders{label}")
     try:
-        named = results(part).drop(columns="pair", errors="ignore")  # by names that tell pairs and experiments apart
-        section.tables.append(
-            Table("Methods by size of the training split", tables.by_size(named.assign(experiment=None)))
-        )
+        rows = finished_rows(part).assign(pair=None, experiment=None)  # the methods' names contain both where needed
+        section.tables.append(Table(_BY_SIZE, tables.by_size(rows)))
     except DataError as error:
-        section.left_out.append(LeftOut("Methods by size of the training split", str(error)))
-    made, left = attempt([cost], part)
-    section.figures, section.left_out = _named(made, label), section.left_out + left
+        section.left_out.append(LeftOut(_BY_SIZE, str(error)))
+    made, left_out = attempt([cost], part)
+    section.figures, section.left_out = _named(made, label), section.left_out + left_out
     return section
 
 
 def _named(figures: list[Figure], label: str) -> list[Figure]:
-    """With their section's label in their names, as of files."""
+    """Return the figures with the label of their section in their file names."""
     if not label:
         return figures
     suffix = "-" + re.sub(r"[\W_]+", "-", label.removeprefix(": "))[:_LONGEST_NAME].strip("-")
     return [replace(each, name=each.name + suffix) for each in figures]
 
 
-def _told_apart(sections: list[Section]) -> None:
-    """Give figures whose labels differ in signs alone, or far behind, names of their own: they are names of files."""
+def _name_figures_uniquely(sections: list[Section]) -> None:
+    """Number the names of figures that would be the same file: labels may differ only in signs, or far behind."""
     seen: set[str] = set()
     for section in sections:
         for index, each in enumerate(section.figures):
@@ -150,33 +176,33 @@ def _told_apart(sections: list[Section]) -> None:
             section.figures[index] = replace(each, name=name)
 
 
-def _compared(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows without those of an ablation and of measured efficiency, which have their own sections, if any are left."""
-    import pandas as pd
+def _without_special_sections(part: pd.DataFrame) -> pd.DataFrame:
+    """Return rows without those of ablations and of measured efficiency, which have sections of their own.
 
-    apart = pd.Series(False, index=part.index)
-    if "latency_p50_ms" in part:
-        apart |= part["latency_p50_ms"].notna()
-    if "method" in part and "experiment" in part:
-        apart |= part["experiment"].isin(part.loc[part["method"] == REFERENCE, "experiment"])
+    Where no finished row would be left, all rows are returned.
+    """
+    ablations = part.loc[part["method"] == REFERENCE, "experiment"]
+    is_special = part[LATENCY].notna() | part["experiment"].isin(ablations)
     try:
-        results(part[~apart])
+        finished_rows(part[~is_special])
     except DataError:
         return part
-    return part[~apart]
+    return part[~is_special]
 
 
 def _ablation(part: pd.DataFrame, label: str) -> Section:
-    section = Section(f"Ablation{label}", "One change a line against the full method, everything else the same.")
+    """Return the section about changes to the full method."""
+    section = Section(f"Ablation{label}", "Each line makes one change to the full method and leaves the rest as it is.")
     made, section.left_out = attempt([ablation], part)
     section.figures = _named(made, label)
     if made:
-        note = "Thresholds: those of the full method's own model, chosen otherwise."
+        note = "Thresholds: the full method's own model, with thresholds chosen in another way."
         section.tables.append(Table("All changes", tables.ablation(part), note))
     return section
 
 
 def _efficiency(part: pd.DataFrame, label: str) -> Section:
+    """Return the section about measured latency, size and throughput."""
     section = Section(f"Efficiency{label}")
     try:
         table = tables.efficiency(part)
@@ -184,62 +210,66 @@ def _efficiency(part: pd.DataFrame, label: str) -> Section:
         section.left_out.append(LeftOut("Efficiency", str(error)))
         return section
     section.tables.append(Table("What models cost where they run", table))
-    made, section.left_out = attempt([cost], part[part["latency_p50_ms"].notna()])
+    made, section.left_out = attempt([cost], part[part[LATENCY].notna()])
     section.figures = [replace(each, name=f"{each.name}-measured") for each in _named(made, label)]
     return section
 
 
-def _scores(part: pd.DataFrame, predicted: Mapping[Key, Predicted], label: str, makers: Sequence[Maker]) -> Section:
+def _scores(
+    part: pd.DataFrame, predictions: Mapping[Key, StagePrediction], label: str, makers: Sequence[Maker]
+) -> Section:
+    """Return the section about test scores: all methods, figures, and tests over seeds."""
     section = Section(f"Scores{label}")
-    runs = part if "kind" not in part else part[~part["kind"].isin(NO_METHOD)]
+    runs = part[~part["kind"].isin(NO_METHOD)]
     if len(runs):
         section.tables.append(Table("All methods", stage_table(runs)))
     made, section.left_out = attempt(makers, part)
-    more, left = attempt([calibration], _ordered(part, predicted))
-    section.figures, section.left_out = _named(made + more, label), section.left_out + left
+    more, left_out = attempt([calibration], _ranked_predictions(part, predictions))
+    section.figures, section.left_out = _named(made + more, label), section.left_out + left_out
     try:
-        rows = results(part)
-        best = str(best_line(means(largest(rows)))["method"])
+        rows = finished_rows(part)
+        best = str(best_student(ranked_methods(largest_size(rows)))["method"])
         table, cautions, untested = _significance(rows, best)
-        note = (
-            f"Difference: the method's mean score less that of {best}, over the n seeds that both have, in points, with"
-            " Student's 95 % interval; p: Wilcoxon's signed-rank test, corrected after Holm for the methods tested at a"
-            " size; effect: rank-biserial correlation, -1 where the method loses on every seed, 1 where it wins."
-        )
-        note += "".join(f" {each[0].upper()}{each[1:]}." for each in cautions)
-        note += f" Not tested, for want of two common seeds: {', '.join(untested)}." if untested else ""
-        section.tables.append(Table(f"Every method against {best}, paired by seed", table, note))
     except UserError as error:
         section.left_out.append(LeftOut("Tests over seeds", str(error)))
+        return section
+    note = (
+        f"Difference: the method's mean score less that of {best}, over the n seeds that both have, in points, with"
+        " Student's 95 % interval; p: Wilcoxon's signed-rank test, corrected after Holm for the methods tested at a"
+        " size; effect: rank-biserial correlation, -1 where the method loses on every seed, 1 where it wins."
+    )
+    note += "".join(f" {each[0].upper()}{each[1:]}." for each in cautions)
+    note += f" Not tested, for lack of two common seeds: {', '.join(untested)}." if untested else ""
+    section.tables.append(Table(f"Every method against {best}, paired by seed", table, note))
     return section
 
 
-def _ordered(part: pd.DataFrame, predicted: Mapping[Key, Predicted]) -> list[Predicted]:
-    """Predictions at the largest size, those of the best method first, by the names that it goes by here."""
+def _ranked_predictions(part: pd.DataFrame, predictions: Mapping[Key, StagePrediction]) -> list[StagePrediction]:
+    """Return the predictions at the largest size, the best method's first, named as the methods are here."""
     try:
-        rows = largest(results(part))
+        rows = largest_size(finished_rows(part))
     except DataError:
         return []
-    order = means(rows)["method"].tolist()
+    order = ranked_methods(rows)["method"].tolist()
     rows = rows.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
     keys = zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True)
     named = zip(keys, rows["method"], strict=True)
-    return [replace(predicted[key], name=method) for key, method in named if key in predicted]
+    return [replace(predictions[key], name=method) for key, method in named if key in predictions]
 
 
 def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The tests, in words and points; what so few seeds can tell; and which methods share too few for a test."""
+    """Return tests over seeds as text, in points; cautions about few seeds; and the methods that can't be tested."""
     import pandas as pd
 
     rows = rows[rows["seed"].notna()]
-    rows = rows.assign(stage=rows["method"], variant=None).drop(columns=["method", "pair"], errors="ignore")
-    found = significance(rows, reference)
-    table = found[found["n"] > 1]
+    rows = rows.assign(stage=rows["method"], method=None, variant=None, pair=None)  # keep the names as they are here
+    tests = significance(rows, reference)
+    table = tests[tests["n"] > 1]
     if table.empty:
         raise DataError("no two methods share more than one seed")
     limits = zip(table["low"], table["high"], strict=True)
-    places = [table[["size"]]] if table["size"].notna().any() else []
-    words = pd.DataFrame(
+    sizes = [table[["size"]]] if table["size"].notna().any() else []
+    text = pd.DataFrame(
         {
             "method": table["method"],
             "n": table["n"],
@@ -250,11 +280,12 @@ def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, lis
             "effect": table["effect"].map("{:+.2f}".format),
         }
     )
-    cautions = [note for note in (*table.sort_values("n")["note"].unique(), found.attrs["note"]) if note]
-    return pd.concat([*places, words], axis=1), cautions, sorted(set(found.loc[found["n"] < 2, "method"]))
+    cautions = [note for note in (*table.sort_values("n")["note"].unique(), tests.attrs["note"]) if note]
+    return pd.concat([*sizes, text], axis=1), cautions, sorted(set(tests.loc[tests["n"] < 2, "method"]))
 
 
 def _replays(frame: pd.DataFrame) -> Section:
+    """Return the section about searchers on replayed trials."""
     section = Section("Searchers on replayed trials")
     made, section.left_out = attempt([regret], frame)
     if made:
@@ -266,21 +297,22 @@ def _replays(frame: pd.DataFrame) -> Section:
 
 
 def _search(part: pd.DataFrame, label: str) -> Section:
+    """Return the section about the trials of searches."""
     section = Section(f"Search{label}")
     try:
-        rows = trials(part)
+        rows = trial_rows(part)
     except DataError as error:
         section.left_out.append(LeftOut("Search", str(error)))
         return section
     section.intro = (
-        "A trial trains one configuration and is scored on the validation split alone; early stopping ends poor ones."
+        "A trial trains one configuration and is scored on the validation split only; early stopping ends poor trials."
     )
-    made, section.left_out = attempt(SEARCH, part)
+    made, section.left_out = attempt(SEARCH_FIGURES, part)
     section.figures = _named(made, label)
-    places = [name for name in ("size", "seed") if name in rows and rows[name].nunique() > 1]
-    names = ["searcher", *places, "trial", "particle", "status", "epochs_run", "score", *settings(rows)]
+    varied = [name for name in ("size", "seed") if rows[name].nunique() > 1]
+    names = ["searcher", *varied, "trial", "particle", "status", "epochs_run", "score", *searched_settings(rows)]
     best = rows.nlargest(_BEST_TRIALS, "score")[names].dropna(axis="columns", how="all")
     best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
-    best = best.rename(columns={str(name): short(str(name)) for name in best} | {"epochs_run": "epochs run"})
+    best = best.rename(columns={str(name): setting_name(str(name)) for name in best} | {"epochs_run": "epochs run"})
     section.tables.append(Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %."))
     return section

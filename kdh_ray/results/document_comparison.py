@@ -1,34 +1,36 @@
-"""Methods compared document by document: the saved predictions of two models on one test split."""
+"""Comparison of methods document by document, from the saved predictions of two models on one test split."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.results.saved_predictions import Predicted, load_predictions
-from kdh_ray.results.tables import NothingToCompareError, is_repeated, repetitions, within_pairs
+from kdh_ray.results.method_rows import is_repeated, repetitions
+from kdh_ray.results.saved_predictions import Key, StagePrediction, load_predictions
+from kdh_ray.results.tables import NothingToCompareError, within_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.05
-_PLACE = ("protocol", "size", "seed")
+LEVEL = 0.05  # of McNemar's test of a label
+_COMPARED_WITHIN = ("protocol", "size", "seed")
 
 
 def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike[str]) -> pd.DataFrame:
-    """Every method against ``reference``, over the test documents of each protocol, size and seed, in each pair of
-    encoders by itself (see ``tables.within_pairs``).
+    """Compare every method with ``reference`` over the test documents of each protocol, size and seed.
+
+    Each pair of encoders is compared by itself (see ``tables.within_pairs``). Thresholds are those tuned on validation.
 
     Args:
         frame: From ``load_runs``.
-        reference: A method, as tables call it.
-        folders: Where the runs are; local ones.
+        reference: A method, as tables name it.
+        folders: Local folders of the runs.
 
     Returns:
-        pair (where there are several), protocol, size, seed, method, reference, ``difference`` of micro F1 (as a
-        fraction), ``low`` and ``high`` (95 % paired bootstrap), ``p`` (paired permutation), ``p_holm`` (the same,
-        corrected for the methods of one protocol, size and seed), and ``labels`` on which McNemar's test with Holm's
-        correction tells the two apart at the 5 % level. Thresholds are those tuned on validation.
+        ``pair`` (where there are several), ``protocol``, ``size``, ``seed``, ``method``, ``reference``, ``difference``
+        of micro F1 (a fraction), ``low`` and ``high`` (95 % paired bootstrap), ``p`` (paired permutation), ``p_holm``
+        (the same, corrected after Holm for the methods of one protocol, size and seed), and ``labels`` on which
+        McNemar's test with Holm's correction finds a difference at the 5 % level.
 
     Raises:
         DataError: If no seed has predictions of the reference and of another method; says why.
@@ -39,31 +41,16 @@ def by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike
 def _by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLike[str]) -> pd.DataFrame:
     import pandas as pd
 
-    from kdh_ray.evaluation.statistics import holm
-
-    again = repetitions(frame)
+    notes = repetitions(frame)
     frame = frame[~is_repeated(frame)]
-    predicted, reasons = load_predictions(frame, *folders)
-    rows = pd.DataFrame(
-        [
-            {**place, "shown": predicted[key].name, "key": key}
-            for key, place in _places(frame).items()
-            if key in predicted
-        ],
-        columns=[*_PLACE, "shown", "key"],
-    )
+    predictions, reasons = load_predictions(frame, *folders)
+    keys = list(zip(frame["run_id"].astype(str), frame["stage"].astype(str), strict=True))
+    rows = pd.DataFrame({**frame[list(_COMPARED_WITHIN)], "key": keys})
+    rows = rows[[key in predictions for key in keys]]
     lines = []
-    for place, group in rows.groupby(list(_PLACE), sort=False, dropna=False):
-        models = {name: predicted[key] for name, key in zip(group["shown"], group["key"], strict=True)}
-        if reference not in models:
-            continue
-        others = [name for name in models if name != reference]
-        found = [_compare(models[name], models[reference]) for name in others]
-        corrected = holm([each["p"] for each in found])
-        for name, each, p_holm in zip(others, found, corrected, strict=True):
-            line = {**dict(zip(_PLACE, place, strict=True)), "method": name, "reference": reference}
-            labels = each.pop("labels")
-            lines.append({**line, **each, "p_holm": p_holm, "labels": labels})
+    for settings_of_group, group in rows.groupby(list(_COMPARED_WITHIN), sort=False, dropna=False):
+        about = dict(zip(_COMPARED_WITHIN, settings_of_group, strict=True))
+        lines += [about | line for line in _compare_all(group["key"].tolist(), predictions, reference)]
     if not lines:
         why = f" ({'; '.join(reasons)})" if reasons else ""
         raise NothingToCompareError(f"no seed has saved predictions of {reference!r} and of another method{why}")
@@ -73,22 +60,38 @@ def _by_document(frame: pd.DataFrame, reference: str, *folders: str | os.PathLik
         " p: paired permutation; p_holm: corrected after Holm for the methods of one protocol, size and seed;"
         " labels: told apart by McNemar's test at the 5 % level, Holm over labels"
     )
-    table.attrs["note"] = "; ".join([*again, *reasons])
+    table.attrs["note"] = "; ".join([*notes, *reasons])
     return table
 
 
-def _places(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-    """Run id and stage of a row to its protocol, size and seed."""
-    return {
-        (str(row["run_id"]), str(row["stage"])): {name: row[name] for name in _PLACE}
-        for row in frame.reindex(columns=["run_id", "stage", *_PLACE]).to_dict("records")
-    }
+def _compare_all(keys: list[Key], predictions: dict[Key, StagePrediction], reference: str) -> list[dict[str, Any]]:
+    """Compare the models of one protocol, size and seed with the reference; no lines without the reference."""
+    from kdh_ray.evaluation.statistics import holm
+
+    models = {predictions[key].name: predictions[key] for key in keys}
+    if reference not in models:
+        return []
+    others = [name for name in models if name != reference]
+    comparisons = [_compare(models[name], models[reference]) for name in others]
+    corrected = holm([comparison["p"] for comparison in comparisons])
+    lines = []
+    for name, comparison, p_holm in zip(others, comparisons, corrected, strict=True):
+        labels = comparison.pop("labels")
+        lines.append({"method": name, "reference": reference, **comparison, "p_holm": p_holm, "labels": labels})
+    return lines
 
 
-def _compare(first: Predicted, second: Predicted) -> dict[str, Any]:
+def _compare(first: StagePrediction, second: StagePrediction) -> dict[str, Any]:
+    """Compare two models over the same documents: the difference is first less second."""
     from kdh_ray.evaluation.statistics import compare_labels, compare_over_documents
 
-    over = compare_over_documents(first.targets, first.labels, second.labels)
-    labels = compare_labels(first.targets, first.labels, second.labels, first.label_names)
-    telling = ", ".join(line.label for line in labels if line.p_holm < LEVEL)
-    return {"difference": over.difference, "low": over.low, "high": over.high, "p": over.p, "labels": telling or "none"}
+    whole = compare_over_documents(first.targets, first.labels, second.labels)
+    by_label = compare_labels(first.targets, first.labels, second.labels, first.label_names)
+    different = ", ".join(line.label for line in by_label if line.p_holm < LEVEL)
+    return {
+        "difference": whole.difference,
+        "low": whole.low,
+        "high": whole.high,
+        "p": whole.p,
+        "labels": different or "none",
+    }

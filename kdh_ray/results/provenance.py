@@ -1,4 +1,4 @@
-"""Where a result comes from: versions and commit."""
+"""Provenance of a result: installed versions and the commit of the code."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _PACKAGES = ("torch", "transformers", "ray", "scikit-learn", "numpy")
 
 @cache
 def versions() -> dict[str, str | None]:
-    """Installed versions, without importing anything: python, kdh_ray, torch, transformers, ray, ..."""
-    found: dict[str, str | None] = {"python": platform.python_version(), "kdh_ray": __version__}
+    """Return the version of Python, of kdh_ray and of its main packages, without importing them; None if absent."""
+    installed: dict[str, str | None] = {"python": platform.python_version(), "kdh_ray": __version__}
     for package in _PACKAGES:
         try:
-            found[package.replace("-", "_")] = version(package)
+            installed[package.replace("-", "_")] = version(package)
         except PackageNotFoundError:
-            found[package.replace("-", "_")] = None
-    return found
+            installed[package.replace("-", "_")] = None
+    return installed
 
 
 @cache
 def commit() -> str | None:
-    """The commit that this package's files belong to, with ``-dirty`` where they differ from it.
+    """Return the commit that this package's files belong to, followed by ``-dirty`` if they differ from it.
 
-    None where it is installed elsewhere than in its checkout, or git is not there.
+    None if the package does not run from its checkout, or git is not installed.
     """
     package = Path(__file__).resolve().parents[1]
-    # A wheel in some project's virtual environment must not be given that project's commit.
+    # A package installed inside another project's checkout must not report that project's commit.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     head = _git(package, "rev-parse", "HEAD")
@@ -40,11 +40,12 @@ def commit() -> str | None:
 
 
 def columns() -> dict[str, str | None]:
-    """``version_*`` and ``commit``, as they stand in result rows."""
-    return {**{f"version_{name}": found for name, found in versions().items()}, "commit": commit()}
+    """Return ``version_*`` and ``commit``, the columns of a result row."""
+    return {**{f"version_{name}": installed for name, installed in versions().items()}, "commit": commit()}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a git command in ``folder``; None if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

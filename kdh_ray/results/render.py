@@ -1,7 +1,7 @@
-"""Tables as text: terminal, plain, Markdown, LaTeX (booktabs), CSV; and as Parquet.
+"""Tables as text (terminal, plain, Markdown, LaTeX with booktabs, CSV) and as Parquet.
 
-Text shows percentages with one decimal and ``mean ± spread (n)``; CSV and Parquet hold the frame as it is: numbers, but
-for tables whose cells are words (by size, ablation).
+Text shows percentages with one decimal as ``mean ± sd (n)``. CSV and Parquet hold the frame as it is: numbers, except
+in tables whose cells are text already (by size, ablation).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdh_ray.results.tables import METRIC_NAMES, MISSING, spread_cell
+from kdh_ray.results.method_rows import METRIC_NAMES
+from kdh_ray.results.tables import MISSING, spread_cell
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-_NUMBER = re.compile(r"–|[-+]?\d[\d.,]*(e[-+]\d+)?( ± .*)?|nan|-?inf")  # as cells show it
+_NUMBER = re.compile(r"–|[-+]?\d[\d.,]*(e[-+]\d+)?( ± .*)?|nan|-?inf")  # as cells show numbers
 
 _TITLES = {
     "run_id": "run",
@@ -28,7 +29,7 @@ _TITLES = {
     "test_f1_macro": "macro F1",
     "test_precision_micro": "precision",
     "test_recall_micro": "recall",
-    "seconds": "stage seconds",  # without the stages that it starts or learns from, and without a search
+    "seconds": "stage seconds",  # of the stage only: without its teachers, its start and a search
     "documents_per_second": "documents/s",
 }
 _NARROW_TITLES = {
@@ -37,8 +38,8 @@ _NARROW_TITLES = {
     "documents_per_second": "docs/s",
     "unfinished": "failed",
 }
-_CONTEXT = ("protocol", "size", "experiment", "variant")  # told once, above the table, where all lines share it
-_PLACE = ("protocol", "size", "pair")  # likewise, in tables that hold no runs
+_CONTEXT = ("protocol", "size", "experiment", "variant")  # in the caption instead, where all lines share the value
+_COMMON = ("protocol", "size", "pair")  # the same for tables that have no line per stage
 _IDENTITY = (*_CONTEXT, "run_id", "stage", "seed", "status")
 _SCORES = ("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro", "official")
 _COSTS = ("seconds", "documents_per_second")
@@ -47,15 +48,15 @@ _LEAVE_OUT = ("documents_per_second", "seconds", "test_recall_micro", "test_prec
 
 @dataclass(frozen=True)
 class TextTable:
-    """What a text format needs: words, and which lines to set in bold.
+    """Cells of a table as text, and which of them to set in bold.
 
     Attributes:
-        caption: What all lines have in common.
-        header: One title a column.
-        rows: One list of cells a line.
-        numeric: Whether a column is numbers, to be set flush right.
-        bold: For each cell, whether it is the best's.
-        best: What the best is the best of, for formats without bold type.
+        caption: What all lines have in common, and notes.
+        header: (n_columns) titles.
+        rows: (n_rows, n_columns) cells.
+        numeric: (n_columns) whether a column holds numbers, which are aligned right.
+        bold: (n_rows, n_columns) whether a cell belongs to the best line or is the best of its column.
+        best: Meaning of a bold cell, for formats without bold type.
     """
 
     caption: str
@@ -67,15 +68,15 @@ class TextTable:
 
 
 def to_text_table(table: pd.DataFrame, narrow: bool = False, without: Sequence[str] = ()) -> TextTable:
-    """Words for a frame of :mod:`kdh_ray.results.tables`.
+    """Return a frame of :mod:`kdh_ray.results.tables` as text.
 
     Args:
-        table: Any of them.
-        narrow: Say n once a line, in a column of its own, instead of in each cell.
-        without: Columns to leave out, of scores and costs.
+        table: Any table.
+        narrow: Show n once per line, in a column of its own, instead of in each cell.
+        without: Columns of scores and costs to leave out.
     """
-    if "metric" not in table:
-        return _as_it_is(table)
+    if "metric" not in table:  # no line per stage
+        return _any_table(table)
     shared = [name for name in _CONTEXT if name in table and table[name].nunique(dropna=False) == 1]
     metrics = table["metric"].fillna("f1_micro").unique().tolist()
     official = METRIC_NAMES.get(metrics[0], metrics[0]) if len(metrics) == 1 else "official"
@@ -93,7 +94,7 @@ def to_text_table(table: pd.DataFrame, narrow: bool = False, without: Sequence[s
 
 
 def _columns(table: pd.DataFrame, shared: list[str], metrics: list[str], narrow: bool) -> list[str]:
-    """Those that say something: not told in the caption, not empty, not the same as another."""
+    """Return the columns to show: not in the caption, not empty, and not the same as another one."""
     identity = [name for name in _IDENTITY if name in table and name not in shared and table[name].notna().any()]
     scores = [name for name in _SCORES if name in table and not (name == "official" and metrics == ["f1_micro"])]
     costs = [name for name in _COSTS if table[name].notna().any()]
@@ -104,25 +105,27 @@ def _columns(table: pd.DataFrame, shared: list[str], metrics: list[str], narrow:
 
 
 def _caption(table: pd.DataFrame, shared: list[str], narrow: bool) -> str:
-    words = [str(table[name].iloc[0]) for name in shared if table[name].notna().all()]
-    words += ["test scores in %", "threshold tuned on validation"]
+    parts = [str(table[name].iloc[0]) for name in shared if table[name].notna().all()]
+    parts += ["test scores in %", "threshold tuned on validation"]
     if "n" in table and (table["n"] > 1).any():
-        words.append("mean ± standard deviation" + ("" if narrow else " (n)"))
-        words += [] if narrow or (table["n"] > 1).all() else ["one run where no n stands"]
-    return _and_note(table, ", ".join(words))
+        parts.append("mean ± standard deviation" + ("" if narrow else " (n)"))
+        if not narrow and not (table["n"] > 1).all():
+            parts.append("one run where no n stands")
+    return _with_note(table, ", ".join(parts))
 
 
-def _and_note(table: pd.DataFrame, caption: str) -> str:
+def _with_note(table: pd.DataFrame, caption: str) -> str:
     return "; ".join(filter(None, (caption, table.attrs.get("note"))))
 
 
-def _as_it_is(table: pd.DataFrame) -> TextTable:
-    """Columns with their own names; numbers with three digits; ``attrs``: ``best`` (in bold), ``caption``, ``note``.
+def _any_table(table: pd.DataFrame) -> TextTable:
+    """Return a table that has no line per stage: its own column names, and numbers with three digits.
 
-    With ``attrs["spreads"]``, a column ``X sd`` stands in the cells of ``X``; with ``attrs["measured"]``, numbers keep
-    their zeros (18.0).
+    ``attrs`` of the table say how: ``best`` (cells in bold), ``caption`` and ``note``; with ``spreads``, a column
+    ``X sd`` is shown in the cells of ``X``; with ``measured``, numbers keep their trailing zeros (18.0).
     """
-    once = [name for name in _PLACE if name in table and len(table) > 1 and table[name].nunique(dropna=False) == 1]
+    candidates = [name for name in _COMMON if name in table and len(table) > 1]
+    once = [name for name in candidates if table[name].nunique(dropna=False) == 1]
     spreads = [f"{name} sd" for name in table.columns] if table.attrs.get("spreads") else []
     zeros = bool(table.attrs.get("measured"))
     kept = [name for name in table.columns if name not in (*once, *spreads)]
@@ -134,8 +137,8 @@ def _as_it_is(table: pd.DataFrame) -> TextTable:
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(kept))]
     best = table.attrs.get("best") or [[False] * table.shape[1] for _ in rows]
     bold = [[cell for cell, name in zip(line, table.columns, strict=True) if name in kept] for line in best]
-    told = [str(table[name].iloc[0]) for name in once if table[name].notna().all()]
-    caption = _and_note(table, ", ".join(filter(None, [*told, table.attrs.get("caption", "")])))
+    context = [str(table[name].iloc[0]) for name in once if table[name].notna().all()]
+    caption = _with_note(table, ", ".join(filter(None, [*context, table.attrs.get("caption", "")])))
     return TextTable(caption, list(map(str, kept)), rows, numeric, bold, "best")
 
 
@@ -143,7 +146,7 @@ def _shown(value: Any, zeros: bool = False) -> str:
     if value is None or value != value:
         return MISSING
     if isinstance(value, float):
-        if 999.5 <= abs(value) < 1e15:
+        if 999.5 <= abs(value) < 1e15:  # three digits would be written with an exponent
             return f"{value:,.0f}"
         return f"{value:#.3g}".removesuffix(".") if zeros else f"{value:.3g}"
     return str(value)
@@ -167,7 +170,7 @@ def _cell(line: dict[Any, Any], name: str, narrow: bool) -> str:
 
 
 def to_plain(table: pd.DataFrame) -> str:
-    """Aligned columns, one line a row, ``*`` after what is the best student's; for logs and pipes."""
+    """Return aligned columns for logs and pipes, with ``*`` after the best student's cells."""
     text = to_text_table(table)
     lines = [[_one_line(title) for title in text.header], *_marked(text, _one_line, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
@@ -177,7 +180,12 @@ def to_plain(table: pd.DataFrame) -> str:
 
 
 def to_rich(table: pd.DataFrame, width: int | None = None) -> Table:
-    """A table for ``rich``'s console, the best student in bold; in ``width`` columns, without what has no room."""
+    """Return a table for ``rich``'s console, with the best student in bold.
+
+    Args:
+        table: Any table.
+        width: Characters of the console; the least important columns that do not fit are left out.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -193,7 +201,7 @@ def to_rich(table: pd.DataFrame, width: int | None = None) -> Table:
 
 
 def _fitting(table: pd.DataFrame, width: int | None) -> TextTable:
-    """As many columns as ``width`` has room for, with a gap of two after each."""
+    """Return as many columns as fit into ``width`` characters, with a gap of two after each."""
     text = to_text_table(table, narrow=True)
     for left_out in range(1, len(_LEAVE_OUT) + 1):
         lines = [text.header, *text.rows]
@@ -206,7 +214,7 @@ def _fitting(table: pd.DataFrame, width: int | None) -> TextTable:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """A GitHub table, the best student in bold, the caption below."""
+    """Return a GitHub table with the best student in bold and the caption below."""
     text = to_text_table(table)
     rules = ["---:" if numeric else ":---" for numeric in text.numeric]
     lines = [[_markdown(title) for title in text.header], rules, *_marked(text, _markdown, "**{}**")]
@@ -215,7 +223,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def to_latex(table: pd.DataFrame) -> str:
-    """A ``tabular`` with booktabs rules, the best student in bold; the caption is a comment."""
+    """Return a ``tabular`` with booktabs rules and the best student in bold; the caption is a comment."""
     text = to_text_table(table)
     alignment = "".join("r" if numeric else "l" for numeric in text.numeric)
     head, *body = [
@@ -227,19 +235,19 @@ def to_latex(table: pd.DataFrame) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """The numbers, a header line first."""
+    """Return the numbers as CSV with a header line."""
     return table.to_csv(index=False, lineterminator="\n")
 
 
 def to_parquet(table: pd.DataFrame) -> bytes:
-    """The numbers, as the bytes of a Parquet file."""
+    """Return the numbers as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
 def _marked(text: TextTable, escape: Callable[[str], str], emphasis: str) -> list[list[str]]:
-    """Escaped cells, the bold ones put into ``emphasis``."""
+    """Return escaped cells, those in bold put into ``emphasis``."""
     return [
         [emphasis.format(escape(cell)) if best else escape(cell) for cell, best in zip(cells, bold, strict=True)]
         for cells, bold in zip(text.rows, text.bold, strict=True)
@@ -258,7 +266,7 @@ def _markdown(cell: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", _one_line(cell))
 
 
-_MARKDOWN = re.compile(r"[\\|*_`<\[\]~$]")  # what would make a tag, a link, a formula or another column of a name
+_MARKDOWN = re.compile(r"[\\|*_`<\[\]~$]")  # characters that would turn a name into a tag, link, formula or column
 
 
 _LATEX = str.maketrans(

@@ -1,10 +1,11 @@
 """Row files on local disks, shared file systems and buckets, through pyarrow and fsspec.
 
-A row file is ``row-*.parquet`` (one row) or ``rows-COUNT-*.parquet`` (many, merged), anywhere below a folder. It has
-its name once it is whole: before that it is a hidden ``.*.tmp`` beside its place, or, in a bucket, an unended upload.
+A row file is ``row-*.parquet`` (one row) or ``rows-COUNT-*.parquet`` (many, merged), anywhere below a folder. It gets
+that name when it is whole. Until then it is a hidden ``.*.tmp`` in the same folder or, in a bucket, an open upload.
 
-Rows are merged without locks, on any file system: a merged file is whole before the files that it replaces go, and only
-files whose rows it holds go. A kill, or two that merge at once, leave rows twice, never none; readers drop repetitions.
+Rows are merged without locks, on any file system: a merged file is whole before the files that it replaces are removed,
+and only files whose rows it holds are removed. A kill, or two merges at once, may leave a row twice but never lose one;
+readers drop repeated rows.
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ from kdh_ray.storage import locate, one_line, write_parquet
 ROW_FILE = re.compile(r"rows?-.*\.parquet")
 _MERGED = re.compile(r"rows-(\d+)-.*\.parquet")
 _TEMPORARY = re.compile(r"\.rows?-.*\.parquet\.tmp")
-_IN_FLIGHT = 60.0  # seconds in which a temporary file may still become a row
-_LISTINGS = 10
+_IN_FLIGHT = 60.0  # seconds during which a temporary file may still become a row
+_MOST_LISTINGS = 10
 MERGE_AT = 64  # files in a folder
 
 
 def find(path: str | os.PathLike[str]) -> tuple[Any, list[str], list[str]]:
-    """Row files at or below ``path``, and files that a writer began and never finished, both sorted.
+    """Find row files at or below ``path``.
+
+    Returns:
+        The file system, the paths of row files, and those of files that a writer began and never finished; both sorted.
 
     Raises:
-        DataError: If there is no such file or folder, or a file is not a row file's format.
+        DataError: If there is no such file or folder.
+        UnavailableError: If the folder can't be listed.
     """
     import pyarrow.fs
 
@@ -45,30 +50,31 @@ def find(path: str | os.PathLike[str]) -> tuple[Any, list[str], list[str]]:
             return filesystem, [root], []
         if info.type == pyarrow.fs.FileType.NotFound:
             raise DataError(f"{os.fspath(path)}: no such file or folder")
-        rows, left = _list(filesystem, root)
-        for _ in range(_LISTINGS):
-            # A listing takes time: it may miss a merged file, and then the files that this one replaced. Nothing is
-            # missed where nothing that it saw has gone by the next one.
-            before, (rows, left) = rows, _list(filesystem, root)
+        rows, unfinished = _list(filesystem, root)
+        for _ in range(_MOST_LISTINGS):
+            # A listing takes time: it may miss a new merged file and then also the files that this one replaced. It is
+            # complete if every file that it saw still exists in the next listing.
+            before, (rows, unfinished) = rows, _list(filesystem, root)
             if set(before) <= set(rows):
                 break
     except OSError as error:
         raise UnavailableError(f"{os.fspath(path)}: can't be listed ({one_line(error)})") from None
-    return filesystem, rows, left
+    return filesystem, rows, unfinished
 
 
 def _list(filesystem: Any, root: str, recursive: bool = True) -> tuple[list[str], list[str]]:
+    """List row files and unfinished files once."""
     import pyarrow.fs
 
     entries = filesystem.get_file_info(pyarrow.fs.FileSelector(root, recursive=recursive))
     files = [entry for entry in entries if entry.type == pyarrow.fs.FileType.File]
     rows = sorted(entry.path for entry in files if ROW_FILE.fullmatch(entry.base_name))
-    left = sorted(entry.path for entry in files if _TEMPORARY.fullmatch(entry.base_name) and _is_old(entry))
-    return rows, left
+    unfinished = sorted(entry.path for entry in files if _TEMPORARY.fullmatch(entry.base_name) and _is_old(entry))
+    return rows, unfinished
 
 
 def mergeable(folder: str | os.PathLike[str]) -> list[str]:
-    """Row files directly in ``folder`` that it is time to merge; none most of the time."""
+    """Return the row files directly in ``folder`` that are due to be merged, usually none."""
     filesystem, root = locate(folder)
     try:
         names, _ = _list(filesystem, root, recursive=False)
@@ -78,10 +84,10 @@ def mergeable(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def due(rows: Mapping[str, int]) -> list[str]:
-    """Which files to merge, given how many rows each holds.
+    """Return the files to merge, given how many rows each holds.
 
-    Once there are :data:`MERGE_AT` files: the smallest, and each next one that has no more than twice the rows of all
-    smaller ones. So n rows lie in about log2(n / MERGE_AT) merged files, and each has been written as often.
+    From :data:`MERGE_AT` files on, these are the smallest one and each next one that has no more than twice the rows of
+    all smaller ones. So n rows are in about log2(n / MERGE_AT) merged files, and each row is written as often.
     """
     chosen: list[str] = []
     if len(rows) < MERGE_AT:
@@ -96,31 +102,30 @@ def due(rows: Mapping[str, int]) -> list[str]:
 
 
 def _count(name: str) -> int:
-    """Rows of a file, by its name."""
+    """Return the number of rows of a file, from its name."""
     merged = _MERGED.fullmatch(PurePosixPath(name).name)
     return int(merged[1]) if merged else 1
 
 
 def replace(folder: str | os.PathLike[str], table: Any, names: list[str]) -> str:
-    """Write ``table``, which holds all rows of the files ``names``, and remove those; returns the new file's path."""
+    """Write ``table``, which holds all rows of the files ``names``, and remove those files. Return the new path."""
     filesystem, _ = locate(folder)
     merged = write(folder, f"rows-{table.num_rows}", table)
     for name in names:
-        with suppress(FileNotFoundError):  # another one merged it too
+        with suppress(FileNotFoundError):  # another process merged it too
             filesystem.delete_file(name)
     return merged
 
 
 def write(folder: str | os.PathLike[str], stem: str, table: Any) -> str:
-    """Write ``table`` as a new row file in ``folder``, whole or not at all; many writers may do so at once.
+    """Write ``table`` as a new row file in ``folder``, whole or not at all. Many writers may do so at once.
 
     Returns:
-        Its path.
+        Path of the file.
 
     Raises:
         UnavailableError: If the folder can't be written or the disk is full.
     """
-
     filesystem, root = locate(folder)
     target = str(PurePosixPath(root) / f"{stem}-{uuid.uuid4().hex[:12]}.parquet")
     try:

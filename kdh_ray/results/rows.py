@@ -1,17 +1,6 @@
-"""One row a stage of a run: written once, by whoever ran it, and read back as one frame.
+"""Result rows: one per stage of a run, written once by whoever ran the stage, and read back as one frame.
 
-Columns (others may follow):
-
-* ``run_id``, ``stage``, ``kind`` (teacher, student, baseline, trial; ``step``: on the way to a method's own stage),
-  ``experiment``, ``variant``, ``protocol``, ``size``, ``seed``; of a study's cells also ``method`` and ``pair`` (of
-  teacher and student);
-* ``status`` (ok, failed or stopped) and ``error``, one line;
-* ``config_*``: the configuration, dotted below the first level (``config_loss.alpha``);
-* ``metric``: the protocol's official metric; ``threshold``: tuned on validation;
-* ``validation_*`` and ``test_*``: metrics at the tuned threshold, with ``_at_half`` at 0.5, with ``_per_label`` at the
-  label thresholds; ``test_f1_label.NAME``: F1 of a label at the tuned threshold;
-* ``seconds``, ``documents_per_second``, ``device``, ``precision``, ``parameters``, ``version_*``, ``commit``,
-  ``started`` and ``written`` (UTC, ISO 8601).
+:mod:`kdh_ray.results.columns` describes the columns.
 """
 
 from __future__ import annotations
@@ -31,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import row_files as store
+from kdh_ray.results.columns import normalise_rows, order_columns
 from kdh_ray.storage import locate
 
 if TYPE_CHECKING:
@@ -38,29 +28,23 @@ if TYPE_CHECKING:
 
 STATUSES = ("ok", "failed", "stopped")
 REQUIRED = ("run_id", "stage", "status")
-_FIRST = (
-    *("run_id", "stage", "kind", "experiment", "method", "variant", "pair"),
-    *("protocol", "size", "seed", "status", "error", "metric"),
-)
-_LAST = ("started", "written")
-_GROUPS = ("config_", "threshold", "validation_", "test_")  # in this order, between the first columns and the rest
-_ERROR_LENGTH = 500
-_LARGE = 1000  # rows of a file from which its columns are worth a thread each
+_ERROR_LENGTH = 500  # characters
+_MANY_ROWS = 1000  # in one file: above, its columns are read in threads
 
 
 def write_row(folder: str | os.PathLike[str], row: Mapping[str, Any]) -> Path:
-    """Write one row as one Parquet file of its own; whole or not at all, safe with many writers.
+    """Write one row as a Parquet file of its own, whole or not at all. Many writers may do so at once.
 
-    Where a folder has come to hold many such files, the writer merges them, so that reading stays quick.
+    When the folder holds many such files, the writer merges some of them, so that reading stays quick.
 
     Args:
-        folder: Made if it isn't there. A local path or a bucket (``s3://...``).
+        folder: A local path or a bucket (``s3://...``), created if it does not exist.
         row: Column to value. ``run_id``, ``stage`` and ``status`` are required. Values are numbers, strings, booleans,
-            None, paths or dates; sequences are kept as JSON. ``written`` is filled in. An ``error`` is cut to its
+            None, paths or dates; sequences are stored as JSON. ``written`` is filled in. An ``error`` is cut to its
             first line.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
         DataError: If a required column is missing or the status is not one of :data:`STATUSES`.
@@ -87,38 +71,50 @@ def write_row(folder: str | os.PathLike[str], row: Mapping[str, Any]) -> Path:
 def load_runs(
     path: str | os.PathLike[str], *more: str | os.PathLike[str], on_error: Literal["raise", "warn"] = "raise"
 ) -> pd.DataFrame:
-    """Every row at or below the given files, folders and buckets, in the order in which they were started.
+    """Return every row at or below the given files, folders and buckets, in the order in which stages started.
 
-    Columns that some files lack are NaN (or None) in their rows. Where a run wrote a stage more than once (it failed,
-    and was run again), the last one counts. Files that a writer left unfinished are named in a warning. Two tables of
-    one name are two protocols: see :func:`tell_tables_apart`.
+    Where a run wrote a stage more than once, because it failed and was run again, the last row counts. Files that a
+    writer left unfinished are named in a warning. Two tables with one name are two protocols, see
+    :func:`distinguish_tables`.
 
     Args:
-        path: A folder of runs, one run, or a row file.
-        more: Further ones.
-        on_error: What to do about a file that can't be read: ``raise``, or ``warn`` with its name and go on.
+        path: A folder of runs, one run, a row file, or a bucket.
+        more: Further paths.
+        on_error: What to do about a file that can't be read: ``raise``, or ``warn`` with its name and skip it.
+
+    Returns:
+        One row per stage of a run. The columns of :mod:`kdh_ray.results.columns` are always there, as None or NaN in
+        rows without a value; other columns are there if any row has them.
 
     Raises:
-        DataError: If a path doesn't exist, there is no row at all, or (unless ``warn``) a file is corrupt or foreign.
+        DataError: If a path doesn't exist, no row is found, or (unless ``warn``) a file is corrupt or foreign.
+
+    Example:
+        >>> rows = load_runs("runs")
+        >>> rows.groupby("stage")["test_f1_micro"].agg(["mean", "std"])
     """
-    table = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)]))
-    return tell_tables_apart(table.select(order_columns(table.column_names)).to_pandas())
+    frame = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)])).to_pandas()
+    frame = distinguish_tables(normalise_rows(frame))
+    return frame[order_columns(map(str, frame))]
 
 
 def recorded(folder: str | os.PathLike[str]) -> set[tuple[str, str]]:
-    """(run_id, stage) of every row at or below ``folder``; empty where there is none. Corrupt files are left out."""
+    """Return (run_id, stage) of every row at or below ``folder``; empty without rows. Corrupt files are skipped."""
     try:
         tables = [table for _, table in _read_all([folder], "ignore", ["run_id", "stage"])]
     except DataError:  # no such folder
         return set()
-    return {pair for table in tables for pair in zip(*(column.to_pylist() for column in table.columns), strict=True)}
+    return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
 
 
 def compact(folder: str | os.PathLike[str]) -> Path:
-    """Merge all row files below ``folder`` into one. Readers and writers may go on meanwhile.
+    """Merge all row files below ``folder`` into one, while others may read and write.
+
+    Returns:
+        Path of the merged file.
 
     Raises:
-        DataError: If there is no row, or a file is corrupt: then nothing is changed.
+        DataError: If there is no row, or a file is corrupt; nothing is changed then.
     """
     read = dict(_read_rows([folder]))
     return Path(store.replace(folder, _latest(_unite(list(read.values()))), list(read)))
@@ -129,9 +125,12 @@ def copy_rows(
     target: str | os.PathLike[str],
     on_error: Literal["raise", "warn"] = "raise",
 ) -> int:
-    """Write every row at or below ``sources`` into the folder ``target``, as one file; returns how many rows.
+    """Write every row at or below ``sources`` into the folder ``target``, as one file.
 
-    A row that ``target`` has already counts once there, as any does that was written twice.
+    A row that ``target`` already has counts once there, as does any row that was written twice.
+
+    Returns:
+        Number of rows.
 
     Raises:
         DataError: If a file is corrupt, unless ``on_error`` is ``warn``.
@@ -149,7 +148,7 @@ def copy_rows(
 def _read_rows(
     paths: Sequence[str | os.PathLike[str]], on_error: Literal["raise", "warn"] = "raise"
 ) -> list[tuple[str, Any]]:
-    """Row files by name, and at least one."""
+    """Return the name and table of each row file, and at least one."""
     read = list(_read_all(paths, on_error))
     if not read:
         raise DataError(f"{', '.join(os.fspath(each) for each in paths)}: no result rows (row-*.parquet) here")
@@ -157,7 +156,7 @@ def _read_rows(
 
 
 def _merge(folder: str | os.PathLike[str], names: list[str]) -> None:
-    """Merge some row files of ``folder``; files that can't be read stay as they are, for readers to name."""
+    """Merge some row files of ``folder``. Files that can't be read stay as they are, for readers to report."""
     if not names:
         return
     filesystem, _ = locate(folder)
@@ -168,7 +167,7 @@ def _merge(folder: str | os.PathLike[str], names: list[str]) -> None:
 
 
 def _latest(table: Any) -> Any:
-    """One row a stage of a run, the one written last, in the order in which they were started."""
+    """Return one row per stage of a run, the one written last, in the order in which stages started."""
     import numpy as np
 
     keys = table.select([name for name in ("run_id", "stage", "written", "started") if name in table.column_names])
@@ -183,34 +182,20 @@ def _latest(table: Any) -> Any:
     return table if np.array_equal(order, np.arange(table.num_rows)) else table.take(order)
 
 
-def order_columns(names: Iterable[str]) -> list[str]:
-    """Identity, configuration, scores, circumstances; sorted by name within settings and circumstances."""
-
-    def place(name: str) -> tuple[int, int, str]:
-        if name in _FIRST:
-            return 0, _FIRST.index(name), name
-        if name in _LAST:
-            return 3, _LAST.index(name), name
-        group = next((index for index, prefix in enumerate(_GROUPS) if name.startswith(prefix)), None)
-        return (2, 0, name) if group is None else (1, group, name)
-
-    return sorted(names, key=place)
-
-
 def _read_all(
     paths: Sequence[str | os.PathLike[str]],
     on_error: Literal["raise", "warn", "ignore"],
     columns: list[str] | None = None,
 ) -> Iterator[tuple[str, Any]]:
-    """Each row file and its table, every file once."""
+    """Yield the name and table of each row file, every file once."""
     seen: set[str] = set()
     for path in paths:
         vanished = True
-        while vanished:  # files that were merged while they were being read have their rows in one that is new
+        while vanished:  # a file that was merged while we read has its rows in a new one: list the folder again
             vanished = False
-            filesystem, names, left = store.find(path)
-            if left and on_error != "ignore":
-                warnings.warn(f"rows that were never finished: {', '.join(left)}", RuntimeWarning, stacklevel=3)
+            filesystem, names, unfinished = store.find(path)
+            if unfinished and on_error != "ignore":
+                warnings.warn(f"rows that were never finished: {', '.join(unfinished)}", RuntimeWarning, stacklevel=3)
             names = [name for name in names if name not in seen]
             seen.update(names)
             for name, result in _read(filesystem, names, columns):
@@ -225,7 +210,7 @@ def _read_all(
 
 
 def _read(filesystem: Any, names: Sequence[str], columns: list[str] | None = None) -> Iterator[tuple[str, Any]]:
-    """Each file's table, or the error that names it: FileNotFoundError, or DataError where it can't be used."""
+    """Yield the name of each file with its table, or with its error: FileNotFoundError, or DataError if it is bad."""
     with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as threads:
         yield from zip(names, threads.map(partial(_read_file, filesystem, columns=columns), names), strict=True)
 
@@ -242,34 +227,36 @@ def _read_file(filesystem: Any, name: str, columns: list[str] | None = None) -> 
                 return DataError(f"{name}: not a result row: no column {', '.join(absent)}")
             if len(set(file.schema_arrow.names)) < len(file.schema_arrow.names):
                 return DataError(f"{name}: not a result row: two columns of one name")
-            return file.read(columns=columns, use_threads=file.metadata.num_rows > _LARGE)
+            return file.read(columns=columns, use_threads=file.metadata.num_rows > _MANY_ROWS)
     except FileNotFoundError as error:
         return error
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no text any more
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
         return DataError(f"{name}: corrupt or half-written result row ({' '.join(str(error).split())[:120]})")
 
 
 def _unite(tables: list[Any]) -> Any:
-    """One table with the union of all columns; a column that is text in some files and numbers in others is text."""
+    """Return one table with the union of all columns; a column that is text in any file becomes text."""
     import pyarrow as pa
 
-    alike: dict[Any, list[Any]] = {}  # many small tables have few schemas; concatenation is fast within one
-    for table in sorted(tables, key=_begun):  # a file's rows are of one time: there is little left to sort then
-        alike.setdefault(tuple((field.name, str(field.type)) for field in table.schema), []).append(table)
-    united = [pa.concat_tables(group).replace_schema_metadata(None) for group in alike.values()]
+    by_schema: dict[Any, list[Any]] = {}  # many small tables have few schemas, and concatenate fast within one
+    for table in sorted(tables, key=_started):  # nearly the final order, which leaves little to sort
+        by_schema.setdefault(tuple((field.name, str(field.type)) for field in table.schema), []).append(table)
+    united = [pa.concat_tables(group).replace_schema_metadata(None) for group in by_schema.values()]
     try:
         return pa.concat_tables(united, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.concat_tables([_as_text(table, _mixed(united)) for table in united], promote_options="permissive")
+        mixed = _mixed_columns(united)
+        return pa.concat_tables([_as_text(table, mixed) for table in united], promote_options="permissive")
 
 
-def _begun(table: Any) -> str:
-    """When the first row's stage was started; empty where that isn't told."""
+def _started(table: Any) -> str:
+    """Return when the first row's stage started; empty if unknown."""
     first = table.column("started")[0].as_py() if "started" in table.column_names and table.num_rows else None
     return "" if first is None else str(first)
 
 
-def _mixed(tables: list[Any]) -> set[str]:
+def _mixed_columns(tables: list[Any]) -> set[str]:
+    """Return the columns that are numbers in some tables and something else in others."""
     import pyarrow as pa
 
     kinds: dict[str, set[str]] = {}
@@ -277,23 +264,24 @@ def _mixed(tables: list[Any]) -> set[str]:
         numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         if not pa.types.is_null(field.type):
             kinds.setdefault(field.name, set()).add("number" if numeric else str(field.type))
-    return {name for name, found in kinds.items() if len(found) > 1}
+    return {name for name, types in kinds.items() if len(types) > 1}
 
 
 def _as_text(table: Any, names: set[str]) -> Any:
+    """Return the table with the columns ``names`` cast to text."""
     import pyarrow as pa
 
     for name in names.intersection(table.column_names):
-        place, column = table.column_names.index(name), table.column(name)
-        if pa.types.is_nested(column.type):  # other programs' rows; ours keep sequences as JSON
+        column = table.column(name)
+        if pa.types.is_nested(column.type):  # another program's row: ours store sequences as JSON
             values = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
             column = pa.array(values, pa.string())
-        table = table.set_column(place, name, column.cast(pa.string()))
+        table = table.set_column(table.column_names.index(name), name, column.cast(pa.string()))
     return table
 
 
 def _plain(name: str, value: Any) -> Any:
-    """``value`` as Parquet keeps it."""
+    """Return a value that Parquet can store."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy or torch scalar
         value = value.item()
     if value is None or isinstance(value, str | bool | int | float):
@@ -311,31 +299,33 @@ def _slug(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", str(value))[:60]
 
 
-def tell_tables_apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Users' tables of one name in several folders, as protocols of their own: ``notes (ward-a/notes.csv)``.
+def distinguish_tables(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give users' tables that share a name but not a folder protocols of their own: ``notes (ward-a/notes.csv)``.
 
-    A relative path stands for the only longer one that ends like it. Where all rows are of one file, nothing changes.
+    Different tables must not be averaged. A relative path counts as the only longer path that ends with it. Where all
+    rows of a protocol are of one file, its name does not change.
     """
     if not {"protocol", "config_data.corpus", "config_data.path"} <= set(frame):
         return frame
     is_table = (frame["config_data.corpus"] == "table") & frame["config_data.path"].notna()
-    parts = frame.loc[is_table, "config_data.path"].map(_named_parts)
+    parts = frame.loc[is_table, "config_data.path"].map(_folders_and_file)
     protocols = frame["protocol"].copy()
     for protocol, own in parts.groupby(frame.loc[is_table, "protocol"]):
-        known = set(own)
-        whole = {path for path in known if not _longer(path, known)}
-        same = {path: longer[0] if len(longer := _longer(path, whole)) == 1 else path for path in known}
-        files = set(same.values())
+        paths = set(own)
+        longest = {path for path in paths if not _longer(path, paths)}
+        file_of = {path: longer[0] if len(longer := _longer(path, longest)) == 1 else path for path in paths}
+        files = set(file_of.values())
         if len(files) > 1:
+            # As many folders as it takes to make every name unique.
             length = next(n for n in count(1) if len({path[-n:] for path in files}) == len(files))
-            protocols[own.index] = [f"{protocol} ({'/'.join(same[path][-length:])})" for path in own]
+            protocols[own.index] = [f"{protocol} ({'/'.join(file_of[path][-length:])})" for path in own]
     return frame.assign(protocol=protocols)
 
 
-def _named_parts(path: str) -> tuple[str, ...]:
+def _folders_and_file(path: str) -> tuple[str, ...]:
     return tuple(part for part in PurePath(path).parts if part not in ("/", "..", "~"))
 
 
 def _longer(path: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Those that end like ``path``."""
+    """Return the longer paths that end with ``path``."""
     return [other for other in others if other != path and other[-len(path) :] == path]

@@ -1,8 +1,9 @@
-"""What trained stages said of the test split, with the truth, for figures and tests by document.
+"""Saved predictions of stages on the test split, joined with the true labels for figures and tests by document.
 
-Predictions lie in runs' folders, and in files in which they are kept beside rows when runs are gone:
-``predictions-COUNT-*.parquet``, a row a stage with ``run_id``, ``stage``, ``data`` (the corpus's configuration as
-JSON), ``ids`` of the documents, and ``logits``, one after the other. No text and no truth, which is the corpus's.
+Predictions are in the folders of runs, and in files that keep them next to rows after the runs are gone:
+``predictions-COUNT-*.parquet``, with a row per stage: ``run_id``, ``stage``, ``data`` (configuration of the corpus as
+JSON), ``ids`` of the documents, and ``logits`` (n_documents * n_labels, document by document). They hold no text and no
+true labels, which are read from the corpus.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.errors import DataError, UnavailableError, UserError
-from kdh_ray.results.selections import results
+from kdh_ray.results.method_rows import finished_rows
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.storage import locate, one_line, write_parquet
 
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """A row's predictions of the test split.
+class StagePrediction:
+    """Predictions of one stage on the test split, with the truth.
 
     Attributes:
-        run_id: Of its row.
-        stage: Of its row.
-        name: What tables call the method.
+        run_id: Run id of the stage's row.
+        stage: Name of the stage.
+        name: Name of the method in tables.
         targets: (n_documents, n_labels) int8 of 0 and 1.
         probabilities: (n_documents, n_labels) in 0..1.
-        threshold: Tuned on validation.
-        label_names: Of the columns.
+        threshold: Threshold that was tuned on validation.
+        label_names: (n_labels) names of the columns.
     """
 
     run_id: str
@@ -58,13 +59,13 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class _Saved:
-    """Logits as they were saved, not yet held against the corpus.
+class _SavedLogits:
+    """Logits of one stage as they were saved, not yet checked against the corpus.
 
     Attributes:
-        run_id, stage: Of the row.
+        run_id, stage: Key of the stage's row.
         data: Configuration of the corpus, as JSON.
-        ids: Of the test documents.
+        ids: (n_documents) ids of the test documents.
         logits: (n_documents, n_labels) float32.
     """
 
@@ -75,66 +76,70 @@ class _Saved:
     logits: NDArray[np.float32]
 
 
-# Floats byte by byte, which then compress by a third; the ids, alike in every row, once.
+# Byte streams make floats compress by a third; the dictionary stores the ids, alike in every row, once.
 _ENCODING = {
     "compression": "zstd",
     "use_byte_stream_split": ["logits.list.element"],
     "use_dictionary": ["ids.list.element"],
 }
 
-_Keys = set[tuple[str, str]]
-_Reader = Callable[[Path, _Keys], Iterator[_Saved]]
+Key = tuple[str, str]
+"""Run id and stage of a row."""
+_Reader = Callable[[Path, set[Key]], Iterator[_SavedLogits]]
 
 
 def load_predictions(
     frame: pd.DataFrame, *folders: str | os.PathLike[str]
-) -> tuple[dict[tuple[str, str], Predicted], list[str]]:
-    """Test predictions that lie below ``folders`` for rows, by run id and stage, and why others can't be used.
+) -> tuple[dict[Key, StagePrediction], list[str]]:
+    """Return the test predictions that are saved for the finished rows of a frame.
 
-    Corpora are read again for the truth, from where the runs' configurations have them. A configuration that was run
-    twice, on two machines say, has one run id: of its predictions those count that give the row's score.
+    The true labels are read from the corpora, where the configurations of the runs say. A configuration that ran twice,
+    for instance on two machines, has one run id: of its predictions, those count that have the score of the row.
 
     Args:
         frame: From ``load_runs``.
-        folders: Local ones; predictions in buckets are not looked for.
+        folders: Local folders to search; predictions in buckets are not read.
+
+    Returns:
+        Predictions by run id and stage, and a sentence for each file that can't be used.
     """
-    found: dict[tuple[str, str], Predicted] = {}
+    predictions: dict[Key, StagePrediction] = {}
     reasons: dict[str, None] = {}
+    of_other_runs: dict[Key, str] = {}
     corpora: dict[str, Corpus] = {}
     try:
-        rows = results(frame)
-    except DataError:
+        rows = finished_rows(frame)
+    except DataError:  # no finished row has a score
         return {}, []
     wanted = {(str(row["run_id"]), str(row["stage"])): row for row in rows.to_dict("records")}
-    of_other_runs: dict[tuple[str, str], str] = {}
-    for place, read in _places(folders):
+    for source, read in _sources(folders):
         try:
-            for saved in read(place, wanted.keys() - found.keys()):
+            for saved in read(source, wanted.keys() - predictions.keys()):
                 key = saved.run_id, saved.stage
-                predicted = _with_truth(saved, place, wanted[key], _corpus(saved.data, corpora))
-                if _gives_score(predicted, wanted[key]):
-                    found[key] = predicted
+                prediction = _with_truth(saved, source, wanted[key], _corpus(saved.data, corpora))
+                if _has_score_of(prediction, wanted[key]):
+                    predictions[key] = prediction
                 else:
-                    why = f"they don't give the score of {saved.stage}'s row, which is of another run, it seems"
-                    of_other_runs[key] = f"predictions of {place.name} are not used: {why}"
+                    why = f"they don't give the score of {saved.stage}'s row, which seems to be of another run"
+                    of_other_runs[key] = f"predictions of {source.name} are not used: {why}"
         except UserError as error:
-            reasons[f"predictions of {place.name} are not used: {error}"] = None
-    reasons |= dict.fromkeys(reason for key, reason in of_other_runs.items() if key not in found)
-    return found, list(reasons)
+            reasons[f"predictions of {source.name} are not used: {error}"] = None
+    reasons |= dict.fromkeys(reason for key, reason in of_other_runs.items() if key not in predictions)
+    return predictions, list(reasons)
 
 
 def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> int:
-    """Write the test predictions that lie below ``folders`` for rows as one file into ``target``.
+    """Write the test predictions that are saved for the finished rows of a frame into one file in ``target``.
 
-    With the rows (see ``copy_rows``) they are what tables, figures and tests by document need of runs; weights are not.
+    Together with the rows (see ``copy_rows``), they are all that tables, figures and tests by document need of runs.
 
     Args:
-        frame: From ``load_runs``. Steps on the way to a method's own stage are left out.
-        target: A folder, or a bucket.
-        folders: Local ones.
+        frame: From ``load_runs``. Stages on the way to a method's own stage are left out.
+        target: A folder or a bucket.
+        folders: Local folders to search.
 
     Returns:
-        Of how many stages.
+        Number of stages whose predictions were written.
 
     Raises:
         DataError: If predictions can't be read.
@@ -143,17 +148,17 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
     import pyarrow as pa
 
     try:
-        rows = results(frame)
-    except DataError:  # a search that has not ended, say: its trials have no predictions
+        rows = finished_rows(frame)
+    except DataError:  # for instance a search that has not ended: its trials have no predictions
         return 0
     wanted = set(zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True))
-    kept: dict[tuple[str, str, bytes], _Saved] = {}  # of a configuration that ran twice, both
-    for place, read in _places(folders):
-        kept |= {(saved.run_id, saved.stage, saved.logits.tobytes()): saved for saved in read(place, wanted)}
+    kept: dict[tuple[str, str, bytes], _SavedLogits] = {}  # of a configuration that ran twice, both
+    for source, read in _sources(folders):
+        kept |= {(saved.run_id, saved.stage, saved.logits.tobytes()): saved for saved in read(source, wanted)}
     if not kept:
         return 0
-    words = {name: pa.string() for name in ("run_id", "stage", "data")}
-    schema = pa.schema({**words, "ids": pa.list_(pa.string()), "logits": pa.list_(pa.float32())})
+    texts = {name: pa.string() for name in ("run_id", "stage", "data")}
+    schema = pa.schema({**texts, "ids": pa.list_(pa.string()), "logits": pa.list_(pa.float32())})
     lines = [{**vars(saved), "logits": saved.logits.ravel()} for saved in kept.values()]
     filesystem, root = locate(target)
     name = f"predictions-{len(lines)}-{uuid.uuid4().hex[:12]}.parquet"
@@ -164,15 +169,15 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
     return len({key[:2] for key in kept})
 
 
-def _places(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, _Reader]]:
-    """Runs that have predictions, and files in which some are kept, each with what reads it."""
+def _sources(folders: Sequence[str | os.PathLike[str]]) -> list[tuple[Path, _Reader]]:
+    """Return the runs that have predictions and the files that keep some, each with the function that reads it."""
     runs = {run.path for folder in folders for run in RunFolder.with_predictions(folder)}
     files = {file for folder in folders for file in Path(folder).rglob("predictions-*.parquet")}
-    return [*((run, _of_run) for run in sorted(runs)), *((file, _kept_in) for file in sorted(files))]
+    return [*((run, _read_run) for run in sorted(runs)), *((file, _read_file) for file in sorted(files))]
 
 
-def _of_run(run: Path, wanted: _Keys) -> Iterator[_Saved]:
-    """What a run's folder has for the ``wanted`` rows."""
+def _read_run(run: Path, wanted: set[Key]) -> Iterator[_SavedLogits]:
+    """Yield the logits that the folder of a run has for the ``wanted`` rows."""
     from kdh_ray.results.rows import recorded
 
     folder = RunFolder(run)
@@ -185,11 +190,14 @@ def _of_run(run: Path, wanted: _Keys) -> Iterator[_Saved]:
             ids = json.loads((predictions / "test-ids.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{predictions} can't be read ({type(error).__name__})") from None
-        yield _Saved(run_id, stage, _data(folder.config), ids, logits)
+        yield _SavedLogits(run_id, stage, _data_config(folder.config), ids, logits)
 
 
-def _data(file: Path) -> str:
-    """The corpus of a run's configuration, the rest of which need not hold any more: its teachers may have moved."""
+def _data_config(file: Path) -> str:
+    """Return the corpus's part of a run's configuration as JSON.
+
+    Only this part is validated: the rest may not be valid any more, for instance because a teacher was moved.
+    """
     import yaml
 
     from kdh_ray.config import DataConfig
@@ -201,8 +209,8 @@ def _data(file: Path) -> str:
     return data.model_copy(update={"size": "large"}).model_dump_json()
 
 
-def _kept_in(file: Path, wanted: _Keys) -> Iterator[_Saved]:
-    """What a file of :func:`keep_predictions` has for the ``wanted`` rows."""
+def _read_file(file: Path, wanted: set[Key]) -> Iterator[_SavedLogits]:
+    """Yield the logits that a file of :func:`keep_predictions` has for the ``wanted`` rows."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -211,38 +219,54 @@ def _kept_in(file: Path, wanted: _Keys) -> Iterator[_Saved]:
         for line in lines:
             if (line["run_id"], line["stage"]) in wanted:
                 logits = np.asarray(line.pop("logits"), dtype=np.float32)
-                yield _Saved(**line, logits=logits.reshape(len(line["ids"]), -1))
+                yield _SavedLogits(**line, logits=logits.reshape(len(line["ids"]), -1))  # (n_documents, n_labels)
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file} can't be read ({type(error).__name__})") from None
 
 
-def _corpus(data: str, known: dict[str, Corpus]) -> Corpus:
-    """The corpus of a configuration, read once; its test split is the same at every size."""
+def _corpus(data: str, corpora: dict[str, Corpus]) -> Corpus:
+    """Return the corpus of a configuration, read once into ``corpora``. Its test split is the same at every size."""
     from kdh_ray.config import DataConfig
     from kdh_ray.data import corpus_from_config
 
-    if data not in known:
-        known[data] = corpus_from_config(DataConfig.model_validate_json(data))
-    return known[data]
+    if data not in corpora:
+        corpora[data] = corpus_from_config(DataConfig.model_validate_json(data))
+    return corpora[data]
 
 
-def _with_truth(saved: _Saved, place: Path, row: dict[Hashable, Any], corpus: Corpus) -> Predicted:
+def _with_truth(saved: _SavedLogits, source: Path, row: dict[Hashable, Any], corpus: Corpus) -> StagePrediction:
+    """Join saved logits with the true labels of their documents.
+
+    Raises:
+        DataError: If the corpus has other documents or labels now, or the row has no threshold.
+    """
+    import pandas as pd
+
     split = corpus.splits["test"]
     if saved.ids != list(split.ids) or saved.logits.shape != split.targets.shape:
-        raise DataError(f"{place}: {saved.stage} is of other documents or labels than the corpus has now")
-    if row.get("threshold") is None or row["threshold"] != row["threshold"]:
-        raise DataError(f"{place}: the row of {saved.stage} has no threshold")
-    probabilities = 0.5 * (1.0 + np.tanh(0.5 * saved.logits.astype(np.float64)))  # no overflow at either end
-    targets = np.asarray(split.targets, dtype=np.int8)
-    method, threshold = str(row["method"]), float(row["threshold"])
-    return Predicted(saved.run_id, saved.stage, method, targets, probabilities, threshold, tuple(corpus.labels))
+        raise DataError(f"{source}: {saved.stage} is of other documents or labels than the corpus has now")
+    if pd.isna(row["threshold"]):
+        raise DataError(f"{source}: the row of {saved.stage} has no threshold")
+    # The logistic function as s(z) = (1 + tanh(z / 2)) / 2, which does not overflow at either end.
+    probabilities = 0.5 * (1.0 + np.tanh(0.5 * saved.logits.astype(np.float64)))
+    return StagePrediction(
+        saved.run_id,
+        saved.stage,
+        name=str(row["method"]),
+        targets=np.asarray(split.targets, dtype=np.int8),
+        probabilities=probabilities,
+        threshold=float(row["threshold"]),
+        label_names=tuple(corpus.labels),
+    )
 
 
-def _gives_score(predicted: Predicted, row: dict[Hashable, Any]) -> bool:
-    from sklearn.metrics import f1_score  # alone: every metric of a row takes several times as long
+def _has_score_of(prediction: StagePrediction, row: dict[Hashable, Any]) -> bool:
+    """Return whether predictions give the test micro F1 of a row, if the row has one."""
+    import pandas as pd
+    from sklearn.metrics import f1_score  # only this one: computing every metric of a row takes several times as long
 
-    told = row.get("test_f1_micro")
-    if told is None or told != told:
+    recorded_score = row["test_f1_micro"]
+    if pd.isna(recorded_score):
         return True
-    given = f1_score(predicted.targets, predicted.labels, average="micro", zero_division=0.0)
-    return abs(float(given) - float(told)) < 1e-9
+    score = f1_score(prediction.targets, prediction.labels, average="micro", zero_division=0.0)
+    return abs(float(score) - float(recorded_score)) < 1e-9

@@ -1,4 +1,4 @@
-"""From a finished (or failed) stage to its row."""
+"""Make the row of a finished, failed or stopped stage."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdh_ray.config import RunConfig, flatten
+from kdh_ray.results.method_rows import BASELINE, STUDENT, TEACHER
 from kdh_ray.results.provenance import columns
 
-_SPLITS = ("validation", "test")
-_AT = ("", "_at_half", "_per_label")
+_SCORES = ("validation_", "test_", "threshold_label.")  # prefixes
 _CIRCUMSTANCES = (
     "seconds",
     "documents_per_second",
@@ -31,20 +31,21 @@ def stage_row(
     error: BaseException | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The row of a stage or of a baseline.
+    """Return the row of a stage or of a baseline, for ``write_row``.
 
     Args:
-        config: Of the run.
-        stage: A stage's name; any other name is a baseline's.
-        run_id: Of the run; rows of one run share it.
-        protocol: The corpus's name.
-        result: Of the stage: scores, either flat (``score_columns``) or one mapping a split (``result.json``),
-            ``threshold``, ``labels``, and circumstances such as ``seconds``. None if there is none.
-        error: What ended it. Its message is kept, so it must hold no document's text; this project's errors don't.
-        more: Further columns (``experiment``, ``variant``, ``metric``), over all others.
+        config: Configuration of the run.
+        stage: Name of a stage; any other name is that of a baseline.
+        run_id: Id that all rows of the run share.
+        protocol: Name of the corpus under its protocol.
+        result: Scores (see ``kdh_ray.evaluation.score_columns``) and circumstances such as ``seconds``; None if the
+            stage has no result.
+        error: What ended the stage. Its message is stored, so it must not contain a document's text; this project's
+            errors don't.
+        more: Further columns (``experiment``, ``variant``, ``metric``), which win over all others.
 
     Returns:
-        Columns for ``write_row``.
+        Column to value.
     """
     row = {
         "run_id": run_id,
@@ -61,33 +62,23 @@ def stage_row(
 
 
 def kind_of(config: RunConfig, stage: str) -> str:
-    """``baseline`` for what is no stage, ``teacher`` for a stage that another one distils, else ``student``."""
+    """Return ``teacher`` for a stage that teaches another one, ``student`` for any other, else ``baseline``."""
     if stage not in config.stages:
-        return "baseline"
-    return "teacher" if any(stage in other.teachers for other in config.stages.values()) else "student"
+        return BASELINE
+    return TEACHER if any(stage in other.teachers for other in config.stages.values()) else STUDENT
 
 
 def config_columns(config: RunConfig, stage: str) -> dict[str, Any]:
-    """The stage's own settings (``config_loss.alpha``), then the run's (``config_data.max_tokens``)."""
+    """Return the settings of the stage (``config_loss.alpha``) and of its run (``config_data.max_tokens``)."""
     tree = config.model_dump(mode="json", exclude={"stages", "name", "seed", "tune"})
     own = config.stages[stage].model_dump(mode="json") if stage in config.stages else {}
     return flatten({**tree, **own})
 
 
 def result_columns(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores and circumstances of a stage's result, as columns."""
-    found = {name: result[name] for name in ("threshold", *_CIRCUMSTANCES) if name in result}
-    for split in _SPLITS:
-        found |= {name: value for name, value in result.items() if name.startswith(f"{split}_") and _scalar(value)}
-        for suffix in _AT:
-            scores = result.get(f"{split}{suffix}")
-            found |= {f"{split}_{name}{suffix}": value for name, value in (scores or {}).items()}
-    found |= {name: value for name, value in result.items() if name.startswith("threshold_label.") or name == "metric"}
-    return found | {f"test_f1_label.{line['label']}": line["f1"] for line in result.get("labels", ())}
-
-
-def _scalar(value: Any) -> bool:
-    return not isinstance(value, Mapping | list | tuple)
+    """Return the scores and circumstances of a stage's result; not its training history."""
+    single = ("metric", "threshold", *_CIRCUMSTANCES)
+    return {name: value for name, value in result.items() if name in single or name.startswith(_SCORES)}
 
 
 def _status(error: BaseException | None) -> str:

@@ -1,7 +1,7 @@
-"""What all figures share: one style, colours that follow the reader's light or dark theme, SVG and PNG.
+"""Style and output of all figures: colours that follow the reader's light or dark theme, SVG and PNG.
 
-Colours are written as the light theme's. In a page each of them becomes a CSS variable (``var(--series-0, #...)``), so
-that one drawing serves both themes; a file for a paper keeps the light ones.
+Figures are drawn in the colours of the light theme. In a page, each colour becomes a CSS variable
+(``var(--series-0, #...)``), so that one drawing serves both themes. A file for a paper keeps the light colours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-COLOURS = {  # name: (light theme, dark theme); each has a contrast of at least 3 to its background, text one of 4.5
+# Name: (light theme, dark theme). The contrast to the background is at least 3, that of text at least 4.5 (WCAG AA).
+COLOURS = {
     "ink": ("#1c2128", "#e6e9ec"),
     "muted": ("#6b7480", "#97a1ac"),
     "rule": ("#d5d9de", "#3a424c"),
@@ -36,8 +37,9 @@ COLOURS = {  # name: (light theme, dark theme); each has a contrast of at least 
 INK, MUTED, RULE = (COLOURS[name][0] for name in ("ink", "muted", "rule"))
 SERIES = [light for name, (light, _) in COLOURS.items() if name.startswith("series")]
 MARKERS = "osD^vP*X"
-WIDTH = 3.6  # inches, a column of a paper; 259 points, so that text of 8 has 11 pixels on a phone of 390
-_CHARACTERS = 56  # that fit into the width
+# Inches: a column of a paper. It is 259 points, so that text of 8 points has 11 pixels on a phone that is 390 wide.
+WIDTH = 3.6
+_CHARACTERS = 56  # fit into the width
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
@@ -72,7 +74,13 @@ _STYLE: dict[Any, Any] = {
 
 
 class Plot(NamedTuple):
-    """What a figure's function makes."""
+    """Result of a figure's function.
+
+    Attributes:
+        text: Text alternative of the figure, in sentences.
+        data: Drawn data, as a small frame.
+        drawing: Matplotlib's figure.
+    """
 
     text: str
     data: pd.DataFrame
@@ -81,13 +89,13 @@ class Plot(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with all that a reader without eyes for it needs.
+    """Drawing with a text alternative and its data.
 
     Attributes:
-        name: Of its file; unique in a report.
-        title: What it shows.
-        text: What is to be seen, in sentences: the text alternative.
-        data: What is drawn, as a small frame.
+        name: Name of its file, unique in a report.
+        title: Title.
+        text: Text alternative: what the figure shows, in sentences.
+        data: Drawn data, as a small frame.
         drawing: Matplotlib's figure.
     """
 
@@ -98,20 +106,21 @@ class Figure:
     drawing: Drawing
 
     def svg(self, themed: bool = False) -> str:
-        """As SVG.
+        """Return the figure as SVG.
 
         Args:
-            themed: For an HTML page: colours as CSS variables (see :func:`css`), as wide as its place, ids that no
-                other figure has. Otherwise a file of its own.
+            themed: For an HTML page: with colours as CSS variables (see :func:`css`), as wide as its container, and
+                with ids that no other figure has. Otherwise for a file.
         """
         buffer = io.StringIO()
         with style(**{"svg.hashsalt": self.name}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # text stays text: the reader's own fonts show it
+            # SVG stores text as text, so a glyph that our font lacks is drawn with the reader's fonts.
+            warnings.filterwarnings("ignore", "Glyph")
             self.drawing.savefig(buffer, format="svg", metadata={"Date": None, "Title": self.title})
         return _themed(buffer.getvalue(), self.name, self.text) if themed else buffer.getvalue()
 
     def png(self) -> bytes:
-        """As PNG on white."""
+        """Return the figure as PNG on a white background."""
         buffer = io.BytesIO()
         with style():
             self.drawing.savefig(buffer, format="png", facecolor="white")
@@ -120,11 +129,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Maker:
-    """A kind of figure: from rows to a :class:`Figure`.
+    """Kind of figure: a function from rows to a :class:`Figure`.
 
-    Raises (when called):
-        DataError: If the rows don't hold what it shows, with the reason.
-        UnavailableError: If a library that draws it is not installed.
+    Attributes:
+        name: Name of the figure's file.
+        title: Title of the figure.
+        make: Function that draws it.
     """
 
     name: str
@@ -132,18 +142,28 @@ class Maker:
     make: Callable[[Any], Plot]
 
     def __call__(self, rows: Any) -> Figure:
+        """Draw the figure.
+
+        Raises:
+            DataError: If the rows don't hold what it shows; says why.
+            UnavailableError: If a library that draws it is not installed.
+        """
         with style():
             return Figure(self.name, self.title, *self.make(rows))
 
 
 def figure(name: str, title: str) -> Callable[[Callable[[Any], Plot]], Maker]:
-    """Make a function from rows to a :class:`Plot` a :class:`Maker`."""
+    """Decorate a function from rows to a :class:`Plot`, which makes it a :class:`Maker`."""
     return lambda make: Maker(name, title, make)
 
 
 @contextmanager
 def style(**more: Any) -> Iterator[None]:
-    """The style of all figures, while they are made and while they are written."""
+    """Apply the style of all figures, with ``more`` settings of Matplotlib.
+
+    Raises:
+        UnavailableError: If Matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -153,7 +173,13 @@ def style(**more: Any) -> Iterator[None]:
 
 
 def canvas(height: float, rows: int = 1, **arguments: Any) -> tuple[Drawing, list[Axes]]:
-    """An empty drawing, and its axes from top to bottom; ``height`` is in inches."""
+    """Return an empty drawing and its axes from top to bottom.
+
+    Args:
+        height: Inches.
+        rows: Number of axes below each other.
+        arguments: Further arguments of Matplotlib's ``subplots``.
+    """
     from matplotlib.figure import Figure as Drawing
 
     drawing = Drawing(figsize=(WIDTH, height), layout="constrained")
@@ -162,11 +188,11 @@ def canvas(height: float, rows: int = 1, **arguments: Any) -> tuple[Drawing, lis
 
 
 def legend(drawing: Drawing, axes: Axes, columns: int = 2) -> None:
-    """The series' names above everything, in as many columns as they leave room for."""
+    """Add the names of the series above the axes, in at most ``columns`` columns, fewer where names are long."""
     from matplotlib.container import ErrorbarContainer
 
     handles, labels = axes.get_legend_handles_labels()
-    handles = [each[0] if isinstance(each, ErrorbarContainer) else each for each in handles]  # marks without bars
+    handles = [each[0] if isinstance(each, ErrorbarContainer) else each for each in handles]  # markers, no error bars
     labels = [cut(label) for label in labels]
     room = max(1, _CHARACTERS // (max(map(len, labels), default=0) + 6))
     drawing.legend(
@@ -175,12 +201,12 @@ def legend(drawing: Drawing, axes: Axes, columns: int = 2) -> None:
 
 
 def cut(name: str, length: int = _CHARACTERS - 8) -> str:
-    """A name without its middle, where it has no room: beginnings and ends are what tells names apart."""
+    """Return a name without its middle if it is too long: names mostly differ at their beginnings and ends."""
     return name if len(name) <= length else f"{name[: length // 2]}…{name[len(name) - (length - 1) // 2 :]}"
 
 
 def log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
-    """A logarithmic axis with plain numbers at its ticks."""
+    """Make an axis logarithmic, with plain numbers at its ticks."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set(**{f"{name}scale": "log"})
@@ -190,18 +216,24 @@ def log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def spans_decades(values: pd.Series[Any]) -> bool:
+    """Return whether positive numbers span so much that a logarithmic axis shows them better."""
+    return bool(values.min() > 0 and values.max() / values.min() > 20)
+
+
 def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the series with this index; no two of the first 56 are alike."""
+    """Return the colour and marker of the series with this index; the first 56 all look different."""
     return {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def css() -> tuple[str, str]:
-    """Declarations of the colours' CSS variables, of the light and of the dark theme."""
+    """Return the declarations of the colours' CSS variables: those of the light theme, and of the dark theme."""
     light, dark = (" ".join(f"--{name}: {pair[theme]};" for name, pair in COLOURS.items()) for theme in range(2))
     return light, dark
 
 
 def _themed(svg: str, name: str, text: str) -> str:
+    """Return an SVG file as an element for a page: unique ids, a text alternative, and colours as CSS variables."""
     from html import escape
 
     svg = svg[svg.index("<svg") :]
@@ -214,5 +246,6 @@ def _themed(svg: str, name: str, text: str) -> str:
 
 
 def _opening(label: str) -> Callable[[re.Match[str]], str]:
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return lambda match: f'<svg {spaces} role="img" aria-label="{label}" {match.group(1)}>'
+    """Return the replacement of the ``<svg>`` tag: without width and height, and with a label for screen readers."""
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return lambda match: f'<svg {namespaces} role="img" aria-label="{label}" {match.group(1)}>'

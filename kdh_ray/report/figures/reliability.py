@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: reliability on the test split."""
+"""Figure of calibration: predicted probabilities against observed shares on the test split."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from kdh_ray.results.saved_predictions import Predicted
+    from kdh_ray.results.saved_predictions import StagePrediction
 
 BINS = 10
-MOST = 5
+MOST_DRAWN = 5  # methods
 
 
 @figure("calibration", "Calibration of probabilities on the test split")
-def calibration(predicted: Sequence[Predicted]) -> Plot:
-    """Share of right labels against their predicted probability, over all pairs of document and label.
+def calibration(predictions: Sequence[StagePrediction]) -> Plot:
+    """Draw the share of right labels against their predicted probability, over all pairs of document and label.
+
+    The text gives the expected calibration error, sum over bins b of n_b / n * |predicted_b - observed_b|.
 
     Args:
-        predicted: Predictions with the truth, the most important first; several of one name (its seeds) are pooled.
+        predictions: Test predictions, those of the most important method first. Several of one name (its seeds) are
+            pooled.
     """
     import numpy as np
     import pandas as pd
 
-    everyone = list(dict.fromkeys(each.name for each in predicted))
-    names = everyone[:MOST]
+    methods = list(dict.fromkeys(each.name for each in predictions))
+    names = methods[:MOST_DRAWN]
     if not names:
-        raise DataError("no predictions lie beside the rows (stages/NAME/predictions)")
+        raise DataError("no predictions are saved next to the rows (stages/NAME/predictions)")
     drawing, (axes,) = canvas(3.0 + 0.15 * len(names))
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
-    parts, errors = [], {}
+    parts = []
+    errors = {}
     for index, name in enumerate(names):
-        own = [each for each in predicted if each.name == name]
-        truth, probabilities = (
-            np.concatenate([getattr(each, what).ravel() for each in own]) for what in ("targets", "probabilities")
-        )
+        own = [each for each in predictions if each.name == name]
+        truth = np.concatenate([each.targets.ravel() for each in own])  # (n_seeds * n_documents * n_labels,)
+        probabilities = np.concatenate([each.probabilities.ravel() for each in own])
         line = reliability(truth, probabilities)
         errors[name] = float((line["pairs"] * (line["predicted"] - line["observed"]).abs()).sum() / line["pairs"].sum())
         axes.plot(line["predicted"], line["observed"], label=name, **look(index))
@@ -48,25 +51,28 @@ def calibration(predicted: Sequence[Predicted]) -> Plot:
     legend(drawing, axes)
     shown = "; ".join(f"{name} {error:.3f}" for name, error in errors.items())
     text = (
-        f"Expected calibration error over {BINS} equal bins: {shown}. On the dashed diagonal, of all pairs of document"
-        " and label given a probability of 0.7, 70 % are right; below it, probabilities are too high."
+        f"Expected calibration error over {BINS} equal bins: {shown}. On the dashed diagonal, 70 % of the labels that"
+        " were given a probability of 0.7 are right; below it, probabilities are too high."
     )
-    if len(everyone) > MOST:
-        text += f" The {MOST} best of {len(everyone)} methods are drawn."
+    if len(methods) > MOST_DRAWN:
+        text += f" The {MOST_DRAWN} best of {len(methods)} methods are drawn."
     return Plot(text, pd.concat(parts)[["method", "predicted", "observed", "pairs"]].reset_index(drop=True), drawing)
 
 
 def reliability(truth: np.ndarray[Any, Any], probabilities: np.ndarray[Any, Any], bins: int = BINS) -> pd.DataFrame:
-    """A line a bin of equal width that holds anything: mean ``predicted``, ``observed`` share, number of ``pairs``.
+    """Return a reliability diagram as a table, a line per bin of equal width that is not empty.
 
     Args:
         truth: (n,) of 0 and 1.
         probabilities: (n,) in 0..1.
-        bins: How many.
+        bins: Number of bins.
+
+    Returns:
+        ``predicted`` (mean probability), ``observed`` (share of ones) and ``pairs`` (number of values).
     """
     import numpy as np
     import pandas as pd
 
-    number = np.minimum((probabilities * bins).astype(int), bins - 1)
+    number = np.minimum((probabilities * bins).astype(int), bins - 1)  # (n,) bin; 1.0 belongs to the last one
     groups = pd.DataFrame({"predicted": probabilities, "observed": truth}).groupby(number)
     return groups.mean().assign(pairs=groups.size()).reset_index(drop=True)

@@ -12,20 +12,22 @@ import pytest
 from kdh_ray.errors import DataError
 from kdh_ray.report import figures
 from kdh_ray.report.figures import drawing
-from kdh_ray.report.figures.efficiency import not_dominated
+from kdh_ray.report.figures.convergence import progress
 from kdh_ray.report.figures.reliability import reliability
-from kdh_ray.report.figures.search import importances, progress
-from kdh_ray.results.saved_predictions import Predicted
-from kdh_ray.results.selections import largest, results, trials
+from kdh_ray.report.figures.score_against_cost import not_dominated
+from kdh_ray.report.figures.settings import importances
+from kdh_ray.results.method_rows import finished_rows, largest_size
+from kdh_ray.results.saved_predictions import StagePrediction
+from kdh_ray.results.search_trials import trial_rows
 
 
-@pytest.mark.parametrize("maker", figures.SCORES, ids=lambda maker: maker.name)
+@pytest.mark.parametrize("maker", figures.SCORE_FIGURES, ids=lambda maker: maker.name)
 def test_figures_of_scores_are_whole(study: pd.DataFrame, maker: figures.Maker) -> None:
     check_whole(maker(study))
 
 
 @pytest.mark.parametrize(
-    "maker", [each for each in figures.SEARCH if each is not figures.pareto], ids=lambda maker: maker.name
+    "maker", [each for each in figures.SEARCH_FIGURES if each is not figures.pareto], ids=lambda maker: maker.name
 )
 def test_figures_of_searches_are_whole(search: pd.DataFrame, maker: figures.Maker) -> None:
     check_whole(maker(search))
@@ -76,10 +78,10 @@ def test_methods_stand_from_best_to_worst_at_the_largest_size(study: pd.DataFram
 
 
 def test_a_size_that_has_one_method_so_far_says_nothing_yet(study: pd.DataFrame) -> None:
-    rows = results(study)
+    rows = finished_rows(study)
     begun = rows[(rows["stage"] == "plain") & (rows["size"] == "large")]
-    assert largest(pd.concat([rows[rows["size"] == "small"], begun]))["size"].unique().tolist() == ["small"]
-    assert largest(begun)["size"].unique().tolist() == ["large"]
+    assert largest_size(pd.concat([rows[rows["size"] == "small"], begun]))["size"].unique().tolist() == ["small"]
+    assert largest_size(begun)["size"].unique().tolist() == ["large"]
 
 
 def test_failed_rows_trials_and_steps_are_not_drawn(study: pd.DataFrame, search: pd.DataFrame) -> None:
@@ -118,11 +120,11 @@ def test_sizes_that_a_method_has_not_reached_hide_nobody(study: pd.DataFrame) ->
 
 def test_a_run_that_was_repeated_counts_once(study: pd.DataFrame) -> None:
     again = study[study["stage"] == "plain"].assign(run_id="again", test_f1_micro=0.5)
-    rows = results(pd.concat([study, again], ignore_index=True))
+    rows = finished_rows(pd.concat([study, again], ignore_index=True))
     assert len(rows) == len(study)
     assert rows.loc[rows["stage"] == "plain", "run_id"].unique().tolist() == ["again"]
     unknown = study.assign(seed=None)
-    assert len(results(unknown)) == len(study)
+    assert len(finished_rows(unknown)) == len(study)
 
 
 def test_heat_map_has_a_line_a_label(study: pd.DataFrame) -> None:
@@ -167,11 +169,11 @@ def test_methods_that_have_no_room_are_counted(study: pd.DataFrame) -> None:
     assert "1 method with lower scores is not drawn" in figure.text
     assert figures.labels(rows).text.endswith("13 methods with lower scores are not shown.")
     truth = np.array([[1, 0], [0, 1]], dtype=np.int8)
-    predicted = [Predicted(str(n), "student", f"m{n}", truth, np.full((2, 2), 0.5), 0.5) for n in range(7)]
+    predicted = [StagePrediction(str(n), "student", f"m{n}", truth, np.full((2, 2), 0.5), 0.5) for n in range(7)]
     assert figures.calibration(predicted).text.endswith("The 5 best of 7 methods are drawn.")
 
 
-@pytest.mark.parametrize("maker", figures.SCORES, ids=lambda maker: maker.name)
+@pytest.mark.parametrize("maker", figures.SCORE_FIGURES, ids=lambda maker: maker.name)
 def test_long_names_stay_within_the_figure(study: pd.DataFrame, maker: figures.Maker) -> None:
     ends = {name: f"{name} {'and so on ' * 15} {name}" for name in study["stage"].unique()}
     figure = maker(study.assign(stage=study["stage"].map(ends)))
@@ -232,7 +234,7 @@ def test_ranks_say_whom_they_leave_out(study: pd.DataFrame) -> None:
 
 
 def test_best_so_far_never_falls_and_counts_every_ended_trial(search: pd.DataFrame) -> None:
-    line = progress(trials(search))
+    line = progress(trial_rows(search))
     assert line["best"].is_monotonic_increasing
     assert line["trials"].max() == 24
     assert line["best"].iloc[-1] == pytest.approx(100 * search["validation_f1_micro"].max())
@@ -271,7 +273,7 @@ def test_regret_has_a_panel_a_table() -> None:
 
 
 def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
-    shares = importances(trials(search))
+    shares = importances(trial_rows(search))
     assert shares.index[0] == "config_learning_rate"
     assert shares.iloc[0] > 0.5
     assert shares.sum() == pytest.approx(1.0)
@@ -285,8 +287,8 @@ def test_importances_of_several_searches_leave_their_levels_aside(search: pd.Dat
         config_dropout=search["config_dropout"] + 0.5,  # differs with the level, and explains nothing else
     )
     both = pd.concat([search, other], ignore_index=True)
-    assert trials(both)["search"].nunique() == 2
-    shares = importances(trials(both))
+    assert trial_rows(both)["search"].nunique() == 2
+    shares = importances(trial_rows(both))
     assert shares.index[0] == "config_learning_rate"
     assert shares.iloc[0] > 0.5
     assert f"{both['validation_f1_micro'].count()} trials of 2 searches" in figures.importance(both).text
@@ -364,7 +366,7 @@ def test_reliability_counts_pairs_by_bin() -> None:
 
 def test_calibration_pools_the_seeds_of_a_method() -> None:
     truth = np.array([[1, 0], [0, 1]], dtype=np.int8)
-    predicted = [Predicted(str(n), "student", "student", truth, np.full((2, 2), 0.5), 0.5) for n in range(2)]
+    predicted = [StagePrediction(str(n), "student", "student", truth, np.full((2, 2), 0.5), 0.5) for n in range(2)]
     figure = figures.calibration(predicted)
     assert figure.data[["observed", "pairs"]].to_numpy().tolist() == [[0.5, 8]]
     assert "student 0.000" in figure.text
@@ -372,7 +374,7 @@ def test_calibration_pools_the_seeds_of_a_method() -> None:
 
 
 def test_frames_without_material_say_why(study: pd.DataFrame) -> None:
-    made, left = figures.attempt(figures.SEARCH, study)
+    made, left = figures.attempt(figures.SEARCH_FIGURES, study)
     assert made == []
-    assert len(left) == len(figures.SEARCH)
+    assert len(left) == len(figures.SEARCH_FIGURES)
     assert {each.reason for each in left} == {"there are no trials of a search among the rows"}

@@ -66,7 +66,7 @@ def test_first_screen_says_who_won_and_by_how_much(page: str) -> None:
     first = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", page[page.index("<header>") : page.index("</header>")]))
     assert "77.0 ± 1.0 % test micro F1 of distilled, the best student on hoc-blurb, size large" in first
     assert re.search(r"\+6\.0 points \(95 %: \+\d+\.\d to \+\d+\.\d\) against plain", first)
-    assert "at least 10 are wanted" in first
+    assert "at least 10 are needed" in first
 
 
 def test_names_from_rows_are_escaped(page: str) -> None:
@@ -104,7 +104,7 @@ def test_rows_that_all_failed_make_a_page(study: pd.DataFrame) -> None:
 def test_minimal_rows_make_a_page() -> None:
     page = to_html(make_report(pd.DataFrame([{"run_id": "a", "stage": "s", "status": "ok", "test_f1_micro": 0.5}])))
     assert "50.0" in page
-    assert re.search(r"Left out, and why:.*Efficiency &ndash; no row has measured latencies", page, re.DOTALL)
+    assert re.search(r"Left out, and why:.*Efficiency &ndash; no row has a measured latency", page, re.DOTALL)
 
 
 def test_no_row_is_an_error() -> None:

@@ -9,18 +9,19 @@ import pytest
 from result_rows import make_predictions
 
 from kdh_ray.report import make_report
-from kdh_ray.report.summary import signed, winner
-from kdh_ray.results.saved_predictions import Predicted
-from kdh_ray.results.selections import results
+from kdh_ray.report.winner import winner
+from kdh_ray.report.wording import signed
+from kdh_ray.results.method_rows import finished_rows
+from kdh_ray.results.saved_predictions import StagePrediction
 
 
 @pytest.fixture
-def predictions() -> dict[tuple[str, str], Predicted]:
+def predictions() -> dict[tuple[str, str], StagePrediction]:
     return make_predictions()
 
 
 def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> None:
-    found = winner(results(study), {})
+    found = winner(finished_rows(study), {})
     assert (found.method, found.size, found.n, found.is_student) == ("distilled", "large", 3, True)
     assert found.mean == pytest.approx(77.0)
     roles = {each.role: (each.method, round(each.points, 6)) for each in found.comparisons}
@@ -34,14 +35,14 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
 def test_winner_of_scores_that_look_the_same_is_that_of_more_seeds(study: pd.DataFrame) -> None:
     lucky = study[(study["stage"] == "distilled") & (study["seed"] == 0)].assign(stage="lucky", run_id="lucky")
     for f1, best in ((0.7704, "distilled"), (0.7706, "lucky")):
-        found = winner(results(pd.concat([study, lucky.assign(test_f1_micro=f1)])), {})
+        found = winner(finished_rows(pd.concat([study, lucky.assign(test_f1_micro=f1)])), {})
         assert found.method == best
 
 
 def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.DataFrame) -> None:
     lucky = study[(study["stage"] == "teacher") & (study["seed"] == 0)].assign(stage="lucky", seed=9, run_id="lucky")
     lucky["test_f1_micro"] += 0.1
-    found = winner(results(pd.concat([study, lucky])), {})
+    found = winner(finished_rows(pd.concat([study, lucky])), {})
     assert {each.role: each.method for each in found.comparisons}["the best teacher"] == "teacher"
 
 
@@ -49,7 +50,7 @@ def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.
 def test_what_goes_on_from_a_distilled_student_is_not_called_untaught(study: pd.DataFrame, start: str) -> None:
     tuned = study[study["stage"] == "plain"].assign(stage="finetuned", config_start=start)
     tuned["test_f1_micro"] += 0.02
-    found = winner(results(pd.concat([study, tuned], ignore_index=True)), {})
+    found = winner(finished_rows(pd.concat([study, tuned], ignore_index=True)), {})
     roles = {each.role: each.method for each in found.comparisons}
     assert roles["the best student without a teacher"] == "plain"
     assert roles["the best other student"] == "finetuned"
@@ -64,7 +65,7 @@ def test_one_seed_makes_no_table_of_tests(study: pd.DataFrame) -> None:
 def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     study.loc[(study["stage"] == "plain") & (study["seed"] == 1), "test_f1_micro"] -= 0.02
-    first = winner(results(study), {}).comparisons[0]
+    first = winner(finished_rows(study), {}).comparisons[0]
     assert first.low == pytest.approx(3.798, abs=1e-3)  # 6.667 -+ 4.303 * 1.155 / sqrt(3)
     assert first.high == pytest.approx(9.535, abs=1e-3)
     assert first.words.startswith("interval over seeds; from +6.0 to +8.0 over 3 seeds (Wilcoxon p = 0.75 after Holm; ")
@@ -90,7 +91,7 @@ def test_methods_without_enough_common_seeds_are_named(study: pd.DataFrame) -> N
     tables = {table.title: table for section in report.sections for table in section.tables}
     table = tables["Every method against distilled, paired by seed"]
     assert "teacher" not in table.frame["method"].tolist()
-    assert "Not tested, for want of two common seeds: teacher." in table.note
+    assert "Not tested, for lack of two common seeds: teacher." in table.note
 
 
 def test_a_size_that_shares_no_seed_takes_no_test_from_the_others(study: pd.DataFrame) -> None:
@@ -115,13 +116,13 @@ def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) ->
 
 
 def test_seeds_with_other_test_documents_are_not_stacked(
-    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+    study: pd.DataFrame, predictions: dict[tuple[str, str], StagePrediction]
 ) -> None:
     for stage in ("distilled", "plain"):
         key = ("large-1", stage)
         short = predictions[key]
         predictions[key] = replace(short, targets=short.targets[:50], probabilities=short.probabilities[:50])
-    first = winner(results(study), predictions).comparisons[0]
+    first = winner(finished_rows(study), predictions).comparisons[0]
     assert "test documents differ between seeds" in first.words
     assert "paired bootstrap" not in first.words
 
@@ -131,9 +132,9 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
 
 
 def test_predictions_give_an_interval_over_documents(
-    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+    study: pd.DataFrame, predictions: dict[tuple[str, str], StagePrediction]
 ) -> None:
-    first, against_teacher, _ = winner(results(study), predictions).comparisons
+    first, against_teacher, _ = winner(finished_rows(study), predictions).comparisons
     assert first.low is not None
     assert first.high is not None
     assert 0 < first.low < first.high
@@ -143,14 +144,14 @@ def test_predictions_give_an_interval_over_documents(
 
 
 def test_predictions_of_some_seeds_give_no_interval(
-    study: pd.DataFrame, predictions: dict[tuple[str, str], Predicted]
+    study: pd.DataFrame, predictions: dict[tuple[str, str], StagePrediction]
 ) -> None:
     del predictions["large-1", "plain"]
-    first = winner(results(study), predictions).comparisons[0]
+    first = winner(finished_rows(study), predictions).comparisons[0]
     assert "predictions of 2 of 3 seeds" in first.words
     assert "paired bootstrap" not in first.words
 
 
 def test_one_seed_is_said_to_be_one(study: pd.DataFrame) -> None:
-    found = winner(results(study[study["seed"] == 0]), {})
+    found = winner(finished_rows(study[study["seed"] == 0]), {})
     assert "how it varies with the seed is not known" in found.comparisons[0].words

@@ -19,7 +19,8 @@ from kdh_ray.config import flatten
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import compact, copy_rows, load_runs, recorded, rows, write_row
 from kdh_ray.results import row_files as store
-from kdh_ray.results.rows import order_columns, tell_tables_apart
+from kdh_ray.results.columns import order_columns
+from kdh_ray.results.rows import distinguish_tables
 
 
 def row(run_id: str = "run-0", stage: str = "distil", **more: Any) -> dict[str, Any]:
@@ -386,9 +387,9 @@ def of_tables(*paths: str, corpus: str = "table") -> pd.DataFrame:
 
 
 def test_tables_of_one_name_in_two_folders_are_two_protocols() -> None:
-    told = tell_tables_apart(of_tables("ward-a/notes.csv", "/data/ward-b/notes.csv", "../x/ward-a/notes.csv"))
+    told = distinguish_tables(of_tables("ward-a/notes.csv", "/data/ward-b/notes.csv", "../x/ward-a/notes.csv"))
     assert told["protocol"].tolist() == [f"notes (ward-{name}/notes.csv)" for name in "aba"]
-    deeper = tell_tables_apart(of_tables("/data/a/texts/notes.csv", "/data/b/texts/notes.csv", "notes.csv"))
+    deeper = distinguish_tables(of_tables("/data/a/texts/notes.csv", "/data/b/texts/notes.csv", "notes.csv"))
     assert deeper["protocol"].tolist() == [
         "notes (a/texts/notes.csv)",
         "notes (b/texts/notes.csv)",
@@ -405,4 +406,4 @@ def test_tables_of_one_name_in_two_folders_are_two_protocols() -> None:
     ],
 )
 def test_one_corpus_keeps_its_name(frame: pd.DataFrame) -> None:
-    assert set(tell_tables_apart(frame)["protocol"]) == {"notes"}
+    assert set(distinguish_tables(frame)["protocol"]) == {"notes"}

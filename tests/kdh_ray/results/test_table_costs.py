@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from result_rows import FRAME, row
+from result_rows import FRAME, frame_of, row
 
 from kdh_ray.errors import DataError
 from kdh_ray.results import render
@@ -17,14 +17,14 @@ def test_efficiency_has_a_line_a_model_and_number_format() -> None:
             latency_p95_ms=2 * latency, inference_documents_per_second=1000 / latency, flops_per_document=2e9)
         for name, latency in (("float32", 20.0), ("int8", 8.0))
     ]  # fmt: skip
-    table = efficiency(pd.DataFrame(rows))
+    table = efficiency(frame_of(*rows))
     assert table["format"].tolist() == ["float32", "int8"]
     assert table["n"].tolist() == [1, 1]
     assert table["p50 ms"].tolist() == [20.0, 8.0]
     assert table["FLOPs/document G"].tolist() == [2.0, 2.0]
     assert "energy/document J" not in table  # was not measured
     assert "| **8.00** | **16.0** | **125** |" in render.to_markdown(table)
-    with pytest.raises(DataError, match=r"experiments\.efficiency"):
+    with pytest.raises(DataError, match="no row has a measured latency"):
         efficiency(FRAME)
 
 
@@ -34,7 +34,7 @@ def measured(latency: float, seed: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
-    table = efficiency(pd.DataFrame([measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)]))
+    table = efficiency(frame_of(measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)))
     assert "| distilled | int8 | 2 | **22.7** | **11.0 ± 1.4** | **80.0** |" in render.to_markdown(table)
     assert "mean ± standard deviation over n seeds" in render.to_plain(table)
     assert table["p50 ms sd"].tolist() == pytest.approx([2**0.5])
@@ -43,17 +43,17 @@ def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
 
 def test_what_was_measured_otherwise_is_not_averaged() -> None:
     rows = [measured(10.0, threads=1), measured(6.0, 1, threads=2), measured(5.0, 2, threads=2)]
-    assert efficiency(pd.DataFrame(rows))[["threads", "n", "p50 ms"]].to_numpy().tolist() == [[1, 1, 10.0], [2, 2, 5.5]]
+    assert efficiency(frame_of(*rows))[["threads", "n", "p50 ms"]].to_numpy().tolist() == [[1, 1, 10.0], [2, 2, 5.5]]
 
 
 def test_rows_without_measurements_make_no_table_of_efficiency() -> None:
     frame = FRAME.assign(latency_p50_ms=None)
-    with pytest.raises(DataError, match=r"experiments\.efficiency"):
+    with pytest.raises(DataError, match="no row has a measured latency"):
         efficiency(frame)
 
 
 def test_numbers_just_below_a_thousand_have_no_exponent() -> None:
-    assert "1,000" in render.to_plain(efficiency(pd.DataFrame([measured(999.7)])))
+    assert "1,000" in render.to_plain(efficiency(frame_of(measured(999.7))))
 
 
 def test_front_holds_what_nothing_beats() -> None:
@@ -61,16 +61,14 @@ def test_front_holds_what_nothing_beats() -> None:
         about = {"kind": "trial", "trial": number, "validation_f1_micro": score, "latency_ms": latency}
         return {**row("student", 0.0), **about, "config_layers": number, "config_epochs": 4, **more}
 
-    frame = pd.DataFrame(
-        [
-            trial(1, 0.80, 9.0),
-            trial(2, 0.70, 3.0),
-            trial(3, 0.69, 5.0),  # slower and worse than 2
-            trial(4, 0.80, 12.0),  # slower and no better than 1
-            trial(5, 0.99, 1.0, status="stopped"),
-            trial(6, 0.70, 3.0),  # the same as 2
-            trial(7, 0.10, 0.5),
-        ]
+    frame = frame_of(
+        trial(1, 0.80, 9.0),
+        trial(2, 0.70, 3.0),
+        trial(3, 0.69, 5.0),  # slower and worse than 2
+        trial(4, 0.80, 12.0),  # slower and no better than 1
+        trial(5, 0.99, 1.0, status="stopped"),
+        trial(6, 0.70, 3.0),  # the same as 2
+        trial(7, 0.10, 0.5),
     )
     front = pareto(pd.concat([frame, FRAME]))
     assert front["trial"].tolist() == [7, 2, 1]
@@ -91,18 +89,18 @@ def replays(*names: str) -> list[dict[str, Any]]:
 
 
 def test_searchers_are_ranked_by_regret() -> None:
-    table = searchers(pd.DataFrame(replays("t")))
+    table = searchers(frame_of(*replays("t")))
     assert table["searcher"].tolist() == ["pso", "random"]
     assert table.loc[0, "regret at 40"] == "0.150 ± 0.071"
     assert table.attrs["best"] == [[False, False, False, True, True], [False] * 5]
-    assert "nan" not in searchers(pd.DataFrame(replays("t")[:1])).to_csv()  # one seed has no spread
-    assert searchers(pd.DataFrame(replays("t", "u")))["table"].tolist() == ["t", "t", "u", "u"]
-    with pytest.raises(DataError, match=r"experiments\.searchers"):
+    assert "nan" not in searchers(frame_of(*replays("t")[:1])).to_csv()  # one seed has no spread
+    assert searchers(frame_of(*replays("t", "u")))["table"].tolist() == ["t", "t", "u", "u"]
+    with pytest.raises(DataError, match="no row has a searcher's regret"):
         searchers(FRAME)
 
 
 def test_regret_has_an_interval_that_is_never_below_nothing() -> None:
-    table = regrets(pd.DataFrame(replays("t"))).set_index(["searcher", "trials"])
+    table = regrets(frame_of(*replays("t"))).set_index(["searcher", "trials"])
     line = table.loc[("random", 40)]
     assert (line["low"], line["high"]) == (0.0, pytest.approx(0.55 + 12.706 * 0.05, abs=1e-3))
 

@@ -4,10 +4,10 @@ import io
 
 import pandas as pd
 import pytest
-from result_rows import ABLATION, FRAME, SIZES, row
+from result_rows import ABLATION, FRAME, SIZES, frame_of, row
 
 from kdh_ray.errors import DataError
-from kdh_ray.results import render
+from kdh_ray.results import normalise_rows, render
 from kdh_ray.results.tables import (
     by_size,
     run_table,
@@ -45,7 +45,7 @@ def test_protocols_are_never_ranked_together() -> None:
 
 def test_of_scores_that_look_the_same_the_one_of_more_seeds_is_the_best() -> None:
     rows = [row("distilled", 0.7702, seed) for seed in range(3)]
-    tables = [stage_table(pd.DataFrame([*rows, row("lucky", f1)])) for f1 in (0.7704, 0.7706)]
+    tables = [stage_table(frame_of(*rows, row("lucky", f1))) for f1 in (0.7704, 0.7706)]
     assert [table.loc[table["best"], "stage"].tolist() for table in tables] == [["distilled"], ["lucky"]]
 
 
@@ -74,7 +74,7 @@ def test_a_finished_row_without_a_score_is_in_no_mean_and_no_count() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame([row("distilled", float("nan"), 9)])]))
     assert table.set_index("stage").loc["distilled", ["n", "unfinished"]].tolist() == [3, 1]
     assert "82.0 ± 2.0 (3)" in render.to_plain(table)
-    costs = FRAME[["run_id", "stage", "status", "seconds"]]
+    costs = normalise_rows(FRAME[["run_id", "stage", "status", "seconds"]])
     assert stage_table(costs)["n"].tolist() == [1, 1, 2, 3]  # no row has a score: they are looked at for their costs
 
 
@@ -84,7 +84,7 @@ def test_rows_without_kinds_compare_encoders() -> None:
 
 
 def test_rows_that_only_failed_still_make_a_table() -> None:
-    frame = pd.DataFrame([{"run_id": "a", "stage": "teacher", "status": "failed", "error": "no memory"}])
+    frame = frame_of({"run_id": "a", "stage": "teacher", "status": "failed", "error": "no memory"})
     assert "–" in render.to_plain(stage_table(frame))
     assert "no memory" in render.to_plain(run_table(frame))
 
@@ -205,7 +205,7 @@ def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
         for size in ("large", "small", "medium")
         for pair in ("a-b", "b-c")
     ]
-    table = stage_table(pd.DataFrame(rows))
+    table = stage_table(frame_of(*rows))
     assert table["size"].tolist() == ["small", "medium", "large"] * 2
     assert table["stage"].tolist() == ["distilled, a-b"] * 3 + ["distilled, b-c"] * 3
 
@@ -231,4 +231,4 @@ def test_trials_are_no_methods() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame([row("trial", 0.99, kind="trial")])]))
     assert "trial" not in set(table["stage"])
     with pytest.raises(DataError, match="trials of searches"):
-        stage_table(pd.DataFrame([row("trial", 0.99, kind="trial")]))
+        stage_table(frame_of(row("trial", 0.99, kind="trial")))

@@ -1,4 +1,4 @@
-"""Published results on Hallmarks of Cancer, each with its protocol. Numbers of different protocols don't compare."""
+"""Published scores on Hallmarks of Cancer, each with its protocol. Scores of different protocols do not compare."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """Results of one publication under one protocol.
+    """Scores of one publication under one protocol.
 
     Attributes:
-        protocol: Ours that reads the same documents and counts the same, None where there is none.
-        title: What it is called here.
-        conditions: Documents, metric and repetitions, in words, and how they differ from ours.
-        reference: Where the numbers stand.
-        scores: Model to its score in %, in the source's order, as printed there.
+        protocol: Our protocol with the same documents and metric; None if we have none.
+        title: Name of the benchmark or paper.
+        conditions: Documents, metric and repetitions in words, and how they differ from ours.
+        reference: Paper and table that print the scores.
+        scores: Score of each model in %, as printed and in the order of the source.
     """
 
     protocol: str | None

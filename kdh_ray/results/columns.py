@@ -1,0 +1,96 @@
+"""Columns of result rows: their names, their order, and frames that have all of them.
+
+``load_runs`` returns frames with at least these columns, so that no reader has to ask whether one is there:
+
+* identity: ``run_id``, ``stage``, ``kind`` (teacher, student or baseline; ``trial``: of a search; ``step``: a stage on
+  the way to a method's own; ``searcher``: on replayed trials), ``experiment``, ``variant``, ``protocol``, ``size``,
+  ``seed``; in a study also ``method`` and ``pair`` (of teacher and student);
+* outcome: ``status`` (ok, failed or stopped), ``error`` (one line) and ``metric``, the protocol's official metric;
+* scores: ``threshold``, tuned on validation, and the test scores at that threshold;
+* costs: ``parameters``, ``seconds``, ``documents_per_second``, and what a measurement of efficiency adds;
+* trials: number, searcher, particle, worker, validation score, learning curve, epochs;
+* provenance: ``commit``, ``device``, ``precision``, ``started`` and ``written`` (UTC, ISO 8601).
+
+Rows may have further columns: ``config_*`` (the configuration, dotted below the first level: ``config_loss.alpha``),
+``version_*``, every metric as ``validation_*`` and ``test_*`` (``_at_half``: at threshold 0.5; ``_per_label``: at the
+label thresholds), and ``test_f1_label.NAME``, the F1 of a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = (
+    *("run_id", "stage", "kind", "experiment", "method", "variant", "pair"),
+    *("protocol", "size", "seed", "status", "error", "metric"),
+)
+LATENCY = "latency_p50_ms"
+"""Column that a measurement of efficiency fills: median latency of one document, in milliseconds."""
+TEXT_COLUMNS = (
+    *(name for name in IDENTITY if name != "seed"),
+    *("config_start", "config_teachers"),
+    *("curve", "objective", "searcher", "worker", "model", "number_format"),
+    *("commit", "device", "precision", "started", "written"),
+)
+NUMBER_COLUMNS = (
+    *("seed", "threshold", "validation_f1_micro"),
+    *("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro"),
+    *("parameters", "seconds", "documents_per_second", "config_epochs"),
+    *("trial", "particle", "score", "epochs_run", "epochs_full", "latency_ms"),
+    *("disk_bytes", "flops_per_document", "peak_memory_bytes", LATENCY, "latency_p95_ms"),
+    *("inference_documents_per_second", "joules_per_document", "threads"),
+)
+_LAST = ("started", "written")
+_GROUPS = ("config_", "threshold", "validation_", "test_")  # in this order, between identity and circumstances
+
+
+def normalise_rows(frame: pd.DataFrame, *numbers: str) -> pd.DataFrame:
+    """Return result rows with every column of :data:`TEXT_COLUMNS` and :data:`NUMBER_COLUMNS`.
+
+    ``load_runs`` has done so already. Frames from elsewhere, such as a CSV file, need it before tables and figures.
+
+    Args:
+        frame: One row per stage of a run.
+        numbers: Further number columns to add.
+
+    Returns:
+        The frame with missing text columns as None and missing number columns as NaN (float), as are columns of these
+        names without any value. Columns that were there keep their order, and new ones follow.
+
+    Example:
+        >>> rows = normalise_rows(pd.read_csv("rows.csv"))
+        >>> stage_table(rows)
+    """
+    import pandas as pd
+
+    nothing = dict.fromkeys(TEXT_COLUMNS) | dict.fromkeys((*NUMBER_COLUMNS, *numbers), float("nan"))
+    absent = {name: value for name, value in nothing.items() if name not in frame}
+    # Added in one piece: pandas slows down, and warns, where many columns are inserted one by one.
+    whole = pd.concat([frame, pd.DataFrame(absent, index=frame.index)], axis="columns")
+    return whole.assign(**{name: value for name, value in nothing.items() if whole[name].isna().all()})
+
+
+def order_columns(names: Iterable[str]) -> list[str]:
+    """Return column names in reading order: identity, configuration, scores, circumstances.
+
+    Settings and circumstances are sorted by name; identity has its own order.
+    """
+
+    def sort_key(name: str) -> tuple[int, int, str]:
+        if name in IDENTITY:
+            return 0, IDENTITY.index(name), name
+        if name in _LAST:
+            return 3, _LAST.index(name), name
+        group = next((index for index, prefix in enumerate(_GROUPS) if name.startswith(prefix)), None)
+        return (2, 0, name) if group is None else (1, group, name)
+
+    return sorted(names, key=sort_key)
+
+
+def setting_name(column: str) -> str:
+    """Return the setting that a column holds: ``config_loss.alpha`` is ``loss.alpha``."""
+    return column.removeprefix("config_")

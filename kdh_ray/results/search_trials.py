@@ -1,0 +1,78 @@
+"""Trials of searches as result rows: their scores, learning curves and settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kdh_ray.errors import DataError
+from kdh_ray.results.method_rows import METRIC_NAMES, TRIAL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OF_THE_RUN = ("config_data.", "config_job.", "config_cache", "config_baselines.", "config_seed")
+
+
+def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of all searches, by search and number.
+
+    Args:
+        frame: From ``load_runs`` or ``normalise_rows``.
+
+    Returns:
+        The rows with ``search`` (run id of the search), ``score`` on validation (a fraction), ``curve`` (a list with a
+        score per epoch), ``seconds``, ``started`` and ``ended`` (UTC).
+
+    Raises:
+        DataError: If there is no trial.
+    """
+    import pandas as pd
+
+    rows = frame[frame["kind"] == TRIAL]
+    if rows.empty:
+        raise DataError("there are no trials of a search among the rows")
+    rows = rows.astype({name: "Int64" for name in ("trial", "particle") if rows[name].notna().any()})
+    seconds = pd.to_numeric(rows["seconds"]).fillna(0.0)
+    started = pd.to_datetime(rows["started"], utc=True, format="ISO8601")
+    return rows.assign(
+        search=rows["run_id"].astype(str).str.replace(r"-trial-\d+$", "", regex=True),
+        score=pd.to_numeric(rows["score"]).fillna(pd.to_numeric(rows["validation_f1_micro"])),
+        curve=rows["curve"].map(_curve),
+        seconds=seconds,
+        started=started,
+        ended=started + pd.to_timedelta(seconds, unit="s"),
+    ).sort_values(["search", "trial"], kind="stable")
+
+
+def objective_name(rows: pd.DataFrame) -> str:
+    """Return the name of the objective that all trials share, such as ``micro F1``."""
+    names = rows["objective"].dropna().unique().tolist()
+    return METRIC_NAMES.get(names[0], str(names[0])) if len(names) == 1 else METRIC_NAMES["f1_micro"]
+
+
+def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the trials of the search with the best score, and a sentence that says so where there are several.
+
+    Raises:
+        DataError: If no trial has a score.
+    """
+    searches = rows["search"].unique()
+    scored = rows[rows["score"].notna()]
+    if scored.empty:
+        raise DataError("no trial has a score")
+    chosen = scored.nlargest(1, "score")["search"].iloc[0]
+    sentence = f" Of {len(searches)} searches, the one with the best score: {chosen}." if len(searches) > 1 else ""
+    return rows[rows["search"] == chosen], sentence
+
+
+def searched_settings(rows: pd.DataFrame) -> list[str]:
+    """Return the columns of settings that differ between the trials of a search, without those of the whole run."""
+    names = [name for name in map(str, rows) if name.startswith("config_") and not name.startswith(_OF_THE_RUN)]
+    return [name for name in names if rows.groupby("search")[name].nunique().max() > 1]
+
+
+def _curve(value: Any) -> list[float]:
+    """Parse a learning curve, which rows store as JSON."""
+    scores = json.loads(value) if isinstance(value, str) else value
+    return list(scores) if isinstance(scores, list | tuple) else []
