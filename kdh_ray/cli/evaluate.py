@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=SPLIT_NAMES, default="test", metavar="NAME",
         help=f"split to score: {', '.join(SPLIT_NAMES)} (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--retune", action="store_true",
+        help="first choose the threshold anew, on the validation split as raw text, and write it to the checkpoint",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -52,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.models.checkpoint import load_card
 
     load_card(args.checkpoint)  # fails at once if it is not a checkpoint
-    result = evaluate(args.checkpoint, _config(args), args.split)
+    result = evaluate(args.checkpoint, _config(args), args.split, args.retune)
     if args.json:
         print(json.dumps(_without_nan(result), indent=1))
     else:
@@ -60,28 +64,37 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(checkpoint: Path, config: RunConfig, split: str) -> dict[str, Any]:
-    """Return a classifier's scores at its own thresholds: ``scores`` over all labels, ``labels`` label by label."""
+def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = False) -> dict[str, Any]:
+    """Return a classifier's scores on a split at its own thresholds; see :func:`kdh_ray.inference.scoring.evaluate`.
+
+    Args:
+        checkpoint: Folder of the classifier.
+        config: Its data section names the corpus.
+        split: The split.
+        retune: Choose the threshold anew first, on the validation split as raw text.
+    """
     from kdh_ray.data import corpus_from_config
-    from kdh_ray.evaluation.metrics import per_label, score
     from kdh_ray.hardware import precision
+    from kdh_ray.inference import scoring
     from kdh_ray.inference.classifier import TextClassifier
     from kdh_ray.models.checkpoint import load_card
-    from kdh_ray.training.stages import check_labels
 
-    card = load_card(checkpoint)
     corpus = corpus_from_config(config.data)
-    check_labels(checkpoint, card.labels, list(corpus.labels))
-    classifier = TextClassifier.load(checkpoint, precision=precision(config.precision))
-    probabilities = classifier.logits(corpus.splits[split].raw()).probabilities
-    targets = corpus.splits[split].targets
+    scoring.check_labels(checkpoint, load_card(checkpoint).labels, list(corpus.labels))
+    kind = precision(config.precision)
+    classifier = TextClassifier.load(checkpoint, precision=kind)
+    if retune:
+        before = classifier.thresholds
+        after = scoring.retune(checkpoint, classifier, corpus)
+        print(f"kdh-ray: threshold {before.mean():.3f} -> {after:.3f}, written to {checkpoint}", file=sys.stderr)
+        classifier = TextClassifier.load(checkpoint, precision=kind)
+    elif note := classifier.note:
+        print(f"kdh-ray: {note}", file=sys.stderr)
     return {
         "checkpoint": str(checkpoint),
         "protocol": corpus.name,
         "split": split,
-        "documents": len(corpus.splits[split]),
-        "scores": score(targets, probabilities, card.thresholds),
-        "labels": per_label(targets, probabilities, card.thresholds, list(corpus.labels)),
+        **scoring.evaluate(classifier, corpus, split),
     }
 
 
@@ -120,6 +133,7 @@ def _print(result: dict[str, Any]) -> None:
     for name, value in result["scores"].items():
         overall.add_row(name, f"{100 * value:.2f}")
     console.print(overall)
+    console.print("\n".join(_reading_notes(result)))
     labels = Table(title="\nEach label", **style)
     labels.add_column("label")
     for name in ("support", "precision", "recall", "f1", "threshold"):
@@ -128,3 +142,18 @@ def _print(result: dict[str, Any]) -> None:
         shares = [f"{100 * line[name]:.1f}" for name in ("precision", "recall", "f1")]
         labels.add_row(line["label"], str(line["support"]), *shares, f"{line['threshold']:.2f}")
     console.print(labels)
+
+
+def _reading_notes(result: dict[str, Any]) -> list[str]:
+    """Say how the documents were read, and what another way of reading them would have given."""
+    notes = ["Read as raw text."]
+    f1 = 100 * result["scores"]["f1_micro"]
+    if "f1_micro_annotated" in result:
+        notes.append(f"On the corpus's own parts: f1_micro {100 * result['f1_micro_annotated']:.2f}.")
+    if result["long_documents"]:
+        cut = 100 * result["f1_micro_cut"]
+        notes.append(
+            f"{result['long_documents']} documents are longer than the classifier reads at once and were read in"
+            f" windows; cut instead, f1_micro would be {cut:.2f} ({cut - f1:+.2f})."
+        )
+    return notes

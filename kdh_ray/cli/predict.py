@@ -72,6 +72,8 @@ def execute(args: argparse.Namespace) -> int:
         job=JobConfig(address=args.address), verbose=args.verbose, progress=_print_progress,
     )  # fmt: skip
     before = f", {done.found} of them finished earlier" if done.found else ""
+    if done.note:
+        print(f"kdh-ray: {done.note}", file=sys.stderr)
     print(f"{args.output}: {done.blocks} blocks{before}; {done.documents} documents in {done.seconds:.1f} s")
     return 0
 
@@ -84,6 +86,8 @@ def _predict_lines(args: argparse.Namespace) -> int:
     if isinstance(sys.stdin, io.TextIOWrapper):  # a container without a locale would accept any byte
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     classifier = load_classifier(args.checkpoint, precision=args.precision)
+    if classifier.note:
+        print(f"kdh-ray: {classifier.note}", file=sys.stderr)
     size = 1 if sys.stdin.isatty() else args.batch_size
     try:
         while lines := [line.rstrip("\r\n") for line in islice(sys.stdin, size)]:

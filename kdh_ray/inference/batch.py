@@ -37,12 +37,14 @@ class BatchSummary:
         blocks: Blocks of the whole prediction, all finished now.
         found: Blocks that an earlier call had finished.
         seconds: Duration of this call.
+        note: Warning about the checkpoint; empty if there is nothing to warn of.
     """
 
     documents: int
     blocks: int
     found: int
     seconds: float
+    note: str = ""
 
 
 def predict_files(
@@ -102,7 +104,7 @@ def predict_files(
             raise DataError(str(row["error"]))
         documents += int(row["documents"])
         progress(found + done, len(blocks))
-    return BatchSummary(documents, len(blocks), found, perf_counter() - started)
+    return BatchSummary(documents, len(blocks), found, perf_counter() - started, card.note)
 
 
 def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[TextBlock]:

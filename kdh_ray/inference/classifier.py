@@ -129,6 +129,11 @@ class TextClassifier:
         classifier.card = card
         return classifier
 
+    @property
+    def note(self) -> str:
+        """Warning about the checkpoint; empty if there is nothing to warn of."""
+        return "" if self.card is None else self.card.note
+
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> Prediction:
         """Return labels, probabilities and evidence for raw texts.
 

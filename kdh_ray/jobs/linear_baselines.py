@@ -37,7 +37,7 @@ def write_baseline(
     Raises:
         UserError: If there is no such baseline, or its documents or encoder can't be used.
     """
-    from kdh_ray.training.stages import score_held_out
+    from kdh_ray.inference.scoring import score_held_out
 
     started = perf_counter()
     validation, test = _probabilities(config, corpus, name, encoder)

@@ -91,7 +91,7 @@ def load_data(plan: RunPlan) -> Corpus:
     Raises:
         UserError: If the corpus can't be used, a teacher has other labels, or a loss is constant over so few labels.
     """
-    from kdh_ray.training.stages import check_labels
+    from kdh_ray.inference.scoring import check_labels
 
     config = plan.config
     corpus = corpus_from_config(config.data)

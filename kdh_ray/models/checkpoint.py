@@ -76,6 +76,16 @@ class Card:
         return self.segmenter is not None or not self.segments
 
     @property
+    def note(self) -> str:
+        """Warning about a checkpoint from before segmenters; empty for any other."""
+        if self.tuned_on_raw_text:
+            return ""
+        return (
+            "this checkpoint's thresholds were chosen on annotated parts, and raw text is divided into sentences:"
+            " kdh-ray evaluate --retune chooses them on raw text"
+        )
+
+    @property
     def fingerprint(self) -> str:
         """Identity of the classifier: its weights, labels, and how it reads text."""
         identity = (sorted(self.weights.items()), self.labels, self.segments, sorted(self.reading.to_json().items()))

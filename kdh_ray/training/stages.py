@@ -24,16 +24,14 @@ from numpy.typing import NDArray
 
 from kdh_ray import distributed
 from kdh_ray.config import DataConfig, RunConfig, StageConfig
-from kdh_ray.data.corpus import Corpus, Split
+from kdh_ray.data.corpus import Corpus
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.data.tokens import Tokens, tokenize
-from kdh_ray.errors import CheckpointError
-from kdh_ray.evaluation.metrics import score
-from kdh_ray.evaluation.score_columns import score_columns
 from kdh_ray.events import EventLog
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.logits import Logits, mean_logits
+from kdh_ray.inference.scoring import check_labels, score_classifier
 from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
@@ -264,60 +262,6 @@ def stage_reading(data: DataConfig, stage: StageConfig, corpus: Corpus) -> Readi
     return Reading(stage.max_tokens or data.max_tokens, segmenter, data.window_overlap, data.window_logits)
 
 
-def score_classifier(
-    classifier: TextClassifier, corpus: Corpus, cache: Path | None = None
-) -> tuple[dict[str, Any], dict[str, Logits]]:
-    """Score both held-out splits as raw text and, if the corpus has parts of its own, as annotated.
-
-    Columns of the annotated scores end in ``_annotated``; their threshold is tuned on the annotated validation split.
-    If documents are longer than the classifier reads at once, ``SPLIT_long_documents`` counts them and
-    ``SPLIT_f1_micro_cut`` is the score that cutting them would give, at the same threshold.
-
-    Returns:
-        Columns of a result, and the logits of each split as raw text.
-    """
-    splits = {name: corpus.splits[name] for name in ("validation", "test")}
-    logits = {name: classifier.logits(split.raw(), cache=cache) for name, split in splits.items()}
-    result = score_held_out(corpus, {name: each.probabilities for name, each in logits.items()})
-    for name, split in splits.items():
-        result |= _cost_of_cutting(classifier, name, split, logits[name], result["threshold"], cache)
-    if classifier.model.segment_head is not None and splits["test"].segments is not None:
-        annotated = {
-            name: classifier.logits(split.annotated(), cache=cache).probabilities for name, split in splits.items()
-        }
-        scores = score_held_out(corpus, annotated)
-        kept = [
-            name for name in scores if name.endswith(("f1_micro", "f1_macro", corpus.metric)) or name == "threshold"
-        ]
-        result |= {f"{name}_annotated": scores[name] for name in kept}
-    return result, logits
-
-
-def _cost_of_cutting(
-    classifier: TextClassifier, name: str, split: Split, logits: Logits, threshold: float, cache: Path | None
-) -> dict[str, Any]:
-    """Return how many documents are longer than the classifier reads at once, and the score if they were cut."""
-    reading = classifier.reading
-    whole = tokenize(reading.divided(split.raw()), classifier.tokenizer, cache)
-    longer = np.flatnonzero(whole.lengths > reading.max_tokens)
-    if not len(longer):
-        return {f"{name}_long_documents": 0}
-    from kdh_ray.inference.forward import forward
-
-    chosen = split.take(longer).raw()
-    tokens = tokenize(reading.divided(chosen), classifier.tokenizer).cut(reading.max_tokens)
-    probabilities = logits.probabilities.copy()
-    probabilities[longer] = forward(classifier.model, tokens, precision=classifier.precision).probabilities
-    cut = score(split.targets, probabilities, threshold)["f1_micro"]
-    return {f"{name}_long_documents": len(longer), f"{name}_f1_micro_cut": cut}
-
-
-def score_held_out(corpus: Corpus, probabilities: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """Score the ``validation`` and ``test`` probabilities, each (n_documents, n_labels); see ``score_columns``."""
-    validation, test = ((corpus.splits[name].targets, probabilities[name]) for name in ("validation", "test"))
-    return score_columns(validation, test, list(corpus.labels), corpus.metric)
-
-
 def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:
     """Return the stage's own seed, or one made from the run's seed and the stage's name, so that ensemble members
     differ.
@@ -333,35 +277,6 @@ def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64
     if train.segments is None:
         return train.targets.mean(0), None
     return train.targets.mean(0), np.concatenate(list(train.segments.targets)).mean(0)
-
-
-def check_labels(folder: Path, received: list[str], expected: list[str]) -> None:
-    """Refuse a checkpoint whose labels, or their order, are not the data's.
-
-    Raises:
-        CheckpointError: Names the first label that differs.
-    """
-    if len(received) != len(expected):
-        raise CheckpointError(
-            f"{folder}: a checkpoint must have the data's {len(expected)} labels; got {len(received)}"
-        )
-    for number, (theirs, ours) in enumerate(zip(received, expected, strict=True)):
-        if theirs != ours:
-            raise CheckpointError(
-                f"{folder}: label {number} must be {ours!r} as in the data; the checkpoint has {theirs!r}"
-            )
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return the result of a finished stage, or None."""
-    file = folder / "result.json"
-    if not file.exists():
-        return None
-    try:
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} can't be read ({error}); remove it to run the stage again") from None
-    return result
 
 
 def _save_predictions(folder: Path, corpus: Corpus, predictions: Mapping[str, Logits]) -> None:

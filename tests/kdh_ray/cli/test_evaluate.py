@@ -17,10 +17,11 @@ def scored(monkeypatch):
     result = {
         "checkpoint": "runs/[a]/checkpoint", "protocol": "[notes]", "split": "test", "documents": 2,
         "scores": score(targets, probabilities), "labels": per_label(targets, probabilities, 0.5, ["[/pain]", "fever"]),
+        "long_documents": 0,
     }  # fmt: skip
     monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
     monkeypatch.setattr(evaluate, "_config", lambda args: None)
-    monkeypatch.setattr(evaluate, "evaluate", lambda checkpoint, config, split: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda checkpoint, config, split, retune: result)
 
 
 def test_markup_in_names_is_printed_literally(scored, capsys):
