@@ -184,7 +184,7 @@ def _work(config: dict[str, Any]) -> None:
 def failure(error: BaseException, folder: RunFolder, logs: str) -> Exception:
     """Return the exception to raise for ``error``, which ended a job of the run in ``folder``."""
     if os.strerror(errno.ENOSPC) in str(error):  # exceptions of workers arrive as text
-        return errors.UnavailableError(f"{folder}: no disk space left; the run goes on from here when there is")
+        return errors.UnavailableError(f"{folder}: no disk space left; free some, and run again to resume")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return JobError(f"{lines[-1][:300] if lines else type(error).__name__} (Ray's logs: {logs})")
 

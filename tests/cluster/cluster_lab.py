@@ -1,8 +1,8 @@
-"""Several machines on one: namespaces with processes, a network, a disk and an sshd of their own, and a laptop.
+"""Several machines on one: each is a set of namespaces with its own processes, network, disk and sshd.
 
-The laptop holds a copy of the checkout and is where users' commands run. Nothing outside changes: the switch lies in a
-network namespace of its own, and the kernel ends every process, mount and interface with the lab's first process,
-which ends with this one.
+One of them is the user's laptop, with a copy of the checkout. Nothing outside the lab changes: the switch is in a
+network namespace of its own. The lab's first process ends with this one, and the kernel then removes every process,
+mount and interface of the lab.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 NETWORK = "10.77.0"
 CHECKOUT = Path(__file__).parents[2]
 TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd")
-# Ray's own limits are for machines that are not shared by a whole cluster.
+# Ray's own limits are too short for a machine that runs a whole cluster.
 PATIENCE = {
-    "RAY_worker_niceness": 0,  # by default 15, which starves trials on a machine that does other work too
+    "RAY_worker_niceness": 0,  # Ray's default, 15, starves trials on a busy machine
     "RAY_agent_register_timeout_ms": 300_000,
     "RAY_worker_register_timeout_seconds": 300,
     "RAY_health_check_failure_threshold": 30,
     "RAY_gcs_server_request_timeout_seconds": 180,
     "RAY_gcs_server_port_wait_time_s": 180,
-    "RAY_raylet_client_num_connect_attempts": 180,  # with a second's pause after each
+    "RAY_raylet_client_num_connect_attempts": 180,  # one per second
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": 300,
     "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": 300,
 }
@@ -35,7 +35,7 @@ _NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-
 
 
 def missing() -> str:
-    """Why there can be no lab here; empty if there can."""
+    """Return the reason why this machine can't run a lab; empty if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a lab of machines needs Linux and root"
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -57,7 +57,7 @@ class Machine:
     pid: int
 
     def start(self, *command: str, **options: object) -> subprocess.Popen[str]:
-        """Begin a command as root's login shell there does."""
+        """Start a command in a login shell of root on the machine."""
         shell = ["bash", "--login", "-c", 'cd ~/kdh-ray 2> /dev/null || cd; exec "$@"', "bash", *command]
         enter = ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p"]
         environment = ["env", "-i", "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", "OMP_NUM_THREADS=1"]
@@ -67,7 +67,7 @@ class Machine:
         )  # type: ignore[call-overload]  # fmt: skip
 
     def run(self, *command: str, timeout: float = 240, code: int | None = 0) -> str:
-        """Run a command there; returns what it printed. ``code``: the exit code it must have, None for any."""
+        """Run a command on the machine, check its exit code (None: any), and return its output."""
         process = self.start(*command)
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -79,37 +79,37 @@ class Machine:
         return output
 
     def crash(self) -> None:
-        """Kill every process at once, as a power cut does, and leave it off; the disk stays."""
+        """Kill every process at once, as a power cut does, and stay off; the disk keeps its content."""
         self.run("bash", "-c", "kill -9 -1", code=None)
-        time.sleep(1)  # until the others have been told that its connections are gone
+        time.sleep(1)  # until the other machines see its connections close
         self._network("down")
 
     def boot(self) -> None:
-        """Switch it on again: sshd is there, Ray is not."""
+        """Switch the machine on again, with sshd but without Ray."""
         self._network("up")
 
     def _network(self, state: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.pid), "-n", "ip", "link", "set", "eth0", state], check=True)
 
     def ray_processes(self) -> list[str]:
-        """Command lines of what belongs to Ray there."""
+        """Return the command lines of Ray's processes on the machine."""
         lines = self.run("ps", "ax", "-o", "args=").splitlines()
         return [line for line in lines if "ray::" in line or "raylet" in line or "/ray/" in line or "ray start" in line]
 
-    def last_words(self, lines: int = 12) -> str:
-        """How the logs of Ray's own processes of the last session there end, and what listens."""
+    def log_ends(self, lines: int = 12) -> str:
+        """Return the last lines of Ray's logs of the last session, and the sockets that listen."""
         logs = "{gcs_server,raylet,dashboard,dashboard_agent,runtime_env_agent,monitor}.{out,err,log}"
         script = f"cd /tmp/ray/session_latest/logs && tail -n {lines} {logs} 2> /dev/null | cut -c1-300"
         return self.run("bash", "-c", f"ls -d /tmp/ray/session_*; {script}; ss -ltnH", code=None)
 
     def listening(self) -> list[str]:
-        """``address:port`` of every TCP socket that listens there."""
+        """Return ``address:port`` of every TCP socket that listens on the machine."""
         return [line.split()[3] for line in self.run("ss", "-ltnH").splitlines()]
 
 
 @dataclass
 class Lab:
-    """``machines[0]`` is the head of a cluster, the others are workers."""
+    """A laptop and the machines of a cluster: ``machines[0]`` is the head, the others are workers."""
 
     folder: Path
     laptop: Machine = field(init=False)
@@ -117,12 +117,12 @@ class Lab:
 
     @property
     def shared(self) -> Path:
-        """What every machine sees as ``/mnt``."""
+        """Folder that every machine sees as ``/mnt``."""
         return self.folder / "shared"
 
 
 def open_lab(folder: Path, workers: int) -> tuple[Lab, subprocess.Popen[bytes]]:
-    """Start a lab in ``folder``; killing the process ends it."""
+    """Start a lab in ``folder``; killing the returned process ends it."""
     lab = Lab(folder)
     names = ["laptop", "head", *(f"worker{number}" for number in range(1, workers + 1))]
     addresses = {name: f"{NETWORK}.{9 + number}" for number, name in enumerate(names)}
@@ -170,7 +170,7 @@ def _boot(folder: Path, switch: int, name: str, address: str) -> Machine:
 
 
 def _first_process(pid: int, depth: int) -> int:
-    """The process, ``pid`` or below it, that is number 1 of the ``depth``-th process namespace, seen from here."""
+    """Return the process, ``pid`` or below it, that is number 1 of the ``depth``-th process namespace, as seen here."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         descendants = [pid]
@@ -189,7 +189,7 @@ def _first_process(pid: int, depth: int) -> int:
 
 
 def _furnish(home: Path) -> None:
-    """A machine that has Python on its path, and in ~/.kdh-ray/venv the packages that the project needs, but not it."""
+    """Prepare a machine: Python on its path, and the packages that the project needs in ~/.kdh-ray/venv."""
     environment = home / ".kdh-ray" / "venv"
     venv.create(environment, symlinks=True)
     packages = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
@@ -207,7 +207,7 @@ def _furnish(home: Path) -> None:
 
 
 def _furnish_laptop(home: Path, key: Path) -> None:
-    """The checkout, the project installed from it, and the SSH key."""
+    """Prepare the laptop: the checkout, the project installed from it, and the SSH key."""
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT, check=True, capture_output=True, text=True,

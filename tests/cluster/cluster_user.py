@@ -1,4 +1,4 @@
-"""What a user of a cluster does on the laptop, by the commands of the README."""
+"""A user of a cluster, who works on the laptop with the commands of the README."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import cluster_lab as labs
 
 DOCUMENTS = 160
 T = TypeVar("T")
-WAIT = 900.0  # seconds for anything to happen: a loaded machine is slow, not broken
+WAIT = 900.0  # seconds; generous, because a busy machine is slow but not broken
 
 
 def eventually(what: str, look: Callable[[], T | None], pause: float = 0.3) -> T:
-    """The first answer of ``look`` that is neither None nor false."""
+    """Call ``look`` until its answer is true, and return that answer."""
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         answer = look()
@@ -31,7 +31,7 @@ def eventually(what: str, look: Callable[[], T | None], pause: float = 0.3) -> T
 
 
 class Cluster:
-    """A cluster in a lab, as its user on the laptop handles it."""
+    """A cluster in a lab, as its user on the laptop sees it."""
 
     def __init__(self, lab: labs.Lab) -> None:
         self.lab, self.home = lab, lab.folder / "laptop" / "root"
@@ -39,9 +39,9 @@ class Cluster:
         self._template = self.file.read_text()
 
     def fill_in(self, workers: int, tls: bool = False) -> None:
-        """The addresses and the SSH user, as the README says; and that the machines have no internet, and one CPU.
+        """Fill in addresses and SSH user as the README says, for machines without internet and with one CPU.
 
-        Machines miss a head after 20 seconds instead of Ray's 60, which the tests would spend waiting.
+        Machines give up on a lost head after 20 seconds instead of Ray's 60, which saves the tests that time.
         """
         head, *others = (machine.address for machine in self.lab.machines)
         text = self._template.replace("192.0.2.11, 192.0.2.12", ", ".join(others[:workers]))
@@ -52,16 +52,17 @@ class Cluster:
         self.file.write_text(re.sub(r"(\S+node.sh ray start.*)", start, text))
 
     def up(self, *options: str) -> None:
+        """Run ``ray up``."""
         self.lab.laptop.run("ray", "up", "-y", "--no-config-cache", *options, "cluster.yaml", timeout=WAIT)
 
     def down(self) -> None:
-        """``ray down``, and wait until the workers have noticed."""
+        """Run ``ray down``, and wait until Ray has ended on all machines."""
         self.lab.laptop.run("ray", "down", "-y", "cluster.yaml", timeout=WAIT)
         for machine in self.lab.machines:
             eventually(f"Ray ends on {machine.name}", lambda machine=machine: not machine.ray_processes())
 
     def joined(self, machines: int) -> None:
-        """Wait until so many machines are in the cluster."""
+        """Wait until the cluster has this number of machines."""
 
         def look() -> bool:
             output = self.lab.laptop.run("ray", "exec", "cluster.yaml", "ray status", code=None)
@@ -70,44 +71,42 @@ class Cluster:
         eventually(f"{machines} machines join", look, pause=3.0)
 
     def submit(self, tree: dict[str, Any], out: str, *options: str) -> subprocess.Popen[str]:
-        """Begin ``kdh-ray submit``; ``out`` is a folder's name in the shared storage."""
-        (self.home / "kdh-ray" / f"{out}.yaml").write_text(json.dumps(tree))  # which is YAML too
+        """Start ``kdh-ray submit``; ``out`` is the name of a folder in the shared storage."""
+        (self.home / "kdh-ray" / f"{out}.yaml").write_text(json.dumps(tree))  # JSON is valid YAML
         command = [sys.executable, "-m", "kdh_ray.cli.main", "submit", f"{out}.yaml", "--out", f"/mnt/{out}"]
         return self.lab.laptop.start(*command, *options)
 
     @contextmanager
     def dashboard(self) -> Iterator[None]:
-        """``ray dashboard``, for the length of a block."""
+        """Run ``ray dashboard`` for the length of a block."""
         self.lab.laptop.start("ray", "dashboard", "cluster.yaml")
         eventually("the dashboard is there", lambda: "127.0.0.1:8265" in self.lab.laptop.listening())
         try:
             yield
         finally:
-            self.lab.laptop.run(
-                "pkill", "-f", "ray dashboard|8265:localhost"
-            )  # which sees the laptop's processes alone
+            self.lab.laptop.run("pkill", "-f", "ray dashboard|8265:localhost")  # sees only the processes of the laptop
 
     def trials(self, out: str) -> list[dict[str, Any]]:
-        """What a search has done so far, from its ledger."""
+        """Return the trials in the ledger of a search."""
         file = self.lab.shared / out / "search" / "search.json"
         return list(json.loads(file.read_text())["trials"]) if file.exists() else []
 
 
 def ended(job: subprocess.Popen[str]) -> None:
-    """Fail if a job that goes on has ended."""
+    """Fail if the job has ended."""
     if job.poll() is not None:
         raise AssertionError(f"the job has ended with {job.returncode}:\n{job.communicate()[0]}")
 
 
 def output_of(process: subprocess.Popen[str], code: int = 0) -> str:
-    """What a command printed, once it has ended as it should."""
+    """Wait for a command, check its exit code, and return its output."""
     output, _ = process.communicate(timeout=2 * WAIT)
     assert process.returncode == code, output
     return output
 
 
 def make_encoder(folder: Path) -> None:
-    """An untrained BERT of 32 hidden units over the words of the synthetic corpus."""
+    """Save an untrained BERT of 32 hidden units over the words of the synthetic corpus."""
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     from kdh_ray import load_corpus

@@ -1,4 +1,4 @@
-"""A lab of machines, and a cluster in it."""
+"""Fixtures: a lab of machines, and a cluster in it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LAB = pytest.StashKey[labs.Lab]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show, of a test that failed or couldn't begin, how Ray's logs on every machine ended."""
+    """Show the last lines of Ray's logs on every machine when a test or its setup fails."""
     report = yield
     opened = item.config.stash.get(LAB, None)
     if report.failed and opened is not None:
-        report.sections += [(f"Ray on {machine.name}", machine.last_words()) for machine in opened.machines]
+        report.sections += [(f"Ray on {machine.name}", machine.log_ends()) for machine in opened.machines]
     return report
 
 
@@ -46,7 +46,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -
 
 @pytest.fixture(scope="session")
 def cluster(lab: labs.Lab) -> Cluster:
-    """A head and one worker, up; on the laptop a token and a wheelhouse; in the shared storage an encoder."""
+    """A running cluster of a head and one worker; the laptop has a token and a wheelhouse, the storage an encoder."""
     make_encoder(lab.shared / "encoder")
     cluster = Cluster(lab)
     lab.laptop.run("make", "token")

@@ -1,4 +1,4 @@
-"""One cluster's life, for real: up, searched on, grown, hit twice, and down. The tests go on from each other."""
+"""The life of a real cluster: up, used by searches, grown, damaged twice, and down. Each test continues the last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdh_ray.results import load_runs
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 TRIALS = 6
-LONG = 100  # epochs of a trial that lasts until something has happened to it
+LONG = 100  # epochs of a trial that runs long enough to be interrupted
 
 
 KNOCK = """
@@ -33,7 +33,7 @@ except grpc.FutureTimeoutError:
 
 
 def tree(encoder: str = "/mnt/encoder", epochs: int = 4, **sections: Any) -> dict[str, Any]:
-    """A search of seconds: one stage, its learning rate and dropout."""
+    """Return the configuration of a search that takes seconds: one stage, its learning rate and dropout."""
     stage = {"start": encoder, "epochs": epochs, "batch_size": 16, "learning_rate": 1e-3, "dropout": 0.0}
     return {
         "name": "small",
@@ -51,12 +51,12 @@ def tree(encoder: str = "/mnt/encoder", epochs: int = 4, **sections: Any) -> dic
 
 
 def rows_of(folder: Path) -> list[int]:
-    """Numbers of the trials that have a row."""
+    """Return the numbers of the trials that have a row."""
     frame = load_runs(folder)
     return sorted(int(number) for number in frame[frame["kind"] == "trial"]["trial"])
 
 
-def test_nobody_gets_in_without_the_token(cluster: Cluster) -> None:
+def test_cluster_refuses_wrong_tokens(cluster: Cluster) -> None:
     ask = (
         "import urllib.request, urllib.error\n"
         "try: print(urllib.request.urlopen('http://127.0.0.1:8265/api/jobs/').status)\n"
@@ -70,13 +70,13 @@ def test_nobody_gets_in_without_the_token(cluster: Cluster) -> None:
         assert "takes no jobs from here" in cluster.lab.laptop.run("env", key, *command, code=2)
 
 
-def test_what_a_machine_lacks_is_said_before_the_start(cluster: Cluster) -> None:
-    said = output_of(cluster.submit(tree(), "private", "--set", "name=private", "--out", "/tmp/private"), code=1)
-    assert "worker1 (10.77.0.11): does not see /tmp/private" in said
+def test_unfit_machine_is_named_before_the_start(cluster: Cluster) -> None:
+    output = output_of(cluster.submit(tree(), "private", "--set", "name=private", "--out", "/tmp/private"), code=1)
+    assert "worker1 (10.77.0.11): does not see /tmp/private" in output
     assert not (cluster.lab.shared / "private").exists()
 
 
-def test_a_search_uses_several_machines_and_one_that_joins_late(cluster: Cluster) -> None:
+def test_search_uses_machines_that_join_late(cluster: Cluster) -> None:
     trials = 20  # twice as long as a machine takes to join
     job = cluster.submit(tree(epochs=LONG), "grown", "--tune", "--set", f"tune.trials={trials}")
     eventually("trials run on two machines", lambda: hosts(cluster, "grown") >= {"head", "worker1"} or ended(job))
@@ -90,22 +90,22 @@ def test_a_search_uses_several_machines_and_one_that_joins_late(cluster: Cluster
 
 
 def hosts(cluster: Cluster, out: str) -> set[str]:
-    """Machines on which trials of a search have reported."""
+    """Return the machines on which trials of a search have reported."""
     return {trial["worker"].partition(":")[0] for trial in cluster.trials(out)} - {""}
 
 
-def test_training_over_two_machines_gives_what_one_does(cluster: Cluster, tmp_path: Path) -> None:
+def test_two_machines_learn_what_one_does(cluster: Cluster, tmp_path: Path) -> None:
     cluster.joined(3)
     output_of(cluster.submit(tree(tune={}), "two", "--set", "job.workers=2"))
     two = load_runs(cluster.lab.shared / "two").iloc[0]
-    assert two["workers"] == 2  # of one CPU each, as the machines are
+    assert two["workers"] == 2  # one per machine, since each has one CPU
     one = run(tree(str(cluster.lab.shared / "encoder"), tune={}), tmp_path, local=True).iloc[0]
     for metric in ("test_average_precision_macro", "validation_f1_micro"):
         assert two[metric] == pytest.approx(one[metric], abs=0.03)
 
 
 def saved(cluster: Cluster, out: str, worker: str = "") -> dict[str, list[Any]]:
-    """Of trials that run (on ``worker``), what they have reported up to the epoch that they would go on from."""
+    """Return the reports of running trials (on ``worker``) up to the epoch of their last checkpoint, by trial id."""
     return {
         trial["id"]: trial["reports"][: int(trial["checkpoint_result"]["training_iteration"])]
         for trial in cluster.trials(out)
@@ -113,27 +113,27 @@ def saved(cluster: Cluster, out: str, worker: str = "") -> dict[str, list[Any]]:
     }
 
 
-def assert_taken_up(cluster: Cluster, out: str, lost: dict[str, list[Any]]) -> None:
-    """Every trial ran to its end and has a row; what ``lost`` ones had saved was not trained again."""
+def assert_resumed(cluster: Cluster, out: str, lost: dict[str, list[Any]]) -> None:
+    """Check that every trial ran to its end and has a row, and that ``lost`` ones resumed from their checkpoints."""
     trials = {trial["id"]: trial for trial in cluster.trials(out)}
     assert {trial["status"] for trial in trials.values()} == {"ok"}
     assert {len(trial["reports"]) for trial in trials.values()} == {LONG}
-    for key, reports in lost.items():  # which hold seconds: no other training has the same
+    for key, reports in lost.items():  # reports hold seconds, which no second training repeats
         assert trials[key]["reports"][: len(reports)] == reports
     assert rows_of(cluster.lab.shared / out) == list(range(1, TRIALS + 1))
 
 
-def test_a_search_outlives_a_machine(cluster: Cluster) -> None:
+def test_search_survives_a_lost_machine(cluster: Cluster) -> None:
     job = cluster.submit(tree(epochs=LONG), "hit", "--tune")
     lost = eventually("a trial on worker1 is saved", lambda: saved(cluster, "hit", "worker1:") or ended(job))
     cluster.lab.machines[1].crash()
     output_of(job)
     cluster.lab.machines[1].boot()
-    assert_taken_up(cluster, "hit", lost)
+    assert_resumed(cluster, "hit", lost)
     assert {t["worker"].partition(":")[0] for t in cluster.trials("hit") if t["id"] in lost} <= {"head", "worker2"}
 
 
-def test_a_search_goes_on_after_its_head_was_lost(cluster: Cluster) -> None:
+def test_search_resumes_after_a_lost_head(cluster: Cluster) -> None:
     job = cluster.submit(tree(epochs=LONG), "headless", "--tune")
 
     def underway() -> bool:
@@ -148,12 +148,12 @@ def test_a_search_goes_on_after_its_head_was_lost(cluster: Cluster) -> None:
     cluster.up()
     cluster.joined(3)
     output_of(cluster.submit(tree(epochs=LONG), "headless", "--tune", "--resume"))
-    assert_taken_up(cluster, "headless", lost)
+    assert_resumed(cluster, "headless", lost)
     after = {trial["id"]: trial for trial in cluster.trials("headless")}
     assert {key: after[key] for key in before} == before  # not run again
 
 
-def test_any_script_of_the_checkout_runs_there(cluster: Cluster) -> None:
+def test_scripts_of_the_checkout_run_there(cluster: Cluster) -> None:
     script = ["python", "-m", "experiments.dataset_sizes", "--preset", "smoke", "--cells", "*/small/0/teacher"]
     with cluster.dashboard():
         submit = (
@@ -164,7 +164,7 @@ def test_any_script_of_the_checkout_runs_there(cluster: Cluster) -> None:
     assert frame["experiment"].tolist() == ["dataset_sizes"]
 
 
-def test_tls_keeps_out_who_has_no_certificate(cluster: Cluster) -> None:
+def test_tls_refuses_clients_without_certificate(cluster: Cluster) -> None:
     cluster.down()
     head, worker = cluster.lab.machines[:2]
     cluster.lab.laptop.run("deploy/tls/certificates.sh", head.address, worker.address)

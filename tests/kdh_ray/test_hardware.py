@@ -126,7 +126,7 @@ def test_matrix_products_are_timed() -> None:
     assert hardware.matmul_speed("float32", seconds=0.01) > 0
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to return memory")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc returns memory on request")
 def test_freed_memory_returns_to_the_system() -> None:
     blocks = [bytearray(100_000) for _ in range(2000)]  # each small enough for the heap
     last = blocks.pop()  # above all others, so that the C library can't shrink the heap by itself

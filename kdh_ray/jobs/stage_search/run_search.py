@@ -138,7 +138,7 @@ class _Search:
     def _check_new_or_resumed(self, resume: bool) -> None:
         folder = self.plan.folder
         if (folder.search.path / FILE).exists() and not resume:
-            raise UserError(f"{folder} holds a search: go on with it by --resume, or give another --out")
+            raise UserError(f"{folder} holds a search: resume it with --resume, or give another --out")
 
     def _unfinished_stages(self) -> RunPlan:
         """The stages to train first that lack a result or its row; a kill may come between the two."""

@@ -96,7 +96,7 @@ def test_new_search_refuses_an_earlier_one(config, tmp_path, capsys):
     ledger.trials = [trial(1, "ok", 0.5)]
     ledger.commit()
     assert main(["tune", config, "--out", str(tmp_path / "out")]) == 2
-    assert "holds a search: go on with it by --resume" in capsys.readouterr().err
+    assert "holds a search: resume it with --resume" in capsys.readouterr().err
 
 
 def test_ended_trials_are_one_line_each(tmp_path, capsys):
