@@ -64,7 +64,7 @@ class EventReader:
         with self.file.open("rb") as stream:
             stream.seek(self._position)
             for line in stream:
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n"):  # still being written
                     break
                 self._position += len(line)
                 yield json.loads(line)
@@ -81,7 +81,7 @@ def follow_events(file: Path, listener: Callable[[Event], None] | None) -> Itera
     def follow() -> None:
         last = False
         while not last:
-            last = ended.wait(POLL_SECONDS)
+            last = ended.wait(POLL_SECONDS)  # true once the block has ended: read what came last, then stop
             for event in reader.new():
                 listener(event)
 

@@ -195,8 +195,8 @@ def _quota(root: Path) -> float | None:
     """Return the lowest CPU quota, in cores, of this process's cgroup and those above it."""
     limits = []
     for folder in _cgroups(root, "cpu"):
-        quota, _, period = _read(folder / "cpu.max").partition(" ")
-        if not quota:
+        quota, _, period = _read(folder / "cpu.max").partition(" ")  # version 2: "150000 100000" or "max 100000"
+        if not quota:  # version 1, where -1 means no limit
             quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
         if quota.strip().isdigit() and period.strip().isdigit() and int(period):
             limits.append(int(quota) / int(period))
@@ -213,6 +213,7 @@ def _memory(root: Path) -> tuple[int, int]:
         limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         if limit is None or limit >= _UNLIMITED:
             continue
+        # Pages of files that can be dropped at any time count as used in a cgroup.
         used = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
         reclaimable = _field(_read(folder / "memory.stat"), "inactive_file")
         total, available = min(total, limit), min(available, max(0, limit - used + reclaimable))
@@ -230,7 +231,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of this process's cgroup for a controller and of those above it, versions 1 and 2."""
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
+        number, _, rest = line.partition(":")  # version 2: "0::/path"; version 1: "4:cpu,cpuacct:/path"
         controllers, _, path = rest.partition(":")
         if number == "0":
             base = mount

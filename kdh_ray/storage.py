@@ -79,7 +79,7 @@ def _write_local(target: Path, table: Any, encoding: dict[str, Any]) -> None:
         with temporary.open("wb") as file:
             pyarrow.parquet.write_table(table, file, **encoding)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # the content must be on the disk before the name is
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -155,6 +155,7 @@ def most_each(workers: int, gpus: float) -> int:
 
 def _count_fitting(resources: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> int:
     """Return how often ``resources``, all above 0, fit on the machines; each time on a single machine."""
+    # Ray's amounts are multiples of 0.0001, and 0.3 / 0.1 is 2.9999...: so add a little before rounding down.
     return sum(
         min(int(node["Resources"].get(kind, 0.0) / amount + 1e-9) for kind, amount in resources.items())
         for node in nodes

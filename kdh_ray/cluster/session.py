@@ -63,17 +63,8 @@ def ray_session(
         return
     log = log or EventLog()
     log.note(f"Joining Ray at {address}" if address else "Starting Ray")
-    level = logging.INFO if verbose else logging.ERROR
-    cpus = cpus or hardware.describe(gpus=False).cores
-    started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
-    arguments = {"address": address} if address else started_here
     with _termination_as_interrupt() as listen:
-        try:
-            ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
-        except Exception as error:  # Ray raises Exception itself if a node starts too slowly
-            where = f"the Ray cluster at {address!r}" if address else "a local Ray"
-            reason = " ".join(str(error).split())[:300]
-            raise UnavailableError(f"{where} can't be reached or started: {reason}") from None
+        _start_or_join(address, verbose, cpus)
         listen()
         try:
             check()
@@ -82,6 +73,21 @@ def ray_session(
             yield dashboard
         finally:
             ray.shutdown()
+
+
+def _start_or_join(address: str | None, verbose: bool, cpus: int | None) -> None:
+    import ray
+
+    level = logging.INFO if verbose else logging.ERROR
+    cpus = cpus or hardware.describe(gpus=False).cores
+    started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
+    arguments = {"address": address} if address else started_here
+    try:
+        ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
+    except Exception as error:  # Ray raises Exception itself if a node starts too slowly
+        where = f"the Ray cluster at {address!r}" if address else "a local Ray"
+        reason = " ".join(str(error).split())[:300]
+        raise UnavailableError(f"{where} can't be reached or started: {reason}") from None
 
 
 @contextmanager

@@ -38,11 +38,12 @@ def head_address(address: str | None, cluster: Path) -> Iterator[str]:
         return
     if not cluster.is_file():
         raise UserError(f"{cluster}: no such file; give --cluster what `ray up` was given, or --address")
+    # `ray dashboard` tunnels to the loopback of the head, where the dashboard listens.
     port = _free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(cluster), "--port", str(port)]
     tunnel = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        start_new_session=True,  # its own process group, so that ssh below it can be ended too
     )  # fmt: skip
     try:
         _await_port(tunnel, port, cluster)

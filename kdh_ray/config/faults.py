@@ -71,7 +71,7 @@ def _section(location: tuple[int | str, ...], root: type[BaseModel]) -> type[Bas
 
 
 def _child(section: type[BaseModel], name: str) -> type[BaseModel] | None:
-    if name not in section.model_fields:  # a stage's own name
+    if name not in section.model_fields:  # a key of the mapping of stages, so a stage's name
         return StageConfig if section is RunConfig or section is StageConfig else None
     kind = section.model_fields[name].annotation
     if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -56,6 +56,7 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     try:
         text = Path(path).read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
+        # The tree of nodes still has every key, the loaded mapping only the last of each name.
         repeated = _repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"

@@ -62,7 +62,7 @@ class RunConfig(Section):
 
     def origin(self, reference: str) -> tuple[str, int | None]:
         """Return the encoder behind a stage or reference, and how many of its layers remain (None: all of them)."""
-        layers = None
+        layers = None  # the first stage on the way back that names a number decides
         while reference in self.stages:
             stage = self.stages[reference]
             layers, reference = layers or stage.layers, stage.start
@@ -117,6 +117,7 @@ class RunConfig(Section):
             }
             for name, stage in stages.items()
         }
+        # Validate a tree of plain values: it equals what is read back from YAML.
         kept = self.model_dump(mode="json", exclude={"stages", "tune"})
         return RunConfig.model_validate({**kept, "stages": resolved, **changes})
 

@@ -188,6 +188,7 @@ def _check_range(name: str, entry: SearchRange, faults: list[str]) -> SearchRang
     if entry.choices is None and not numeric:
         faults.append(f"{name}: takes choices, not a range")
         return entry
+    # The setting's own type with its bounds, as pydantic checks it in a stage.
     kind: Any = Annotated[settings[name].annotation, settings[name]]
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     converted: dict[str, Any] = {}

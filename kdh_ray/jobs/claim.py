@@ -53,6 +53,7 @@ def write_or_check_config(file: Path, config: RunConfig) -> None:
     if not file.exists():
         _write_whole(file, text)
         return
+    # Load and dump the file, so that settings that it lacks appear with their defaults.
     before = flatten(yaml.safe_load(dump_config(load_config(file))))
     after = flatten(yaml.safe_load(text))
     faults = [

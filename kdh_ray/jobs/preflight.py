@@ -42,7 +42,7 @@ def _check_earlier_stages(plan: RunPlan, name: str) -> None:
 
 def _check_start(config: RunConfig, name: str) -> None:
     start = config.stages[name].start
-    if start in config.stages:
+    if start in config.stages:  # its own start is checked with it
         return
     try:
         check_reachable(start)

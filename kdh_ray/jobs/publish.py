@@ -91,6 +91,7 @@ class _RunCopy:
 
     def add_stage(self, stage: StageFolder) -> None:
         """Copy a finished stage, unless the copy has the same scores."""
+        # Scores are copied last and hold the start time, so equal scores mean an equal and complete copy.
         if self._read(stage.result) == stage.result.read_bytes():
             return
         for part in (stage.checkpoint, stage.predictions, stage.result):  # scores last: they mark the stage as whole
@@ -100,7 +101,7 @@ class _RunCopy:
     def add(self, file: Path) -> None:
         """Copy one file."""
         with file.open("rb") as source, _open(self.filesystem, self._path(file)) as target:
-            shutil.copyfileobj(source, target, 2**22)
+            shutil.copyfileobj(source, target, 2**22)  # 4 MiB at a time, for object stores
 
     def _path(self, file: Path) -> PurePosixPath:
         return self.target / file.relative_to(self.folder.path).as_posix()

@@ -81,7 +81,9 @@ def _train(plan: RunPlan, corpus: Corpus) -> None:
 
     job, folder = plan.config.job, plan.folder
     cpus, gpus = session.worker_resources(job)
+    # ray.put: the corpus travels once per machine, not once per worker.
     task = TrainTask(plan, int(cpus), ray.put(corpus), os.getcwd())
+    # A refusal of an earlier attempt would end this one.
     (folder.path / REFUSAL).unlink(missing_ok=True)
     trainer = TorchTrainer(
         _work,
@@ -175,7 +177,7 @@ def _work(config: dict[str, Any]) -> None:
     try:
         for stage in task.plan.stages:
             runner.run(stage)
-    except errors.UserError as error:
+    except errors.UserError as error:  # raising it would make Ray Train start the workers again
         if train.get_context().get_world_rank() == 0:
             content = {"kind": type(error).__name__, "message": str(error)}
             (folder.path / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
@@ -185,6 +187,7 @@ def failure(error: BaseException, folder: RunFolder, logs: str) -> Exception:
     """Return the exception to raise for ``error``, which ended a job of the run in ``folder``."""
     if os.strerror(errno.ENOSPC) in str(error):  # exceptions of workers arrive as text
         return errors.UnavailableError(f"{folder}: no disk space left; free some, and run again to resume")
+    # The last line of a traceback names the cause.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return JobError(f"{lines[-1][:300] if lines else type(error).__name__} (Ray's logs: {logs})")
 

@@ -82,7 +82,7 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
                 _train_here(plan, corpus, options)
             else:
                 train_on_ray(plan, corpus, options)
-        except Exception as error:
+        except Exception as error:  # not KeyboardInterrupt: an interrupted run resumes, it has not failed
             rows.write_stages(error)
             publish_run(plan, error)
             raise

@@ -18,6 +18,7 @@ from kdh_ray.results.stage_rows import stage_row
 
 def run_id(config: RunConfig, experiment: str | None = None) -> str:
     """Return the id that all rows of a run share: experiment, seed and a digest of what determines the results."""
+    # A resumed run may use another machine, so the settings of the machine don't count.
     machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
     digest = sha256(dump_config(config.model_copy(update=machine)).encode())
     return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
@@ -45,7 +46,7 @@ class RunRows:
             result = self.plan.folder.stage(name).read_result()
             if result is None and error is None:
                 continue
-            failure = error if result is None else None
+            failure = error if result is None else None  # earlier stages finished before the error
             variant = "distilled" if config.stages[name].teachers else "fine-tuned"
             columns = {"variant": variant, "metric": self.corpus.metric, **self.columns}
             row = stage_row(config, name, identity, self.corpus.name, result, failure, **columns)

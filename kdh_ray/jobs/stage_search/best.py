@@ -67,6 +67,7 @@ def _copy_stages(source: RunFolder, target: RunFolder, config: RunConfig) -> Non
         finished, copy = source.stage(name), target.stage(name).path
         if copy.exists() or not finished.finished:
             return  # later stages build on this one
+        # Copy under a hidden name first: a kill must not leave half a stage that looks finished.
         unfinished = copy.with_name(f".{name}")
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(finished.path, unfinished)

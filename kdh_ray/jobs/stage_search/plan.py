@@ -102,7 +102,7 @@ class SearchPlan:
         """
         stages = {name: self.config.stages[name] for name in (self.tuned, *self.config.dependents(self.tuned))}
         stages[self.tuned] = configured(self.stage, values)
-        cache = str(self.config.cache or self.folder.cache)
+        cache = str(self.config.cache or self.folder.cache)  # share the tokens and logits that trials have used
         return self.config.with_only(
             stages, lambda name: self.folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False}
         )

@@ -51,6 +51,7 @@ class TrialRuns:
         task = trial_task(self.plan, self.rows.corpus, resources["GPU"] > 0, self.log)
         check_budget(task.costs, self.plan.config.tune)
         trained = TrainedStage.of(self.plan)
+        # With its own settings the stage is one of the trials, so it need not be trained twice.
         first = trained and trained.as_first_trial(self.searcher, task.costs_of)
         if first:
             self._listen(first)

@@ -56,6 +56,7 @@ def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
     algorithms", 2000, section 3): a student within its budget beats one that exceeds it; of two within, the better
     score wins; of two that exceed it, the one closer to the budget wins, which leads the search back to it.
     """
+    # sum over budgets of max(0, cost / limit - 1)
     pairs = ((costs[LATENCY], limits.max_latency_ms), (costs[PARAMETERS], limits.max_parameters))
     return sum(max(0.0, value / limit - 1.0) for value, limit in pairs if limit is not None)
 
@@ -76,7 +77,7 @@ def check_budget(costs: Costs, limits: TuneConfig) -> None:
             raise UserError(f"tune.{setting}: the space's cheapest student has {value:,.6g} {unit}; got {limit:,.6g}")
 
 
-def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], threads: int) -> Costs:
+def measure_costs(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], threads: int) -> Costs:
     """Build each student that the space allows, count its parameters, and time it on this machine's CPUs.
 
     Latency is the median over documents of the validation split, classified one by one in float32.
@@ -96,12 +97,14 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
     depth = len(encoder_layers(material.model.encoder))
     tokens = material.validation.tokens
     longest = min(int(tokens.lengths.max()), material.reading.max_tokens)
-    lengths = _values(space.get("max_tokens"), stage.max_tokens or longest, _LENGTHS)
+    # Latency grows smoothly with length, so a few lengths are enough. It has a step at every layer, so all are timed.
+    lengths = _integers(space.get("max_tokens"), stage.max_tokens or longest, _LENGTHS)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     parameters, latency = {}, {}
     try:
-        for layers in _values(space.get("layers"), stage.layers or depth):
+        for layers in _integers(space.get("layers"), stage.layers or depth):
+            # The weights don't matter here: only the shape decides size and latency.
             model = student(material.model, stage.model_copy(update={"layers": layers})).eval()
             select_attention(model.encoder, "cpu", "float32")
             parameters[layers] = sum(parameter.numel() for parameter in model.parameters())
@@ -111,7 +114,7 @@ def measure(material: Material, stage: StageConfig, space: Mapping[str, SearchRa
     return Costs(parameters, latency, tuple(lengths), stage.layers or depth)
 
 
-def _values(entry: SearchRange | None, own: int, most: int | None = None) -> list[int]:
+def _integers(entry: SearchRange | None, own: int, most: int | None = None) -> list[int]:
     """Return the integers of a range, at most ``most`` of them, evenly spread; without a range, the stage's own."""
     if entry is None:
         return [own]
@@ -128,6 +131,7 @@ def _latency(model: Classifier, documents: Tokens) -> float:
 
     from kdh_ray.inference.forward import pad
 
+    # Evenly spread over the split, whose order may follow its source.
     numbers: Iterable[Any] = np.linspace(0, len(documents) - 1, min(_DOCUMENTS, len(documents))).astype(int)
     batches = [pad(documents, [int(number)], model.pad_id, torch.device("cpu")) for number in numbers]
     seconds = []

@@ -13,7 +13,7 @@ from kdh_ray.jobs.stage_search.space import own_settings
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import RATE, TIME_ATTR, VIOLATION, Report, Trial
 
-_ID = "stage"
+_ID = "stage"  # any id that Ray Tune would not give to a trial
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class TrainedStage:
         reports, seconds = [], 0.0
         history = self.result["history"]
         for number, epoch in enumerate(history, start=1):
+            # A stage keeps the weights of its best epoch by micro F1, whatever the objective is.
             best = max(history[:number], key=lambda entry: float(entry["score"]))
             seconds += epoch["seconds"]
             scores = {SCORES["f1_micro"]: best["score"], SCORES["f1_macro"]: best["f1_macro"]}
@@ -75,6 +76,7 @@ class TrainedStage:
         ledger = Ledger(plan.folder.search.path)
         if ledger.trials or not self.has(own_settings(plan.config)):
             return None
+        # The copy makes the suggestion, so that the search can restore its own searcher from the ledger.
         recorder = Recorder(copy.deepcopy(searcher), ledger, plan.tune_settings)
         search = RecordedSearcher(recorder)
         search.set_search_properties(plan.metric, "max", plan.domains, num_samples=plan.config.tune.n_trials)
@@ -86,6 +88,7 @@ class TrainedStage:
             return None
         trial.started = str(self.result["started"])
         trial.reports = self.reports(own_costs)
+        # The searcher learns from the stage as it would from any trial: report by report, then the end.
         results = [
             {**report.values, plan.metric: report.score, TIME_ATTR: int(report.time)} for report in trial.reports
         ]
@@ -98,6 +101,6 @@ class TrainedStage:
 
 
 def _same(own: Any, suggested: Any) -> bool:
-    if isinstance(own, float):
+    if isinstance(own, float):  # such as 1e-4 that came back from a logarithm as 1.0000000000000003e-4
         return isinstance(suggested, int | float) and math.isclose(own, suggested, rel_tol=1e-6, abs_tol=1e-9)
     return bool(own == suggested)

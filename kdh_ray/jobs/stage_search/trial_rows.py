@@ -41,6 +41,7 @@ class TrialRows:
         if identity in self._written:
             return
         own = {"error": trial.error or None, "experiment": self.columns.get("experiment", self.plan.config.name)}
+        # The trial's own columns win over those of the caller, except for the experiment.
         row = {**self.columns, **self._row(trial, identity), **trial.values, **own}
         write_row(self.plan.folder.search.rows, row)
         self._written.add(identity)

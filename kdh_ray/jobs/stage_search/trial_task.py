@@ -10,7 +10,7 @@ from kdh_ray.errors import UnavailableError
 from kdh_ray.events import EventLog
 from kdh_ray.jobs.stage_search.memory import memory_per_trial
 from kdh_ray.jobs.stage_search.plan import SearchPlan
-from kdh_ray.jobs.stage_search.student_costs import measure
+from kdh_ray.jobs.stage_search.student_costs import measure_costs
 
 if TYPE_CHECKING:
     from kdh_ray.jobs.stage_search.trial import StageTask
@@ -67,5 +67,5 @@ def trial_task(plan: SearchPlan, corpus: Corpus, on_gpu: bool, log: EventLog | N
     largest = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}  # trials cut this down
     material = runner.prepare(plan.tuned, stage.model_copy(update=largest))
     material.model.to("cpu")  # workers may lack this process's GPU
-    costs = measure(material, stage, plan.space, config.tune.cpus_per_trial)
+    costs = measure_costs(material, stage, plan.space, config.tune.cpus_per_trial)
     return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs)

@@ -4,7 +4,7 @@ import pytest
 
 from kdh_ray.config import SearchRange, StageConfig, TuneConfig
 from kdh_ray.errors import UserError
-from kdh_ray.jobs.stage_search.student_costs import Costs, _values, check_budget, violation
+from kdh_ray.jobs.stage_search.student_costs import Costs, _integers, check_budget, violation
 from kdh_ray.tuning.trials import Report, Trial, best_of
 
 COSTS = Costs({2: 100, 4: 150}, {2: (1.0, 2.0, 4.0), 4: (2.0, 4.0, 8.0)}, (8, 16, 32), depth=4)
@@ -31,12 +31,12 @@ def test_impossible_budget_is_refused():
         check_budget(COSTS, TuneConfig(max_latency_ms=0.5))
 
 
-def test_measured_values_cover_the_range():
-    assert _values(SearchRange(low=1, high=6), 3) == [1, 2, 3, 4, 5, 6]
-    assert _values(SearchRange(low=128, high=512), 256, 4) == [128, 256, 384, 512]
-    assert _values(SearchRange(low=8, high=9), 9, 4) == [8, 9]
-    assert _values(SearchRange(choices=(6, None)), 3) == [3, 6]
-    assert _values(None, 3) == [3]
+def test_measured_integers_cover_the_range():
+    assert _integers(SearchRange(low=1, high=6), 3) == [1, 2, 3, 4, 5, 6]
+    assert _integers(SearchRange(low=128, high=512), 256, 4) == [128, 256, 384, 512]
+    assert _integers(SearchRange(low=8, high=9), 9, 4) == [8, 9]
+    assert _integers(SearchRange(choices=(6, None)), 3) == [3, 6]
+    assert _integers(None, 3) == [3]
 
 
 def test_best_trial_keeps_its_budget():
