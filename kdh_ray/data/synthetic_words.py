@@ -137,8 +137,8 @@ COMPANIONS = {
     "Tumor promoting inflammation": ("Avoiding immune destruction", "Activating invasion and metastasis"),
 }
 
-# Sentence templates. {a} is an agent, {c} are cells or tissue, {n} is a number, {t} is a phrase of the hallmark that the
-# sentence asserts, {u} one of a hallmark that it only mentions.
+# Sentence templates. {a} is an agent, {c} are cells or tissue, {n} is a number, {t} is a phrase of the hallmark that
+# the sentence asserts, {u} one of a hallmark that it only mentions.
 ASSERTED = _phrases("""
     {a} increased {t} in {c}.; {a} reduced {t}.; we found that {a} suppressed {t} in {c}.; {a} was linked to {t}.;
     {t} rose after {a}.; {t} fell sharply once {c} received {a}.; {a} may promote {t}.; {a} might act through {t}.;
