@@ -45,13 +45,11 @@ DESCRIPTION = "Distil large text classifiers into small ones that run where the 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    verb = next((word for word in arguments if not word.startswith("-")), None)
-    parser = _parser(verb)
-    args = parser.parse_args(arguments)
-    if args.verb is None:
-        parser.print_help(sys.stderr)
-        return 2
+    args = argparse.Namespace()
     try:
+        args = _parse(arguments)
+        if args.verb is None:
+            return 2
         return int(import_module(f"kdh_ray.cli.{args.verb}").execute(args))
     except UserError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
@@ -63,6 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `kdh-ray results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line; without a verb, print the help."""
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    parser = _parser(verb)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+    return args
 
 
 def _parser(verb: str | None) -> Parser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kdh_ray.config.faults import faults_of
 from kdh_ray.config.run import RunConfig
 from kdh_ray.errors import ConfigError
 
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 # ValueError: an impossible date; RecursionError: thousands of open brackets
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
@@ -53,6 +55,9 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         ConfigError: If the file can't be read, is not YAML, or has faults.
     """
     source = os.fspath(path)
+    if Path(path).suffix.lower() in _TABLES and Path(path).is_file():
+        hint = f"name the table in it as data.path, or see kdh-ray corpus describe --path {source}"
+        raise ConfigError([f"is a table, but a configuration is a YAML file; {hint}"], source)
     try:
         text = Path(path).read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
@@ -62,12 +67,22 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError([f"can't be read: {reason}"], source) from None
     except _NOT_YAML as error:
-        raise ConfigError([f"is not YAML: {' '.join(str(error).split())}"], source) from None
+        raise ConfigError([f"is not YAML: {_yaml_fault(error)}"], source) from None
     if not isinstance(tree, dict):
-        raise ConfigError([f"must be a mapping of sections; got {type(tree).__name__}"], source)
+        found = "nothing" if tree is None else type(tree).__name__
+        raise ConfigError([f"must hold sections such as `data:` and `stages:`; got {found}"], source)
     if repeated:
         raise ConfigError(repeated, source)
     return parse_config(apply_overrides(tree, overrides), source)
+
+
+def _yaml_fault(error: Exception) -> str:
+    """Return what is wrong and in which line, without the line itself: the file may hold anything."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    hint = " (indent with spaces)" if "'\\t'" in str(error.problem) else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}{hint}"
 
 
 def _repeated_keys(node: yaml.Node | None, prefix: str = "") -> list[str]:
@@ -104,6 +119,9 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
             faults.append(f"--set takes section.key=value; got {override!r}")
             continue
         *sections, last = key.strip().split(".")
+        if fault := _unknown_stage(result, sections):
+            faults.append(f"--set {override}: {fault}")
+            continue
         node = result
         for section in sections:
             child = node.get(section)
@@ -120,6 +138,16 @@ def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[s
     if faults:
         raise ConfigError(faults, "command line")
     return result
+
+
+def _unknown_stage(tree: Mapping[str, Any], sections: list[str]) -> str:
+    """Return a fault if an override sets something in a stage that the configuration doesn't have, else nothing."""
+    stages = tree.get("stages")
+    if sections[:1] != ["stages"] or len(sections) == 1 or not isinstance(stages, dict) or sections[1] in stages:
+        return ""
+    near = get_close_matches(sections[1], [str(name) for name in stages], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no such stage: {sections[1]!r} (stages: {', '.join(map(str, stages))}){hint}"
 
 
 _QUOTED = re.compile(r"""\s*(".*"|'.*')\s*""", re.DOTALL)

@@ -161,6 +161,32 @@ def test_invalid_file_is_named(tmp_path: Path, content: bytes) -> None:
         load_config(file)
 
 
+def test_yaml_faults_name_the_line_and_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: x\ndata:\n\tcorpus: a patient's text\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    (fault,) = caught.value.faults
+    assert fault.startswith(r"is not YAML: line 3, column 1: found character '\t' that cannot start any token")
+    assert fault.endswith("(indent with spaces)")
+    assert "patient" not in fault
+
+
+def test_table_is_refused_as_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "notes.csv"
+    file.write_text('text,pain\n"a patient\'s text: [x",1\n')
+    with pytest.raises(ConfigError, match="is a table, but a configuration is a YAML file; name the table") as caught:
+        load_config(file)
+    assert "patient" not in str(caught.value)
+
+
+def test_overrides_of_unknown_stages_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no such stage: 'studnet' \(stages: student\); did you mean 'student'\?"):
+        apply_overrides({"stages": {"student": {}}}, ["stages.studnet.epochs=2"])
+    tree = apply_overrides({"stages": {"student": {}}}, ["stages.more={epochs: 2}"])
+    assert list(tree["stages"]) == ["student", "more"]
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file"):
         load_config(tmp_path / "none.yaml")
