@@ -141,7 +141,7 @@ class Room:
             )
 
 
-def most_each(workers: int, gpus: float) -> int:
+def most_cpus_each(workers: int, gpus: float) -> int:
     """Return the largest number of whole CPUs, next to ``gpus`` GPUs, with which all ``workers`` fit on the machines.
 
     It is 0 if they do not fit with one CPU each.

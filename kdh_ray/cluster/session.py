@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from kdh_ray import hardware
-from kdh_ray.cluster.nodes import Room, alive_nodes, most_each
+from kdh_ray.cluster.nodes import Room, alive_nodes, most_cpus_each
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError
 from kdh_ray.events import EventLog
@@ -135,7 +135,7 @@ def worker_resources(job: JobConfig) -> tuple[float, float]:
     """
     gpus = job.gpus_per_worker if job.gpus_per_worker is not None else float(has_gpus())
     most_cpus = max(node["Resources"].get("CPU", 0.0) for node in alive_nodes())
-    cpus = float(job.cpus_per_worker or most_each(job.workers, gpus) or (job.autoscaling and int(most_cpus)) or 1)
+    cpus = float(job.cpus_per_worker or most_cpus_each(job.workers, gpus) or (job.autoscaling and int(most_cpus)) or 1)
     if job.autoscaling:
         return cpus, gpus
     if cpus > most_cpus:

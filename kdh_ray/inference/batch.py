@@ -162,7 +162,7 @@ def _on_ray(
 ) -> Iterator[dict[str, Any]]:
     if not pending:
         return
-    from kdh_ray.cluster.nodes import most_each
+    from kdh_ray.cluster.nodes import most_cpus_each
     from kdh_ray.cluster.session import ray_session
 
     with ray_session(job, verbose):
@@ -176,7 +176,7 @@ def _on_ray(
         gpus, cpus = int(total.get("GPU", 0)), max(1, int(total.get("CPU", 1)))
         workers = min(len(pending), workers or gpus or cpus)
         share = min(1.0, gpus / workers)
-        each = most_each(workers, share) or 1
+        each = most_cpus_each(workers, share) or 1
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = verbose
         if not verbose:

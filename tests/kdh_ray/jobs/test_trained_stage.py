@@ -1,12 +1,9 @@
 """A stage that is trained already becomes the first trial of its search."""
 
-import json
-
 import pytest
 from cheap_search import RandomSearch
 from small_stage import StageSearch, search_plan, small
 
-from kdh_ray.jobs import search
 from kdh_ray.jobs.stage_search.plan import SCORES
 from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
@@ -72,35 +69,3 @@ def test_unfit_stage_is_no_trial(config, tmp_path):
     assert "learning_rate" not in own_settings(config)
     assert first_trial(config, RandomSearch(), tmp_path / "out") is None
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.ray
-def test_stage_is_trained_once_with_own_settings(encoder, tmp_path):
-    config = small(encoder, particles=2, scheduler="none", trials=3, concurrency=1)
-    seen = []
-    frame = search(
-        config, tmp_path, whole=True, local=True,
-        on_trial=lambda trial: seen.append((trial.number, trial.status)),
-    )  # fmt: skip
-    trials, own = frame[frame.kind == "trial"].sort_values("trial"), frame[frame.variant == "distilled"]
-    assert trials.status.tolist() == ["ok"] * 3
-    assert seen[0] == (1, "ok")  # no worker began it
-    assert seen.count((2, "ok")) == seen.count((3, "ok")) == 1
-    first = trials.iloc[0]
-    assert len(own) == 1
-    assert own.iloc[0].test_f1_micro >= 0
-    for column in ("validation_f1_micro", "config_learning_rate", "config_layers", "config_epochs"):
-        assert first[column] == own.iloc[0][column]
-    assert json.loads(first.curve)[-1] == first.validation_f1_micro
-    assert trials.particle.notna().all()
-    assert (frame.variant == "swarm-tuned").sum() == 1
-
-
-@pytest.mark.ray
-def test_best_stage_is_not_trained_again(encoder, tmp_path):
-    config = small(encoder, particles=2, scheduler="none", trials=1)
-    frame = search(config, tmp_path, whole=True, local=True).set_index("variant")
-    events = [json.loads(line) for file in tmp_path.rglob("events.jsonl") for line in file.read_text().splitlines()]
-    assert [event["stage"] for event in events if event["kind"] == "done"] == ["teacher", "student"]
-    assert frame.loc["swarm-tuned"].test_f1_micro == frame.loc["distilled"].test_f1_micro
-    assert (tmp_path / "best" / "stages" / "student" / "checkpoint" / "classifier.json").exists()

@@ -14,11 +14,9 @@ from cheap_search import RandomSearch, assert_whole, search
 from prometheus_client.parser import text_string_to_metric_families
 from ray import tune as ray_tune
 from ray.tune.schedulers import HyperBandScheduler
-from small_stage import StageSearch, search_plan, small
 
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.jobs import search as search_stage
 from kdh_ray.tuning import TuneSettings, tune
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.prometheus import SERIES
@@ -274,102 +272,6 @@ def test_search_is_on_rays_prometheus_endpoint(ray, tmp_path):
     assert seen["kdh_spared_epochs"][()] == spared > 0
 
 
-def test_best_configuration_is_trained_and_tested_once(ray, encoder, tmp_path):
-    config = small(encoder, scheduler="none", particles=2)
-    frame = search_stage(config, tmp_path, local=True)
-    trials, best = frame[frame.kind == "trial"], frame[frame.variant == "swarm-tuned"]
-    assert len(trials) == 4
-    assert set(trials.status) == {"ok"}
-    assert trials.test_f1_micro.isna().all()
-    assert len(best) == 1
-    assert best.test_f1_micro.notna().all()
-    winner = trials.loc[trials.validation_f1_micro.astype(float).idxmax()]
-    for column in ("config_learning_rate", "config_loss.alpha", "config_dropout", "config_layers", "config_epochs"):
-        assert best.iloc[0][column] == winner[column]
-    # A trial is the stage itself: the same seed, order, dropout and weights.
-    assert best.iloc[0].validation_f1_micro == pytest.approx(winner.validation_f1_micro, abs=1e-6)
-    for trial in trials.to_dict("records"):
-        assert len(json.loads(trial["curve"])) == trial["epochs_run"] == trial["epochs_full"]
-        assert trial["particle"] in (0, 1)
-        assert len(json.loads(trial["position"])) == 5
-        assert trial["velocity_norm"] >= 0
-        assert trial["personal_best"] >= trial["score"]
-
-
-def test_infeasible_student_is_not_trained(encoder, tmp_path):
-    from kdh_ray.data import corpus_from_config
-    from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.trial import StageTrial
-    from kdh_ray.jobs.stage_search.trial_task import trial_task
-
-    config = small(encoder, objective="f1_macro")
-    run(config, tmp_path, stages=["teacher"], local=True)
-    corpus = corpus_from_config(config.data)
-    sizes = trial_task(search_plan(config, tmp_path), corpus, on_gpu=False).costs.parameters
-    config = small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1)
-    trial = StageTrial.__new__(StageTrial)  # without Tune around it
-    trial.setup({"layers": 2, "epochs": 1}, trial_task(search_plan(config, tmp_path), corpus, on_gpu=False))
-    over = trial.step()
-    assert over["validation_f1_macro"] == -over["violation"] == pytest.approx(1 - sizes[2] / (sizes[1] + 1))
-    assert (over["training_iteration"], over["done"]) == (0, True)
-    trial.reset_config({"layers": 1, "epochs": 1, "finetune_epochs": 1, "max_tokens": 8})
-    first, second = trial.step(), trial.step()
-    assert first["violation"] == 0.0
-    assert 0 <= first["validation_f1_macro"] <= 1
-    assert (first["parameters"], first["done"], second["done"]) == (sizes[1], False, True)
-    assert first["latency_ms"] > 0
-
-
-def test_full_gpu_error_names_settings_to_lower(encoder, tmp_path, monkeypatch):
-    import torch
-
-    from kdh_ray.data import corpus_from_config
-    from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.trial import StageTrial
-    from kdh_ray.jobs.stage_search.trial_task import trial_task
-    from kdh_ray.training.loop import Training
-
-    def full(self):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a capacity of 1 GiB")
-
-    config = small(encoder)
-    run(config, tmp_path, stages=["teacher"], local=True)
-    trial = StageTrial.__new__(StageTrial)  # without Tune around it
-    trial.setup(
-        StageSearch().suggest(""), trial_task(search_plan(config, tmp_path), corpus_from_config(config.data), False)
-    )
-    monkeypatch.setattr(Training, "advance", full)
-    with pytest.raises(MemoryError, match=r"^lower batch_size, max_tokens or .* \(CUDA out of memory\. Tried to"):
-        trial.step()
-
-
-def test_resumed_trial_equals_uninterrupted_one(encoder, tmp_path):
-    from kdh_ray.data import corpus_from_config
-    from kdh_ray.jobs.run import run
-    from kdh_ray.jobs.stage_search.trial import StageTrial
-    from kdh_ray.jobs.stage_search.trial_task import trial_task
-
-    config = small(encoder)
-    run(config, tmp_path, stages=["teacher"], local=True)
-    task = trial_task(search_plan(config, tmp_path), corpus_from_config(config.data), on_gpu=False)
-    values, score = StageSearch().suggest("") | {"epochs": 3}, "validation_f1_micro"
-
-    def started():
-        trial = StageTrial.__new__(StageTrial)  # without Tune around it
-        trial.setup(values, task)
-        return trial
-
-    whole, first, second = started(), started(), started()
-    expected = [whole.step() for _ in range(3)]
-    assert [result["done"] for result in expected] == [False, False, True]
-    assert first.step()[score] == expected[0][score]
-    (tmp_path / "state").mkdir()
-    first.save_checkpoint(str(tmp_path / "state"))
-    second.load_checkpoint(str(tmp_path / "state"))
-    assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
-    assert not hasattr(task.material, "test")
-
-
 def test_trackers_record_every_trial(ray, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
@@ -425,15 +327,3 @@ def test_wandb_records_every_trial_offline(ray, tmp_path, monkeypatch):
     assert logged == {
         trial.name: (trial.config["x"], [report.score for report in trial.reports]) for trial in result.trials
     }
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
-    config = small(encoder, trials=1, scheduler="none", workers_per_trial=2)
-    frame = search_stage(config, tmp_path, searcher=StageSearch(), local=True)
-    trials = frame[frame.kind == "trial"]
-    assert trials.status.tolist() == ["ok"]
-    assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
-    assert (trials.epochs_run == trials.config_epochs).all()
-    assert trials.validation_f1_micro.between(0, 1).all()

@@ -1,0 +1,67 @@
+"""A trial of a stage, without Tune around it."""
+
+import pytest
+import torch
+from small_stage import StageSearch, search_plan, small
+
+from kdh_ray import run
+from kdh_ray.data import corpus_from_config
+from kdh_ray.jobs.stage_search.trial import StageTrial
+from kdh_ray.jobs.stage_search.trial_task import trial_task
+from kdh_ray.training.loop import Training
+
+
+@pytest.fixture
+def folder(encoder, tmp_path):
+    """Folder of a run of ``small`` whose teacher is trained."""
+    run(small(encoder), tmp_path, stages=["teacher"], local=True)
+    return tmp_path
+
+
+def task_of(config, folder):
+    return trial_task(search_plan(config, folder), corpus_from_config(config.data), on_gpu=False)
+
+
+def started(task, values):
+    trial = StageTrial.__new__(StageTrial)
+    trial.setup(values, task)
+    return trial
+
+
+def test_infeasible_student_is_not_trained(encoder, folder):
+    sizes = task_of(small(encoder), folder).costs.parameters
+    task = task_of(small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1), folder)
+    trial = started(task, {"layers": 2, "epochs": 1})
+    over = trial.step()
+    assert over["validation_f1_macro"] == -over["violation"] == pytest.approx(1 - sizes[2] / (sizes[1] + 1))
+    assert (over["training_iteration"], over["done"]) == (0, True)
+    trial.reset_config({"layers": 1, "epochs": 1, "finetune_epochs": 1, "max_tokens": 8})
+    first, second = trial.step(), trial.step()
+    assert first["violation"] == 0.0
+    assert 0 <= first["validation_f1_macro"] <= 1
+    assert (first["parameters"], first["done"], second["done"]) == (sizes[1], False, True)
+    assert first["latency_ms"] > 0
+
+
+def test_full_gpu_error_names_settings_to_lower(encoder, folder, monkeypatch):
+    def full(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a capacity of 1 GiB")
+
+    trial = started(task_of(small(encoder), folder), StageSearch().suggest(""))
+    monkeypatch.setattr(Training, "advance", full)
+    with pytest.raises(MemoryError, match=r"^lower batch_size, max_tokens or .* \(CUDA out of memory\. Tried to"):
+        trial.step()
+
+
+def test_resumed_trial_equals_uninterrupted_one(encoder, folder):
+    task = task_of(small(encoder), folder)
+    values, score = StageSearch().suggest("") | {"epochs": 3}, "validation_f1_micro"
+    whole, first, second = (started(task, values) for _ in range(3))
+    expected = [whole.step() for _ in range(3)]
+    assert [result["done"] for result in expected] == [False, False, True]
+    assert first.step()[score] == expected[0][score]
+    (folder / "state").mkdir()
+    first.save_checkpoint(str(folder / "state"))
+    second.load_checkpoint(str(folder / "state"))
+    assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
+    assert not hasattr(task.material, "test")
