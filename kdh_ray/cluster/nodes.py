@@ -108,7 +108,7 @@ def alive_nodes() -> list[dict[str, Any]]:
 
 
 class Room:
-    """How many trials the cluster has room for at once; machines may join and leave.
+    """Number of trials that the cluster has room for at once; machines may join and leave.
 
     Args:
         resources: Resources of one trial, such as ``{"CPU": 1, "memory": 1e9}``.

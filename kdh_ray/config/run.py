@@ -47,9 +47,13 @@ class BaselineConfig(Section):
 class RunConfig(Section):
     """The configuration of a whole run. See ``experiments/configs/`` for examples."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: Seed = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    name: str = Field(
+        "run", description="name of the run, and of its folder runs/NAME", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+    )
+    seed: Seed = Field(0, description="seed of everything that is random, but for samples and splits of the data")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="number format of matrix products; auto: bfloat16 if the hardware is fast at it"
+    )
     cache: LocalPath | None = Field(None, description="folder of tokens and teacher logits; <out>/cache if not set")
     results: Location | None = Field(
         None, description="folder or bucket (s3://bucket/prefix) to which rows and finished stages are copied"

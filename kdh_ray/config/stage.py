@@ -32,13 +32,13 @@ class StageConfig(Section):
     max_tokens: int | None = Field(
         None, description="tokens per document; data.max_tokens, which is also the most, if not set", ge=8, le=8192
     )
-    epochs: Count = 4
+    epochs: Count = Field(4, description="passes over the training split")
     finetune_epochs: int = Field(
         0, description="further epochs of a distillation, on labels only; the rate rises and falls again", ge=0
     )
     batch_size: Count = Field(16, description="documents per optimiser step, over all workers")
     accumulate: Count = Field(1, description="split each batch into this many passes, for memory")
-    learning_rate: float = Field(1e-4, gt=0.0, le=1.0)
+    learning_rate: float = Field(1e-4, description="highest rate of the encoder's top layer", gt=0.0, le=1.0)
     head_multiplier: Positive = Field(10.0, description="the head's learning rate divided by the encoder's")
     layer_decay: float = Field(
         1.0, description="learning rate of a layer divided by that of the layer above", gt=0.0, le=1.0
@@ -47,9 +47,9 @@ class StageConfig(Section):
     freeze: int = Field(
         0, description="lowest encoder layers (and the embeddings) that keep the start's weights; 0: none", ge=0
     )
-    weight_decay: float = Field(0.01, ge=0.0, le=1.0)
+    weight_decay: float = Field(0.01, description="of AdamW", ge=0.0, le=1.0)
     dropout: float = Field(0.1, ge=0.0, lt=1.0, description="of hidden states and head; attention has none")
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: Positive = Field(1.0, description="longer gradients are scaled down to this norm")
     average: float = Field(
         0.0, description="decay of the exponential moving average of weights; 0: none", ge=0.0, lt=1.0
     )

@@ -17,7 +17,7 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run trains, and where.
+    """The stages that a run trains, and its folder.
 
     Attributes:
         config: The whole configuration.
@@ -43,7 +43,7 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is performed; nothing here changes what it learns.
+    """Options of a run that do not change what it learns.
 
     Attributes:
         local: Train in this process instead of on Ray Train workers.

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kdh_ray.config import RunConfig
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.jobs.run_rows import run_id
 from kdh_ray.results import copy_rows
 from kdh_ray.run_folder import RunFolder, StageFolder
 from kdh_ray.storage import locate, make_parent, one_line
 
 
-def publish_run(plan: RunPlan, error: Exception | None = None) -> None:
+def publish_run(config: RunConfig, folder: RunFolder, error: Exception | None = None) -> None:
     """Copy rows and finished stages to the ``results`` of the configuration, if it names a place.
 
     If the copy fails after the run itself failed with ``error``, the failed copy becomes a note of that error.
@@ -30,10 +30,10 @@ def publish_run(plan: RunPlan, error: Exception | None = None) -> None:
     Raises:
         UnavailableError: If ``results`` can't be written and the run itself did not fail.
     """
-    if not plan.config.results:
+    if not config.results:
         return
     try:
-        publish(plan.folder, run_id(plan.config), plan.config.results)
+        publish(folder, run_id(config), config.results)
     except UserError as failure:
         if error is None:
             raise

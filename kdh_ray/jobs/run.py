@@ -84,12 +84,12 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
                 train_on_ray(plan, corpus, options)
         except Exception as error:  # not KeyboardInterrupt: an interrupted run resumes, it has not failed
             rows.write_stages(error)
-            publish_run(plan, error)
+            publish_run(plan.config, plan.folder, error)
             raise
         rows.write_stages()
         if reason := baseline.result():
             log.note(f"warning: no {TFIDF} baseline: {reason}")
-        publish_run(plan)
+        publish_run(plan.config, plan.folder)
     return load_runs(plan.folder.rows)
 
 

@@ -21,7 +21,7 @@ SCORES = {"f1_micro": "validation_f1_micro", "f1_macro": "validation_f1_macro"}
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What all steps of a search share.
+    """Configuration, folder and tuned stage of a search, which all its steps share.
 
     Attributes:
         config: The whole configuration.

@@ -141,7 +141,7 @@ class _Search:
             raise UserError(f"{folder} holds a search: resume it with --resume, or give another --out")
 
     def _unfinished_stages(self) -> RunPlan:
-        """The stages to train first that lack a result or its row; a kill may come between the two."""
+        """Plan the stages to train first that lack a result or its row; a kill may come between the two."""
         config, folder = self.plan.config, self.plan.folder
         identity, rows = run_id(config), recorded(folder.rows)
         stages = [name for name in self.first if not folder.stage(name).finished or (identity, name) not in rows]
@@ -179,5 +179,5 @@ class _Search:
         with claim_folder(plan.folder, plan.config):
             trials = TrialRuns(plan, self.searcher, rows, self.on_trial, self._log, self.options.verbose)
             found = trials.run()
-            publish_run(RunPlan(plan.config, plan.folder, ()))
+            publish_run(plan.config, plan.folder)
         return found.best.config

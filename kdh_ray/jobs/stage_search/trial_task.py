@@ -1,4 +1,4 @@
-"""What the trials of a search share: the input of their workers, and the resources of each."""
+"""Input and resources that all trials of a search share."""
 
 from __future__ import annotations
 
