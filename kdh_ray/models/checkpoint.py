@@ -1,11 +1,12 @@
-"""Checkpoints: a folder that ``transformers`` can read as an encoder, with the head and its meaning next to it.
+"""Checkpoints: a folder with an encoder, a head, and the card that says what they mean.
 
-    config.json, model.safetensors    the encoder, for AutoModel.from_pretrained(folder)
-    tokenizer.json, ...               its tokenizer
-    head.safetensors                  the linear head(s)
-    classifier.json                   labels in order, thresholds, how texts are read, corpus, digests of the weights
+    encoder/           config.json, model.safetensors and the tokenizer, for transformers' AutoModel and AutoTokenizer
+    head.safetensors   the linear head(s)
+    classifier.json    labels in order, thresholds, how texts are read, corpus, digests of the weights
+    config.json        refuses to load as a plain transformers classifier, whose head would be random
 
-Nothing is pickled. A checkpoint is written next to its final place and renamed, so that a folder of that name is whole.
+In checkpoints of format 1 the encoder's files are in the folder itself. Nothing is pickled. A checkpoint is written
+next to its final place and renamed, so that a folder of that name is whole.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import load_encoder, quiet, sha256
+from kdh_ray.models.encoders import ENCODER, load_encoder, quiet, sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = 1
-WEIGHTS = ("model.safetensors", "head.safetensors")
+FORMAT = 2
+HEAD = "head.safetensors"
+# transformers would read an encoder in the root as a classifier with a random two-label head, and say so only in a log.
+_REFUSAL = {
+    "model_type": "kdh-ray-classifier",
+    "architectures": ["TextClassifier"],
+    "load_with": "kdh_ray.load_classifier",
+}
 
 
 @dataclass(frozen=True)
@@ -104,11 +111,13 @@ def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokeni
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         with quiet():
-            model.encoder.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            model.encoder.save_pretrained(temporary / ENCODER)
+            tokenizer.save_pretrained(temporary / ENCODER)
         head = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
-        save_file({name: value.contiguous() for name, value in head.items()}, temporary / "head.safetensors")
-        card = Card(**{**asdict(card), "weights": {name: sha256(temporary / name) for name in WEIGHTS}})
+        save_file({name: value.contiguous() for name, value in head.items()}, temporary / HEAD)
+        digests = {name: sha256(temporary / name) for name in _weight_files(FORMAT)}
+        card = replace(card, weights=digests, format=FORMAT)
+        (temporary / "config.json").write_text(json.dumps(_REFUSAL, indent=2) + "\n", encoding="utf-8")
         _write_card(temporary, card)
         temporary.chmod(0o755)
         _replace(temporary, folder)
@@ -149,8 +158,8 @@ def load_card(folder: Path) -> Card:
     file = folder / "classifier.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
-            raise CheckpointError(f"{file}: format must be {FORMAT}; got {content.get('format')!r}")
+        if content.get("format") not in (1, FORMAT):
+            raise CheckpointError(f"{file}: format must be 1 or {FORMAT}; got {content.get('format')!r}")
         return Card(**content)
     except OSError as error:
         raise CheckpointError(f"{folder} is not a checkpoint: classifier.json: {error.strerror}") from None
@@ -165,11 +174,15 @@ def verified(folder: Path) -> Card:
         CheckpointError: If the checkpoint is missing or foreign, or its weights differ.
     """
     card = load_card(folder)
-    for name in WEIGHTS:
+    for name in _weight_files(card.format):
         received = sha256(folder / name)
         if received != card.weights.get(name):
             raise CheckpointError(f"{folder / name}: SHA-256 must be {card.weights.get(name)}; got {received}")
     return card
+
+
+def _weight_files(version: int) -> tuple[str, str]:
+    return ("model.safetensors" if version == 1 else f"{ENCODER}/model.safetensors", HEAD)
 
 
 def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Card]:
@@ -185,7 +198,7 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
     card = verified(folder)
     model = build_classifier(str(folder), len(card.labels), card.segments, dropout)
     try:
-        problems = model.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
+        problems = model.load_state_dict(load_file(folder / HEAD), strict=False)
         foreign = [name for name in problems.missing_keys if not name.startswith("encoder.")]
         if foreign or problems.unexpected_keys:
             raise CheckpointError(

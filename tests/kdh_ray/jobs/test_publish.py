@@ -79,8 +79,9 @@ def test_run_copies_its_results_to_the_bucket(tmp_path: Path, encoder: Path, buc
     fetched = load_runs(bucket)
     assert fetched["run_id"].tolist() == frame["run_id"].tolist()
     prefix = f"runs/{frame['run_id'][0]}/stages/student/checkpoint/"
-    (tmp_path / "copy").mkdir()
     for name, held in content(bucket).items():
         if name.startswith(prefix):
-            (tmp_path / "copy" / name.removeprefix(prefix)).write_bytes(held)
+            file = tmp_path / "copy" / name.removeprefix(prefix)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(held)
     load_checkpoint(tmp_path / "copy")  # checks every digest

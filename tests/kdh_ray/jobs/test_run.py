@@ -59,7 +59,7 @@ def test_stages_and_baseline_have_rows(finished: tuple[Path, list[Event]]) -> No
 def test_student_is_smaller_than_teacher(finished: tuple[Path, list[Event]]) -> None:
     frame = load_runs(finished[0]).set_index("stage")
     assert frame.loc["student", "parameters"] < frame.loc["teacher", "parameters"]
-    config = json.loads((finished[0] / "stages/student/checkpoint/config.json").read_text())
+    config = json.loads((finished[0] / "stages/student/checkpoint/encoder/config.json").read_text())
     assert config["num_hidden_layers"] == 2
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,37 @@ def test_transformers_reads_the_encoder(saved: tuple[Path, Classifier]) -> None:
     from transformers import AutoModel, AutoTokenizer
 
     folder, model = saved
-    encoder = AutoModel.from_pretrained(folder).eval()
-    tokens = AutoTokenizer.from_pretrained(folder)("the cell shows alpha .", return_tensors="pt")
+    encoder = AutoModel.from_pretrained(folder / "encoder").eval()
+    tokens = AutoTokenizer.from_pretrained(folder / "encoder")("the cell shows alpha .", return_tensors="pt")
     with torch.no_grad():
         expected = model.eval().encoder(tokens["input_ids"]).last_hidden_state
         torch.testing.assert_close(encoder(tokens["input_ids"]).last_hidden_state, expected)
+
+
+def test_a_pipeline_with_a_random_head_is_refused(saved: tuple[Path, Classifier]) -> None:
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    with pytest.raises(ValueError, match="kdh-ray-classifier"):
+        AutoModelForSequenceClassification.from_pretrained(saved[0])
+    with pytest.raises(ValueError, match="kdh-ray-classifier"):
+        pipeline("text-classification", model=str(saved[0]))
+
+
+def test_checkpoints_of_format_1_still_load(saved: tuple[Path, Classifier], tmp_path: Path) -> None:
+    folder, model = saved
+    old = tmp_path / "old"
+    shutil.copytree(folder / "encoder", old)
+    shutil.copy(folder / "head.safetensors", old)
+    card = json.loads((folder / "classifier.json").read_text())
+    card["weights"] = {Path(name).name: digest for name, digest in card["weights"].items()}
+    card["format"] = 1
+    for name in ("segmenter", "windows"):
+        del card[name]
+    (old / "classifier.json").write_text(json.dumps(card))
+    loaded, read = load_checkpoint(old)
+    assert torch.equal(loaded.document_head.bias, model.document_head.bias)
+    assert load_tokenizer(str(old)).get_vocab() == load_tokenizer(str(folder)).get_vocab()
+    assert not read.tuned_on_raw_text
 
 
 def test_saving_again_replaces_the_whole_folder(saved: tuple[Path, Classifier], encoder: Path) -> None:
@@ -56,7 +83,7 @@ def test_saving_again_replaces_the_whole_folder(saved: tuple[Path, Classifier], 
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "head.safetensors"])
+@pytest.mark.parametrize("name", ["encoder/model.safetensors", "head.safetensors"])
 def test_refuses_weights_that_were_changed(saved: tuple[Path, Classifier], name: str) -> None:
     file = saved[0] / name
     content = bytearray(file.read_bytes())
