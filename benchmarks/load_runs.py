@@ -1,9 +1,10 @@
-"""How long ``load_runs`` takes over a folder that many writers filled, one row after another.
+"""Time ``load_runs`` on a folder that many writers have filled, one row after another.
 
     python -m benchmarks.load_runs [--rows 100000] [--like ROW.parquet] [--folder DIR]
 
-The files are those that ``write_row`` leaves after so many rows: its merging is gone through with counts alone, since
-100,000 real writes take a while. Each row has all columns of a real one (``--like``), its numbers drawn at random.
+The folder has the files that ``write_row`` would leave after as many rows. Its merging of files is simulated on their
+numbers of rows, because 100,000 real writes take a while. Each row has all columns of a real one (``--like``), with
+random numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LIKE = "experiments/results/2026-11-22-hoc-small"
 
 
 def sizes(rows: int) -> list[int]:
-    """Rows of each file after ``rows`` writes."""
+    """Return the number of rows of each file after ``rows`` writes."""
     files: dict[str, int] = {}
     for number in range(rows):
         files[f"row-{number}"] = 1
@@ -35,7 +36,7 @@ def sizes(rows: int) -> list[int]:
 
 
 def rows_like(row: dict[str, Any], start: int, count: int, generator: np.random.Generator) -> Any:
-    """A table of ``count`` rows: names and times of their own, random scores, everything else as in ``row``."""
+    """Return a table of ``count`` rows like ``row``, with distinct names and times and with random scores."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {}
@@ -50,8 +51,9 @@ def rows_like(row: dict[str, Any], start: int, count: int, generator: np.random.
 
 
 def fill(folder: Path, row: dict[str, Any], rows: int) -> int:
-    """Write the files; returns how many."""
-    generator, done, counts = np.random.default_rng(0), 0, sizes(rows)
+    """Write the files and return their number."""
+    generator, counts = np.random.default_rng(0), sizes(rows)
+    done = 0
     for count in counts:
         stem = "row" if count == 1 else f"rows-{count}"
         store.write(folder, stem, rows_like(row, done, count, generator))
@@ -60,10 +62,11 @@ def fill(folder: Path, row: dict[str, Any], rows: int) -> int:
 
 
 def main() -> None:
+    """Fill the folder and load it three times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--like", default=LIKE, help="a row file or a folder; its first row is taken")
-    parser.add_argument("--folder", type=Path, help="empty; a temporary one if not given")
+    parser.add_argument("--rows", type=int, default=100_000, help="number of rows")
+    parser.add_argument("--like", default=LIKE, help="row file or folder whose first row is the model")
+    parser.add_argument("--folder", type=Path, help="empty folder to fill (default: a temporary one)")
     args = parser.parse_args()
     row = load_runs(args.like).iloc[0].dropna().to_dict()
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,12 +1,12 @@
-"""What number formats keep of a bare encoder, and what they take: this project's int8 beside those of two libraries.
+"""Compare the accuracy and speed of number formats for an encoder: this project's int8 and those of two libraries.
 
     python -m benchmarks.number_formats ENCODER [--hoc DIR] [--tokens 256] [--train 321]
 
-For each format the smallest cosine between the mean state of one of eight documents and float32's, and CPU
-milliseconds for one of them and for all, the middle of five turns that the formats take in turn. With HoC also test
-micro F1 of a logistic regression (C 30, balanced classes, threshold 0.5) that was fitted on float32's mean states of
-training documents, on every second test document. The documents are HoC's, or synthetic ones. ``torchao`` is left out
-where it is not installed.
+For each format it prints the smallest cosine, over eight documents, between their mean states in that format and in
+float32, and the CPU milliseconds for one document and for all eight (the median of five rounds, in each of which every
+format has a turn). With HoC it also prints test micro F1, on every second test document, of a logistic regression (C
+30, balanced classes, threshold 0.5) that was fitted on the float32 mean states of training documents. Without HoC the
+documents are synthetic. ``torchao`` is left out if it is not installed.
 """
 
 from __future__ import annotations
@@ -30,24 +30,28 @@ from kdh_ray import load_corpus
 from kdh_ray.models.encoders import load_encoder, load_tokenizer
 from kdh_ray.models.int8 import to_int8
 
-PASSAGES = 8
-TURNS = 5
+N_DOCUMENTS = 8
+ROUNDS = 5
 
 
 def bfloat16(model: nn.Module) -> nn.Module:
+    """Convert all weights."""
     return model.to(torch.bfloat16)
 
 
-def scale_a_token(model: nn.Module) -> nn.Module:
+def scale_per_token(model: nn.Module) -> nn.Module:
+    """Convert linear layers to this project's int8."""
     to_int8(model)
     return model
 
 
-def scale_a_batch(model: nn.Module) -> nn.Module:
+def scale_per_batch(model: nn.Module) -> nn.Module:
+    """Convert linear layers to PyTorch's dynamic int8."""
     return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
 
 
 def torchao(model: nn.Module) -> nn.Module:
+    """Convert linear layers to torchao's dynamic int8."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
     quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
@@ -57,35 +61,35 @@ def torchao(model: nn.Module) -> nn.Module:
 FORMATS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "float32": lambda model: model,
     "bfloat16": bfloat16,
-    "int8, a scale a token": scale_a_token,
-    "int8, torch.ao, a scale a batch": scale_a_batch,
-    "int8, torchao, a scale a token": torchao,
+    "int8, a scale per token": scale_per_token,
+    "int8, torch.ao, a scale per batch": scale_per_batch,
+    "int8, torchao, a scale per token": torchao,
 }
 
 
 def formats(encoder: nn.Module) -> dict[str, nn.Module]:
-    """A copy of the encoder in each format that there is."""
-    found = {}
+    """Return a copy of the encoder in each format that is installed."""
+    converted = {}
     for name, convert in FORMATS.items():
         try:
-            found[name] = convert(copy.deepcopy(encoder)).eval()
+            converted[name] = convert(copy.deepcopy(encoder)).eval()
         except ModuleNotFoundError as error:
             print(f"without {name}: {error}")
-    return found
+    return converted
 
 
 def states(model: nn.Module, batch: Any) -> torch.Tensor:
-    """(n_documents, hidden) mean states, of length 1."""
+    """Return the mean states, normalised to length 1: (n_documents, hidden)."""
     with torch.inference_mode():
         hidden = model(**batch).last_hidden_state.float()
-    mask = batch["attention_mask"][..., None]
+    mask = batch["attention_mask"][..., None]  # (n_documents, n_tokens, 1)
     return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
 
 def milliseconds(models: dict[str, nn.Module], batch: Any) -> dict[str, float]:
-    """CPU time of one pass; the formats take turns, so that a busy machine is one to all."""
+    """Return the median CPU time of a pass; the formats take turns, so that a busy machine slows all of them."""
     taken: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(TURNS):
+    for _ in range(ROUNDS):
         for name, model in models.items():
             started = process_time()
             states(model, batch)
@@ -94,11 +98,12 @@ def milliseconds(models: dict[str, nn.Module], batch: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("encoder")
-    parser.add_argument("--hoc")
-    parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--train", type=int, default=321, help="training documents of HoC")
+    """Convert, measure, and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoder", help="embedded, a folder or a hub name")
+    parser.add_argument("--hoc", metavar="DIR", help="folder of the Hallmarks of Cancer corpus")
+    parser.add_argument("--tokens", type=int, default=256, help="tokens at which documents are cut")
+    parser.add_argument("--train", type=int, default=321, help="number of HoC's training documents")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -112,10 +117,10 @@ def main() -> None:
         return np.concatenate([states(model, encoded([text])).numpy() for text in texts])
 
     train, test = corpus.splits["train"], corpus.splits["test"]
-    passages, one = encoded(test.texts[:PASSAGES]), encoded(test.texts[:1])
-    exact = states(models["float32"], passages)
-    cosines = {name: float((states(model, passages) * exact).sum(-1).min()) for name, model in models.items()}
-    alone, together = milliseconds(models, one), milliseconds(models, passages)
+    one, all_of_them = encoded(test.texts[:1]), encoded(test.texts[:N_DOCUMENTS])
+    exact = states(models["float32"], all_of_them)
+    cosines = {name: float((states(model, all_of_them) * exact).sum(-1).min()) for name, model in models.items()}
+    ms_one, ms_all = milliseconds(models, one), milliseconds(models, all_of_them)
     scores = dict.fromkeys(models, "")
     if arguments.hoc:
         chosen = np.random.default_rng(0).permutation(len(train))[: arguments.train]
@@ -130,7 +135,7 @@ def main() -> None:
             scores[name] = f"{100 * f1_score(test.targets[::2], predicted, average='micro'):.1f}"
     print("| format | smallest cosine | ms, one document | ms, eight | test micro F1 |\n|---|---|---|---|---|")
     for name in models:
-        print(f"| {name} | {cosines[name]:.3f} | {alone[name]:.0f} | {together[name]:.0f} | {scores[name]} |")
+        print(f"| {name} | {cosines[name]:.3f} | {ms_one[name]:.0f} | {ms_all[name]:.0f} | {scores[name]} |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How much memory a batch prediction takes, by number of documents: the highest RSS of the driver and of its worker.
+"""Measure the memory of a batch prediction by number of documents: the peak RSS of the driver and of its worker.
 
     python -m benchmarks.predict_memory [10000 100000 1000000]
 
-Short documents, a tiny untrained encoder: what is measured is the machinery, not a model.
+Documents are short and the encoder is tiny and untrained, so that the machinery is measured and not a model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MIB = 2**20
 
 
 def make_checkpoint(folder: Path) -> Path:
-    """One layer of 16 hidden units, three labels."""
+    """Write a classifier with one layer of 16 hidden units and three labels, and return its folder."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -58,7 +58,7 @@ def make_checkpoint(folder: Path) -> Path:
 
 
 def make_notes(file: Path, count: int) -> None:
-    """Parquet of ``count`` documents of 8 words, in row groups of 65,536."""
+    """Write ``count`` documents of 8 words as Parquet, in row groups of 65,536."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,7 +74,7 @@ def make_notes(file: Path, count: int) -> None:
 
 
 class Peak:
-    """The highest RSS of this process and of Ray's workers below it, seen four times a second."""
+    """Peak RSS of this process and of the Ray workers below it, sampled four times a second."""
 
     def __init__(self) -> None:
         self.driver = self.worker = 0
@@ -103,12 +103,20 @@ class Peak:
 
 
 def main() -> None:
+    """Predict for each number of documents and print the peaks."""
     from kdh_ray.cluster.session import ray_session
     from kdh_ray.config import JobConfig
     from kdh_ray.inference import predict_files
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("counts", nargs="*", type=int, metavar="DOCUMENTS", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument(
+        "counts",
+        nargs="*",
+        type=int,
+        metavar="DOCUMENTS",
+        default=[10_000, 100_000, 1_000_000],
+        help="numbers of documents",
+    )
     counts = parser.parse_args().counts
     with tempfile.TemporaryDirectory() as temporary, ray_session(JobConfig()):
         folder = Path(temporary)

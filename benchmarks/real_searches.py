@@ -1,17 +1,18 @@
-"""Searchers and schedulers in real searches of one stage: what each has found after as many epochs of training.
+"""Compare searchers and schedulers in real searches of one stage, after equal numbers of epochs of training.
 
     python -m benchmarks.real_searches CONFIG [--sides pso/asha optuna-tpe/asha random/asha random/none] [--seeds 0 1 2]
         [--set SECTION.KEY=VALUE] [--out DIR]
 
-A side is a searcher and a scheduler. All share corpus and teacher, which is trained once, and start from the stage's
-own settings; a seed is that of the searcher and of each trial's training. Scores are validation micro F1 but for the
-last: each search's best configuration predicts the test split once. An epoch counts when its trial ends, as many for
-all sides as the search with the fewest had.
+A side is a searcher and a scheduler. All sides share the corpus and a teacher, which is trained once, and start from
+the stage's own settings. A seed is that of the searcher and of every trial's training. Scores are validation micro F1,
+except for ``test``: the best configuration of each search predicts the test split once. An epoch counts when its trial
+ends; all sides are compared after as many epochs as the shortest search had.
 
-What early stopping saves is between two sides with one searcher: they part where the first trial is stopped, since the
-searcher hears other results from there on, so that it isn't what ``kdh-ray tune`` prints, against the same trials run
-to their ends. Called again, it goes on with what is not done; ``benchmarks.collect_trials --searches`` keeps the
-trials.
+To see what early stopping saves, compare two sides of one searcher. The two searches differ from the first stopped
+trial on, because the searcher then receives other results. ``kdh-ray tune`` prints something else: the saving against
+the same trials run to their ends.
+
+Called again, the script resumes unfinished searches. ``benchmarks.collect_trials --searches`` stores the trials.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ SIDES = ("pso/asha", "optuna-tpe/asha", "random/asha", "random/none")
 
 
 def main() -> None:
-    """Parse, search, print a line a search, and the means."""
+    """Search; print a line per search, then the means."""
     import pandas as pd
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="a YAML file with a teacher and a tune section")
-    parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SEARCHER/SCHEDULER")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--out", type=Path, default=Path("runs/searches"))
+    parser.add_argument("config", help="configuration with a teacher and a tune section")
+    parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SEARCHER/SCHEDULER", help="sides to compare")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="a search per side and seed")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")
+    parser.add_argument("--out", type=Path, default=Path("runs/searches"), help="folder of the searches")
     args = parser.parse_args()
     settings = [*args.set, f"cache={args.out / 'cache'}"]
     settings += from_teacher(args.config, settings, args.out / "teacher")
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def from_teacher(config_file: str, settings: list[str], out: Path) -> list[str]:
-    """Settings by which the tuned stage starts from, and learns from, a teacher that is trained here once."""
+    """Train the teacher once; return the settings with which the tuned stage starts and learns from it."""
     config = load_config(config_file, settings)
     name = tuned_stage(config)
     (teacher,) = config.stages[name].teachers
@@ -69,14 +70,14 @@ def from_teacher(config_file: str, settings: list[str], out: Path) -> list[str]:
 
 
 def search(config_file: str, settings: list[str], side: str, out: Path) -> pd.DataFrame:
-    """Rows of a search that is made here, or gone on with."""
+    """Run or resume a search and return its rows."""
     searcher, scheduler = side.split("/")
     config = load_config(config_file, [*settings, f"tune.searcher={searcher}", f"tune.scheduler={scheduler}"])
     return search_stage(config, out, resume=True, local=True)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, float]:
-    """What a search took and found; scores in %."""
+    """Return the effort and the scores (in %) of a search."""
     trials = frame[frame["kind"] == "trial"]
     best = frame[frame["kind"] != "trial"].iloc[-1]
     return {
@@ -90,7 +91,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def best_after(frame: pd.DataFrame, epochs: float) -> float:
-    """The best validation score of the trials that had ended when ``epochs`` of all trials had."""
+    """Return the best validation score of the trials that had ended after ``epochs`` epochs of training in all."""
     import pandas as pd
 
     trials = frame[frame["kind"] == "trial"]

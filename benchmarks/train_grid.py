@@ -1,9 +1,10 @@
-"""Train every configuration of a finite search space once, so that searchers can be compared on a replay.
+"""Train every configuration of a finite search space once, so that searchers can be compared by replay.
 
     python -m benchmarks.train_grid CONFIG --out RUN [--set SECTION.KEY=VALUE]
 
-CONFIG is an ordinary configuration whose ``tune.space`` holds choices alone. The trials are an ordinary search in RUN,
-in a seeded order; called again, it goes on where it stopped. ``benchmarks.collect_trials`` makes a table of them.
+CONFIG is an ordinary configuration whose ``tune.space`` has only choices. The trials form an ordinary search in RUN, in
+a seeded random order. Called again, the script resumes the search. ``benchmarks.collect_trials`` makes a table of the
+trials.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from searchers.factory import make_searcher
 
 
 def every_point(space: Mapping[str, SearchRange], seed: int = 0) -> list[dict[str, Any]]:
-    """The product of all choices, shuffled, so that the first of them are a fair sample.
+    """Return the product of all choices, shuffled, so that its beginning is a fair sample of it.
 
     Raises:
         ValueError: If a setting has a range instead of choices.
     """
     ranges = [name for name, entry in space.items() if entry.choices is None]
     if ranges:
-        raise ValueError(f"a grid has choices for every setting; ranges: {', '.join(ranges)}")
+        raise ValueError(f"every setting of a grid must have choices; got ranges: {', '.join(ranges)}")
     axes = [entry.choices or () for entry in space.values()]
     points = [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
     random.Random(seed).shuffle(points)
@@ -37,10 +38,11 @@ def every_point(space: Mapping[str, SearchRange], seed: int = 0) -> list[dict[st
 
 
 def main() -> None:
+    """Search the whole grid."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("config", type=Path, help="configuration with a grid as tune.space")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the search")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")
     arguments = parser.parse_args()
     points = every_point(search_space(load_config(arguments.config, arguments.set)))
     config = load_config(arguments.config, [*arguments.set, f"tune.trials={len(points)}"])

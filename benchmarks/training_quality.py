@@ -1,11 +1,11 @@
-"""Micro F1 that this project's loop reaches, beside ``transformers.Trainer`` on the same documents, batch and epochs.
+"""Compare micro F1 of this project's loop and of ``transformers.Trainer``, on equal documents, batches and epochs.
 
     python -m benchmarks.training_quality --hoc DIR [--encoder embedded] [--size small] [--tokens 256] [--epochs 8]
         [--rates 3e-4 5e-5] [--seeds 0 1 2]
 
-Both fine-tune the encoder on the labels of whole documents. Trainer runs with this project's learning rate, and again
-with its own, 5e-5; both in the precision that the machine multiplies fast, on the GPU where there is one. Each side's
-threshold is the best one for its validation documents. Needs ``accelerate``.
+Both sides fine-tune the encoder on the labels of whole documents. Trainer runs twice, with this project's learning rate
+and with its own, 5e-5. Both sides use the precision that is fastest on the machine, and a GPU if there is one. Each
+side's threshold is the best one on the validation documents. Needs ``accelerate``.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from kdh_ray.training.loop import Training
 from kdh_ray.training.stages import label_rates
 
 RATE = 3e-4
-JUDGED = ("validation", "test")
+SCORED = ("validation", "test")
 
 Probabilities = dict[str, NDArray[np.float64]]
 
 
 def main() -> None:
-    """Parse, train, print."""
+    """Train both sides with every seed; print a line per training, then the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hoc", type=Path, required=True, help="folder of the Hallmarks of Cancer corpus")
-    parser.add_argument("--encoder", default="embedded")
-    parser.add_argument("--size", default="small")
+    parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")
+    parser.add_argument("--size", default="small", help="sample of the training split: small, medium or large")
     parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--rates", type=float, nargs="+", default=[RATE, 5e-5], help="Trainer's learning rates")
     parser.add_argument("--epochs", type=int, default=8)
@@ -52,27 +52,27 @@ def main() -> None:
     args = parser.parse_args()
     sides: dict[str, Callable[[Corpus, int], Probabilities]] = {"this loop": partial(ours, args)}
     sides |= {f"Trainer ({rate:g})": partial(trainer, args, rate) for rate in args.rates}
-    reached: dict[str, list[float]] = {name: [] for name in sides}
+    test_scores: dict[str, list[float]] = {name: [] for name in sides}
     for seed in args.seeds:
         corpus = load_corpus("hoc-blurb", path=args.hoc, size=args.size, sample_seed=seed)
         for name, side in sides.items():
             started = process_time()
-            found = side(corpus, seed)
-            threshold = tune_global(corpus.splits["validation"].targets, found["validation"])
-            scores = {split: 100 * score(corpus.splits[split].targets, found[split], threshold)["f1_micro"]
-                      for split in JUDGED}  # fmt: skip
-            reached[name].append(scores["test"])
+            probabilities = side(corpus, seed)
+            threshold = tune_global(corpus.splits["validation"].targets, probabilities["validation"])
+            scores = {split: 100 * score(corpus.splits[split].targets, probabilities[split], threshold)["f1_micro"]
+                      for split in SCORED}  # fmt: skip
+            test_scores[name].append(scores["test"])
             print(
                 f"seed {seed}  {name:20} validation {scores['validation']:.1f}  test {scores['test']:.1f}"
                 f"  threshold {threshold:.2f}  {process_time() - started:.0f} s of CPU time", flush=True,
             )  # fmt: skip
-    for name, values in reached.items():
+    for name, values in test_scores.items():
         spread = f" +- {stdev(values):.1f} ({len(values)})" if len(values) > 1 else ""
         print(f"{name:20} test micro F1 {mean(values):.1f}{spread}")
 
 
 def ours(args: argparse.Namespace, corpus: Corpus, seed: int) -> Probabilities:
-    """Probabilities from the project's loop, with the settings of ``experiments/configs/hoc-documents.yaml``."""
+    """Return probabilities from this project's loop, as ``experiments/configs/hoc-documents.yaml`` sets it."""
     kind = precision()
     torch.manual_seed(seed)
     model = classifier(args.encoder, len(corpus.labels), kind)
@@ -80,11 +80,11 @@ def ours(args: argparse.Namespace, corpus: Corpus, seed: int) -> Probabilities:
     splits = {name: labelled(args.encoder, split, args.tokens) for name, split in corpus.splits.items()}
     settings = StageConfig(epochs=args.epochs, batch_size=BATCH, learning_rate=RATE, layer_decay=0.9, average=0.98)
     Training(model, splits["train"], splits["validation"], settings, seed=seed, precision=kind).run()
-    return {name: forward(model, splits[name].tokens, precision=kind).probabilities for name in JUDGED}
+    return {name: forward(model, splits[name].tokens, precision=kind).probabilities for name in SCORED}
 
 
 def trainer(args: argparse.Namespace, rate: float, corpus: Corpus, seed: int) -> Probabilities:
-    """Probabilities from ``Trainer`` after its last epoch."""
+    """Return probabilities from ``Trainer`` after its last epoch."""
     with tempfile.TemporaryDirectory() as folder:
         job = hugging_face_trainer(
             args.encoder, corpus.splits["train"], folder, args.tokens,
@@ -93,7 +93,7 @@ def trainer(args: argparse.Namespace, rate: float, corpus: Corpus, seed: int) ->
         job.train()
         logits = {
             name: job.predict(trainer_rows(args.encoder, corpus.splits[name], args.tokens)).predictions
-            for name in JUDGED
+            for name in SCORED
         }
     return {name: 1.0 / (1.0 + np.exp(-values.astype(np.float64))) for name, values in logits.items()}
 

@@ -1,12 +1,12 @@
-"""Documents a second in training: this project's loop beside ``transformers.Trainer``, in one run.
+"""Compare the training speed of this project's loop and of ``transformers.Trainer``, in one run.
 
     python -m benchmarks.training_step [--encoder DIR] [--hoc DIR] [--documents 64] [--rounds 5]
 
-Both sides train the same encoder with a multi-label head on the same documents, batch size and epochs, in turn, so that
-a machine that others use slows both. Trainer runs with its defaults (and again with ``bf16=True`` where this machine
-multiplies bfloat16 fast), and both on the GPU where there is one. The first round warms up and is not counted; medians
-are printed, by wall and by CPU time: on CPUs, with ``OMP_NUM_THREADS=1``, the latter holds on a busy machine too. Needs
-``accelerate``.
+Both sides train the same encoder with a multi-label head on the same documents, with the same batch size and epochs.
+They take turns, so that other work on the machine slows both. Trainer runs with its defaults, and again with
+``bf16=True`` if bfloat16 is fast on this machine. Both sides use a GPU if there is one. The first round warms up and is
+not counted. The script prints medians of wall time and of CPU time; on CPUs, with ``OMP_NUM_THREADS=1``, CPU time is
+valid on a busy machine too. Needs ``accelerate``.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ BATCH, TOKENS = 16, 256
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 Seconds = tuple[float, float]
-"""Of wall time and of this process's CPU time."""
+"""Wall time and CPU time of this process."""
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Measure both sides in turns and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")
     parser.add_argument("--hoc", type=Path, help="folder of the Hallmarks of Cancer corpus (default: synthetic text)")
-    parser.add_argument("--documents", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--documents", type=int, default=64, help="number of documents")
+    parser.add_argument("--rounds", type=int, default=5, help="number of measured rounds")
     args = parser.parse_args()
     corpus = load_corpus("hoc-blurb", path=args.hoc) if args.hoc else abstracts(args.documents)
     split = corpus.splits["train"].take(range(args.documents))
@@ -64,13 +64,13 @@ def main() -> None:
         for name, values in rates.items():
             middle, spread = median(values), f"{min(values):.1f} to {max(values):.1f}"
             print(
-                f"{name:24} {middle:6.1f} documents a second of {kind_of_time} time ({spread});"
+                f"{name:24} {middle:6.1f} documents per second of {kind_of_time} time ({spread});"
                 f" this loop is {first / middle:.2f} times that"
             )
 
 
 def abstracts(count: int) -> Corpus:
-    """The synthetic corpus with its short documents joined to the length of abstracts."""
+    """Return a synthetic corpus whose short documents are joined to the length of abstracts."""
     corpus = load_corpus("synthetic", documents=12 * count)
     train = corpus.splits["train"]
     texts = [" ".join(train.texts[i : i + 6]) for i in range(0, 6 * count, 6)]
@@ -79,40 +79,43 @@ def abstracts(count: int) -> Corpus:
 
 
 def timed(work: Callable[[], object]) -> Seconds:
-    """What ``work`` takes."""
+    """Return the time that ``work`` takes."""
     started = perf_counter(), process_time()
     work()
     return perf_counter() - started[0], process_time() - started[1]
 
 
 def ours(encoder: str, split: Split, kind: str) -> Seconds:
-    """Seconds of one epoch of the project's loop, without validation."""
+    """Return the time of an epoch of this project's loop, without validation."""
     model, documents = classifier(encoder, split.targets.shape[1], kind), labelled(encoder, split)
     training = Training(model, documents, documents, StageConfig(epochs=1, batch_size=BATCH), seed=0, precision=kind)
     return timed(lambda: training.train_epoch(1))
 
 
 def classifier(encoder: str, n_labels: int, kind: str) -> Classifier:
-    """The encoder with a head for whole documents."""
+    """Return the encoder with a head for whole documents."""
     model = build_classifier(encoder, n_labels, segments=False, dropout=0.1)
     select_attention(model.encoder, DEVICE, kind)
     return model.to(DEVICE)
 
 
 def labelled(encoder: str, split: Split, tokens: int = TOKENS) -> Examples:
-    """Whole documents with their labels, without those of their parts."""
+    """Return whole documents with their labels, without their segments."""
     whole = Split(split.ids, split.texts, split.targets)
     return Examples.of(whole, tokenize(whole.raw(), load_tokenizer(encoder)).cut(tokens))
 
 
 def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
-    """Seconds of one epoch of ``Trainer``."""
+    """Return the time of an epoch of ``Trainer``."""
     with tempfile.TemporaryDirectory() as folder:
         return timed(hugging_face_trainer(encoder, split, folder, num_train_epochs=1, bf16=bf16).train)
 
 
 def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = TOKENS, **arguments: Any) -> Any:
-    """A ``transformers.Trainer`` with its defaults but for ``arguments``; batches padded to their longest document."""
+    """Return a ``transformers.Trainer`` with its defaults except for ``arguments``.
+
+    Batches are padded to their longest document.
+    """
     from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
     with quiet():
@@ -128,7 +131,7 @@ def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = 
 
 
 def trainer_rows(encoder: str, split: Split, tokens: int = TOKENS) -> list[dict[str, Any]]:
-    """Documents as ``Trainer`` reads them."""
+    """Return documents in the form that ``Trainer`` reads."""
     read = labelled(encoder, split, tokens).tokens
     return [
         {

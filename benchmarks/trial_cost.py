@@ -1,13 +1,13 @@
-"""What a trial costs besides its training, and how to share two cores among trials.
+"""Measure what a trial costs in addition to its training, and how to share two cores among trials.
 
     python -m benchmarks.trial_cost [--trials 8] [--documents 160] [--encoder embedded]
 
 Three measurements in one run, on a local Ray of two CPUs:
 
-* fixed cost: seconds from the end of one trial to the end of the next in the same worker, less the second trial's
+* the fixed cost: seconds from the end of one trial to the end of the next in the same worker, less the second trial's
   training; the first trial, which starts the worker, is not counted;
-* beside it, a Ray Train ``TorchTrainer`` of one worker that does nothing, inside the same session;
-* documents a second of the same trials, two at a time with one thread each and one at a time with two.
+* for comparison, a Ray Train ``TorchTrainer`` with one worker that does nothing, inside the same session;
+* documents per second of the same trials, two at a time with one thread each and one at a time with two threads.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SCORE = "validation_f1_micro"
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--documents", type=int, default=160, help="of the synthetic corpus, all splits together")
-    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--trials", type=int, default=8, help="number of trials of each search")
+    parser.add_argument("--documents", type=int, default=160, help="documents of the synthetic corpus, in all splits")
+    parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ray_session(JobConfig(), cpus=CORES):
         job = median(empty_job(Path(folder) / f"job-{number}") for number in range(3))
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def configuration(args: argparse.Namespace, threads: int) -> RunConfig:
-    """A student of all the encoder's layers; its trials differ in what doesn't change their cost."""
+    """Return a configuration whose trials differ only in the learning rate, which does not change their cost."""
     space = {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
     tree = {
         "name": "trial-cost",
@@ -62,7 +62,7 @@ def configuration(args: argparse.Namespace, threads: int) -> RunConfig:
 
 
 def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float, list[float]]:
-    """Documents a second over all but the first trials, and each of these trials' seconds besides training."""
+    """Return documents per second and each trial's seconds without training; the first trials are not counted."""
     from ray.tune import with_parameters
 
     from kdh_ray.jobs.stage_search.trial import StageTrial
@@ -83,7 +83,7 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
         storage=folder / "search",
         listener=listener,
     )
-    first = CORES // threads  # trials that started a worker
+    first = CORES // threads  # these trials started a worker
     counted, started = ends[first:], ends[first - 1][0]
     rate = len(counted) * len(corpus.splits["train"]) / (counted[-1][0] - started)
     gaps = zip(ends[first - 1 :], counted, strict=False)
@@ -91,7 +91,7 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
 
 
 def empty_job(folder: Path) -> float:
-    """Seconds of a Ray Train job of one worker that does nothing."""
+    """Return the seconds of a Ray Train job with one worker that does nothing."""
     from ray.train import RunConfig as TrainRun
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer

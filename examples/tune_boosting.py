@@ -1,4 +1,7 @@
-"""Tune gradient boosting on scikit-learn's digits with a particle swarm: python examples/tune_boosting.py"""
+"""Tune gradient boosting on scikit-learn's digits with a particle swarm.
+
+python examples/tune_boosting.py
+"""
 
 from ray import tune
 from sklearn.datasets import load_digits
@@ -9,6 +12,7 @@ from searchers.pso_search import ParticleSwarmSearch
 
 
 def train(config):
+    """Report the cross-validated accuracy of one configuration."""
     model = HistGradientBoostingClassifier(max_iter=20, random_state=0, **config)
     tune.report({"accuracy": cross_val_score(model, *load_digits(return_X_y=True), cv=3).mean()})
 

@@ -1,4 +1,4 @@
-"""Install a built wheel into a folder of its own and use it from an empty directory, away from the checkout."""
+"""Install a built wheel in an empty folder and use it from another directory, away from the checkout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(f"{len(corpus.labels)} labels, stages {', '.join(load_config(CONFIG).stage
 
 
 def main(wheel: str) -> None:
-    """Fail unless the installed wheel imports, finds its data files, and answers on the command line."""
+    """Fail unless the installed wheel imports, finds its data files, and runs on the command line."""
     with tempfile.TemporaryDirectory() as target, tempfile.TemporaryDirectory() as elsewhere:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel]
         subprocess.run(pip, check=True)

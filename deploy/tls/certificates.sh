@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Certificates for a cluster whose machines speak TLS with each other: certificates.sh ADDRESS...
-# (every address of cluster.yaml, the head's too). They land beside this script, in certificates/, and cluster.yaml
-# takes them to the machines. Made anew, they need a `ray down` and `ray up`. One key serves all machines of a cluster;
-# the authority's own key is not kept, so nobody can make more.
+# Creates certificates with which the machines of a cluster encrypt their connections: certificates.sh ADDRESS...
+# Give every address in cluster.yaml, the head's too. The files are written to certificates/ next to this script, and
+# cluster.yaml copies them to the machines. After creating new ones, run `ray down` and `ray up`. All machines share one
+# key. The authority's own key is not kept, so nobody can issue more certificates.
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
 umask 077

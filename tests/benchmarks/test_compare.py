@@ -1,4 +1,4 @@
-"""The comparison of searchers: which cells are run, and what the tables say of them."""
+"""Comparison of searchers: the cells that it runs, and its tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cell(regret: float, by_time: float) -> dict[str, list[float]]:
     return {"regret": [regret], "regret_by_time": [by_time]}
 
 
-def test_tables_average_over_problems_what_all_searchers_have_run() -> None:
+def test_tables_average_over_complete_cells() -> None:
     cells = {
         "a|bbob_1|0": cell(0.2, 0.5), "b|bbob_1|0": cell(0.4, 0.4),
         "a|bbob_1|1": cell(0.4, 0.5), "b|bbob_1|1": cell(0.4, 0.4),
@@ -42,7 +42,7 @@ def test_tables_average_over_problems_what_all_searchers_have_run() -> None:
     assert "| b | 0.300 (0.200-0.400) |" in by_time
 
 
-def test_a_comparison_takes_each_kth_problem_and_goes_on_where_it_stopped(
+def test_comparison_skips_problems_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [Problem(f"bowl{i}", SPACE, bowl, 0.0, 0.2) for i in range(5)]
@@ -66,14 +66,14 @@ def test_a_comparison_takes_each_kth_problem_and_goes_on_where_it_stopped(
     assert "3 problems, 6 runs a searcher" in capsys.readouterr().out
 
 
-def test_best_by_a_time_is_of_what_had_landed() -> None:
+def test_best_by_time_counts_ended_evaluations() -> None:
     done = Run(np.array([3.0, 1.0, 2.0]), np.array([0.5, 1.0, 1.5]), 1.0)
     assert [done.best_by(time) for time in (0.4, 0.5, 1.2)] == [np.inf, 3.0, 1.0]
 
 
 @pytest.mark.parametrize("name", ["nevergrad-ngopt", "nevergrad-de"])
-def test_nevergrads_others_know_how_many_workers_there_are(name: str) -> None:
-    """NGOpt that was told of one waits for ever when twelve ask."""
+def test_nevergrad_knows_the_number_of_workers(name: str) -> None:
+    """NGOpt waits for ever if twelve workers ask and it expects one."""
     pytest.importorskip("nevergrad")
     searcher = peers(12)[name](SPACE, 0, 24)
     assert searcher._engine._optimizer.num_workers == 12
@@ -81,7 +81,7 @@ def test_nevergrads_others_know_how_many_workers_there_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", tables.GRIDS)
-def test_a_table_has_a_value_of_every_configuration(tmp_path: Path, model: str) -> None:
+def test_table_has_every_configuration(tmp_path: Path, model: str) -> None:
     shape = tuple(len(values) for values in tables.GRIDS[model].values())
     np.save(tmp_path / f"{model}-digits.npy", np.random.default_rng(0).random(shape))
     problem = problems.table(f"{model}-digits", str(tmp_path))

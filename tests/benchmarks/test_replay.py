@@ -1,4 +1,4 @@
-"""Real trials: collected into a table, and replayed as a problem for searchers."""
+"""Trials of real searches, collected in a table and replayed as a problem for searchers."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
-def test_settings_that_differ_become_the_grid(table: Path) -> None:
+def test_differing_settings_become_the_grid(table: Path) -> None:
     frame = pd.read_parquet(table)
     assert [name for name in frame if name.startswith("config_")] == ["config_learning_rate", "config_loss.soft"]
-    assert len(frame) == 6  # without the failed one
+    assert len(frame) == 6  # the failed trial is left out
     problem = trials(str(table))
     assert problem.function({"learning_rate": 1e-3, "loss.soft": "softmax-kl"}) == pytest.approx(1 - 0.55)
     assert problem.best == pytest.approx(1 - 0.55)
     assert problem.regret(problem.typical) == 1.0
 
 
-def test_searches_are_kept_with_what_was_stopped() -> None:
+def test_record_of_searches_has_stopped_trials() -> None:
     rows = [trial(7, 0.5, "softmax-kl", "stopped"), *({**row, "searcher": "pso", "particle": 1} for row in GRID)]
     kept = collect(pd.DataFrame(rows), searches=True)
     assert kept["status"].tolist() == ["ok"] * 6 + ["stopped"]
     assert kept["particle"].tolist()[:6] == [1] * 6
 
 
-def test_searches_compare_by_what_had_ended_after_as_many_epochs() -> None:
+def test_best_score_after_equal_epochs() -> None:
     ends = [("12:00:00", 60, 3, 0.5), ("12:00:10", 5, 1, 0.4), ("12:00:20", 10, 2, 0.6), ("12:00:30", 90, 3, 0.9)]
     frame = pd.DataFrame(
         {"kind": "trial", "started": f"2026-01-01T{at}+00:00", "seconds": took, "epochs_run": epochs, "score": score}
@@ -68,7 +68,7 @@ def test_searches_compare_by_what_had_ended_after_as_many_epochs() -> None:
     assert [best_after(frame, epochs) for epochs in (1, 3, 5, 6, 9)] == [0.4, 0.6, 0.6, 0.6, 0.9]
 
 
-def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:
+def test_replay_stops_early_on_curves(table: Path) -> None:
     task = fidelity.table(str(table))
     assert task.steps == (1, 2)
     best = {"learning_rate": 1e-3, "loss.soft": "softmax-kl"}
@@ -81,7 +81,7 @@ def test_early_stopping_is_replayed_on_the_curves(table: Path) -> None:
     assert halved[-1][0] < whole[-1][0]
 
 
-def test_dehb_chooses_how_far_its_runs_go() -> None:
+def test_dehb_chooses_its_own_fidelities() -> None:
     pytest.importorskip("dehb")
     asked = []
 
@@ -98,7 +98,7 @@ def test_dehb_chooses_how_far_its_runs_go() -> None:
     assert fidelity.simulate_dehb(task, 2, 40, 0, full[3][0]) == full[:4]
 
 
-def test_a_table_with_holes_is_refused(tmp_path: Path) -> None:
+def test_incomplete_table_is_refused(tmp_path: Path) -> None:
     collect(pd.DataFrame(GRID[1:])).to_parquet(tmp_path / "holes.parquet", index=False)
     with pytest.raises(ValueError, match="6 configurations; the table holds 5"):
         trials(str(tmp_path / "holes.parquet"))
@@ -106,7 +106,7 @@ def test_a_table_with_holes_is_refused(tmp_path: Path) -> None:
         collect(pd.DataFrame(GRID[:1]))
 
 
-def test_a_grid_is_trained_in_full_and_in_a_seeded_order() -> None:
+def test_grid_has_every_point_in_seeded_order() -> None:
     space = {"a": SearchRange(choices=(1, 2)), "b": SearchRange(choices=("x", "y", "z"))}
     points = every_point(space)
     assert len({tuple(point.values()) for point in points}) == 6
@@ -116,7 +116,7 @@ def test_a_grid_is_trained_in_full_and_in_a_seeded_order() -> None:
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
-def test_every_searcher_can_be_replayed_on_the_real_table(searcher: str) -> None:
+def test_every_searcher_replays_real_trials(searcher: str) -> None:
     problem = trials(str(BENCHMARKS / "data" / "trials-synthetic.parquet"))
     done = run(PEERS[searcher](problem.space, 0, BUDGETS[0]), problem.function, BUDGETS[0], 4, 0)
     assert len(done.values) == BUDGETS[0]

@@ -1,4 +1,4 @@
-"""What brings up clusters: valid by the schemas of those who read it, a token everywhere, nothing open to all."""
+"""Cluster files: valid by the schemas of their readers, a token everywhere, nothing open to everybody."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_ray_accepts_its_cluster_files(name: str) -> None:
     validate_config(prepared)
     assert "~/.ray/auth_token" in prepared["file_mounts"]
     for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        assert "node.sh ray start" in prepared[commands][-1]  # which turns authentication on
+        assert "node.sh ray start" in prepared[commands][-1]  # turns authentication on
 
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "deploy/aws.yaml"])
-def test_all_that_is_sent_to_machines_is_here(name: str) -> None:
+def test_mounted_files_exist(name: str) -> None:
     sources = {source for source in load(name)["file_mounts"].values() if not source.startswith("~")}
     assert {"kdh_ray", "searchers", "deploy", "pyproject.toml", "constraints.txt"} <= sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
-def test_every_worker_of_the_local_cluster_is_wanted() -> None:
+def test_local_cluster_starts_every_worker() -> None:
     from ray.autoscaler._private.util import prepare_config
 
     content = load("cluster.yaml")
@@ -55,7 +55,7 @@ def test_every_worker_of_the_local_cluster_is_wanted() -> None:
     assert "RAY_enable_autoscaler_v2=0" in prepared["head_start_ray_commands"][-1]
 
 
-def test_aws_workers_are_spot_gpus_from_none_on_encrypted_disks() -> None:
+def test_aws_workers_are_encrypted_spot_gpus() -> None:
     content = load("deploy/aws.yaml")
     head, worker = content["available_node_types"]["head"], content["available_node_types"]["gpu-spot"]
     assert worker["min_workers"] == 0
@@ -67,7 +67,7 @@ def test_aws_workers_are_spot_gpus_from_none_on_encrypted_disks() -> None:
         assert node["SecurityGroupIds"]  # or Ray makes one that lets everybody connect by SSH
 
 
-def test_the_aws_stack_keeps_storage_and_machines_to_oneself() -> None:
+def test_aws_stack_is_private() -> None:
     resources = load("deploy/aws-stack.yaml")["Resources"]
     storage = resources["Storage"]["Properties"]
     rule = storage["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]
@@ -78,7 +78,7 @@ def test_the_aws_stack_keeps_storage_and_machines_to_oneself() -> None:
 
 
 def pods(node: Any) -> Iterator[dict[str, Any]]:
-    """Pod templates anywhere in a tree."""
+    """Yield the pod templates anywhere in a tree."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("template", "submitterPodTemplate"):
@@ -91,7 +91,7 @@ def pods(node: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_kubernetes_accepts_the_kuberay_files(name: str) -> None:
+def test_kubernetes_accepts_the_pods(name: str) -> None:
     import kubernetes_validate
 
     content = load(name)
@@ -112,7 +112,7 @@ def test_kubernetes_accepts_the_secret() -> None:
 
 
 @pytest.mark.parametrize("name", KUBERAY)
-def test_every_container_takes_the_token_from_the_secret(name: str) -> None:
+def test_containers_read_the_token_from_the_secret(name: str) -> None:
     content = load(name)
     cluster = content["spec"].get("rayClusterSpec", content["spec"])
     containers = [container for pod in pods(content["spec"]) for container in pod["spec"]["containers"]]
@@ -126,14 +126,14 @@ def test_every_container_takes_the_token_from_the_secret(name: str) -> None:
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
 
 
-def test_a_job_has_the_same_cluster() -> None:
+def test_job_and_cluster_files_agree() -> None:
     assert (
         load("deploy/kuberay/rayjob.yaml")["spec"]["rayClusterSpec"] == load("deploy/kuberay/raycluster.yaml")["spec"]
     )
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
-def test_certificates_hold_for_the_given_addresses(tmp_path: Path) -> None:
+def test_certificates_are_valid_for_their_addresses(tmp_path: Path) -> None:
     script = shutil.copy(ROOT / "deploy" / "tls" / "certificates.sh", tmp_path)
     subprocess.run([script, "10.0.0.1", "gpu1.ward.example"], check=True, capture_output=True)
     folder = tmp_path / "certificates"

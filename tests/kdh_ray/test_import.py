@@ -1,4 +1,4 @@
-"""What is imported when: seconds that a user waits, kept out by the modules that cost them."""
+"""Imports of heavy packages: they cost seconds, so only the commands that need them import them."""
 
 from __future__ import annotations
 
