@@ -31,6 +31,7 @@ VERBS = {
     },
     "use a classifier": {
         "predict": "label text: files of any size, or lines of stdin",
+        "export": "write a classifier as files that run without torch",
     },
     "read results": {
         "evaluate": "score a classifier on a split of its corpus",

@@ -1,0 +1,131 @@
+"""Comparison of an exported classifier with the original, on the same texts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kdh_ray.data.corpus import Texts
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.inference.classifier import TextClassifier
+from kdh_ray.inference.forward import forward
+from kdh_ray.inference.logits import Logits, logistic
+from kdh_ray.models.classifier import Output
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+FLOAT_DIFFERENCE = 1e-4  # of logits
+MOST_FLIPPED = 0.005  # share of decisions that int8 may change
+MOST_F1 = 0.005  # by which int8 may change micro F1
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported classifier agrees with the original.
+
+    Attributes:
+        texts: Number of texts compared.
+        largest_difference: Of their logits.
+        flipped: Share of the decisions (a label of a text) that differ.
+        f1_original, f1_exported: Micro F1; None for texts without labels.
+    """
+
+    texts: int
+    largest_difference: float
+    flipped: float
+    f1_original: float | None
+    f1_exported: float | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the logits are the original's but for rounding."""
+        return self.largest_difference <= FLOAT_DIFFERENCE
+
+    @property
+    def is_close(self) -> bool:
+        """Whether decisions and scores are near enough for eight-bit integers."""
+        change = 0.0 if self.f1_original is None else abs(self.f1_original - (self.f1_exported or 0.0))
+        return self.flipped <= MOST_FLIPPED and change <= MOST_F1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = [f"{self.texts} texts", f"logits within {self.largest_difference:.1e}"]
+        parts.append(f"{100 * self.flipped:.2f} % of decisions differ")
+        if self.f1_original is not None and self.f1_exported is not None:
+            parts.append(f"micro F1 {100 * self.f1_exported:.2f} instead of {100 * self.f1_original:.2f}")
+        return ", ".join(parts)
+
+
+class Check:
+    """Compares exported files with one original, whose logits are computed once.
+
+    Args:
+        classifier: The original, in float32 on the CPU.
+        texts: Texts to compare on, as users send them.
+        targets: (n_texts, n_labels) of 0 and 1, for F1; None without labels.
+    """
+
+    def __init__(self, classifier: TextClassifier, texts: Texts, targets: NDArray[np.int8] | None = None) -> None:
+        self.classifier = classifier
+        self.targets = targets
+        self.tokens = classifier.tokens(texts)
+        self.original = self._logits(classifier.model)
+
+    def compare(self, file: Path) -> Agreement:
+        """Return the agreement of the classifier in an ONNX file."""
+        exported = self._logits(_Exported(file, self.classifier))
+        thresholds = self.classifier.thresholds
+        before, after = logistic(self.original.documents), logistic(exported.documents)
+        f1: list[float | None] = [None, None]
+        if self.targets is not None:
+            f1 = [score(self.targets, probabilities, thresholds)["f1_micro"] for probabilities in (before, after)]
+        return Agreement(
+            len(before),
+            float(np.abs(exported.documents - self.original.documents).max(initial=0.0)),
+            float(np.mean((before >= thresholds) != (after >= thresholds))),
+            *f1,
+        )
+
+    def _logits(self, model: nn.Module) -> Logits:
+        combine = self.classifier.reading.combine
+        return forward(model, self.tokens, combine=combine, batch_size=BATCH)  # type: ignore[arg-type]
+
+
+class _Exported(nn.Module):
+    """An ONNX file in the place of the original, so that both go through the same batches and windows."""
+
+    def __init__(self, file: Path, original: TextClassifier) -> None:
+        super().__init__()
+        self.session = session(file)
+        self.pad_id = original.model.pad_id
+        self.hidden = int(original.model.encoder.config.hidden_size)
+        self.place = nn.Parameter(torch.zeros(0))  # on the CPU, as the file is
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_numbers: Tensor) -> Output:
+        inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
+        if len(self.session.get_outputs()) > 1:
+            inputs["segment_numbers"] = segment_numbers.numpy()
+            inputs["segment_axis"] = np.arange(max(0, int(segment_numbers.max())) + 1)
+        outputs = [torch.from_numpy(array) for array in self.session.run(None, inputs)]
+        pooled = torch.zeros((len(input_ids), self.hidden))  # not exported
+        return Output(outputs[0], outputs[1] if len(outputs) > 1 else None, pooled)
+
+
+def session(file: Path, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Return a session of onnxruntime on the CPU; 0 threads means one per core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

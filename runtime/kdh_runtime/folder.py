@@ -1,0 +1,106 @@
+"""The files of an exported classifier.
+
+model.onnx        the classifier's graph
+tokenizer.json    its tokenizer
+config.json       labels, thresholds and how texts become the graph's input
+README.md         the model card
+SHA256SUMS        digests of the files above, as ``sha256sum --check`` reads them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kdh_runtime.errors import FolderError
+
+FORMAT = 1
+SUMS = "SHA256SUMS"
+NEEDED = ("config.json", "model.onnx", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The meaning of the graph's outputs, and how texts become its input.
+
+    Attributes:
+        labels: In the order of the logits.
+        thresholds: The probability from which each label counts as present.
+        max_tokens: Tokens that the graph reads at once, special tokens included.
+        segments: Whether the graph reads the parts of documents.
+        rule: Divides texts into parts: ``sentences``, ``lines`` or ``none``.
+        language: ISO 639 code for the division into sentences.
+        overlap: Tokens that neighbouring windows of a long document share.
+        combine: How the logits of a document's windows become the document's.
+        pad_id: Token id of padding.
+        fingerprint: Identity of the classifier; that of the checkpoint it was made from.
+        precision: ``float32`` or ``int8``.
+    """
+
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    max_tokens: int
+    segments: bool
+    rule: Literal["sentences", "lines", "none"]
+    language: str
+    overlap: int
+    combine: Literal["max", "mean"]
+    pad_id: int
+    fingerprint: str
+    precision: str
+
+
+def read_config(folder: str | os.PathLike[str]) -> Config:
+    """Check every file of an exported classifier against its digest and return the configuration.
+
+    Raises:
+        FolderError: If a file is missing, was changed, or belongs to another format.
+    """
+    root = Path(folder)
+    _check_digests(root)
+    file = root / "config.json"
+    try:
+        tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if tree.get("format") != FORMAT:
+            raise FolderError(f"{file}: format must be {FORMAT}; got {tree.get('format')!r}")
+        segmenter, windows = tree["segmenter"], tree["windows"]
+        if segmenter["version"] != 1 or segmenter["rule"] not in ("sentences", "lines", "none"):
+            raise FolderError(f"{file}: this version of kdh-runtime has no segmenter {segmenter}")
+        return Config(
+            tuple(tree["labels"]), tuple(tree["thresholds"]), int(tree["max_tokens"]), bool(tree["segments"]),
+            segmenter["rule"], segmenter["language"], int(windows["overlap"]), windows["combine"],
+            int(tree["pad_id"]), tree["fingerprint"], tree["precision"],
+        )  # fmt: skip
+    except FolderError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{file} is not the configuration of an exported classifier: {error!r}") from None
+
+
+def _check_digests(folder: Path) -> None:
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise FolderError(f"{folder} is not an exported classifier: {SUMS} can't be read") from None
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    missing = [name for name in NEEDED if name not in digests]
+    if missing:
+        raise FolderError(f"{folder / SUMS} must list {', '.join(NEEDED)}; it lacks {', '.join(missing)}")
+    for name, digest in digests.items():
+        if Path(name).name != name:
+            raise FolderError(f"{folder / SUMS} must list files of its own folder; got {name!r}")
+        received = _sha256(folder / name)
+        if received != digest:
+            raise FolderError(f"{folder / name}: SHA-256 must be {digest}; got {received}")
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FolderError(f"{file} can't be read: {error.strerror}") from None

@@ -1,0 +1,134 @@
+"""The exported folder is whole, checked and refuses what it can't hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdh_ray.cli.main import main
+from kdh_ray.data import Corpus
+from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.export import Agreement, folder
+from kdh_ray.export.check import Check
+from kdh_ray.export.sentence_transformers import export_sentence_transformers
+from kdh_ray.inference.classifier import load_classifier
+from kdh_ray.models.checkpoint import load_card
+
+
+def test_config_tells_how_to_read_a_text(checkpoint: Path, exported: Path) -> None:
+    config = json.loads((exported / "config.json").read_text())
+    card = load_card(checkpoint)
+    assert (config["labels"], config["thresholds"]) == (card.labels, card.thresholds)
+    assert config["segmenter"] == {"rule": "sentences", "language": "en", "version": 1}
+    assert config["windows"] == {"overlap": 4, "combine": "max"}
+    assert config["fingerprint"] == card.fingerprint
+    assert config["check"]["texts"] == 24
+    assert config["check"]["largest_difference"] < 1e-4
+    assert config["check"]["processor"]
+
+
+def test_digests_cover_every_file(exported: Path) -> None:
+    lines = [line.split("  ") for line in (exported / "SHA256SUMS").read_text().splitlines()]
+    assert {name for _, name in lines} == {file.name for file in exported.iterdir()} - {"SHA256SUMS"}
+    for digest, name in lines:
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+
+
+def test_tokenizer_neither_cuts_nor_pads(exported: Path) -> None:
+    tokenizer = json.loads((exported / "tokenizer.json").read_text())
+    assert (tokenizer["truncation"], tokenizer["padding"]) == (None, None)
+
+
+def test_model_card_leaves_human_questions_open(exported: Path) -> None:
+    text = (exported / "README.md").read_text()
+    assert "| alpha | 0.450 |" in text
+    assert text.count("To be filled in") == 5
+
+
+def test_int8_that_flips_decisions_is_refused(
+    checkpoint: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Check.compare
+
+    def flipping(self: Check, file: Path) -> Agreement:
+        agreement = honest(self, file)
+        return replace(agreement, flipped=0.02) if file.name == "int8.onnx" else agreement
+
+    monkeypatch.setattr(Check, "compare", flipping)
+    result = folder.export_onnx(checkpoint, tmp_path / "out", corpus.splits["validation"].raw(), int8=True)
+    assert result.precision == "float32"
+    assert result.refused is not None
+    assert result.refused.flipped == 0.02
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["precision"] == "float32"
+    assert config["check"]["refused_int8"]["flipped"] == 0.02
+    assert "not kept" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_graph_that_differs_is_not_written(
+    checkpoint: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Check, "compare", lambda self, file: Agreement(24, 0.3, 0.1, None, None))
+    with pytest.raises(CheckpointError, match="must agree with the original"):
+        folder.export_onnx(checkpoint, tmp_path / "out", corpus.splits["validation"].raw())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UnavailableError, match="an earlier export"):
+        folder.replace_folder(tmp_path, lambda place: None)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_verb_exports_int8_and_reports(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts.txt").write_text("the cell shows alpha .\ngrowth in patients . beta .\n")
+    out = tmp_path / "out"
+    assert main(["export", str(checkpoint), str(out), "--texts", str(tmp_path / "texts.txt"), "--int8"]) == 0
+    printed = capsys.readouterr().out
+    assert "MB; 2 texts, logits within" in printed
+    assert (out / "model.onnx").exists()
+
+
+def test_verb_needs_texts_to_check_on(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
+    assert "--texts FILE" in capsys.readouterr().err
+
+
+def test_classifier_with_segments_is_no_sentence_transformer(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="sentence-transformers can't express"):
+        export_sentence_transformers(checkpoint, tmp_path / "out")
+
+
+def test_sentence_transformers_files_hold_the_classifier(whole_checkpoint: Path, tmp_path: Path) -> None:
+    """Computed by hand from the files: stock encoder, mean, linear map."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel, AutoTokenizer
+
+    export_sentence_transformers(whole_checkpoint, tmp_path / "out")
+    kinds = [entry["type"].rsplit(".", 1)[1] for entry in json.loads((tmp_path / "out" / "modules.json").read_text())]
+    assert kinds == ["Transformer", "Pooling", "Dense"]
+    texts = ["the cell shows alpha .", "beta growth ."]
+    batch = AutoTokenizer.from_pretrained(tmp_path / "out")(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = AutoModel.from_pretrained(tmp_path / "out")(**batch).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1)
+    dense = load_file(tmp_path / "out" / "2_Dense" / "model.safetensors")
+    logits = (hidden * mask).sum(1) / mask.sum(1) @ dense["linear.weight"].T + dense["linear.bias"]
+    expected = load_classifier(whole_checkpoint, precision="float32").predict(texts).logits.documents
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-4)
+
+
+def test_stock_sentence_transformers_gives_the_logits(whole_checkpoint: Path, tmp_path: Path) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    export_sentence_transformers(whole_checkpoint, tmp_path / "out")
+    texts = ["the cell shows alpha .", "beta growth ."]
+    logits = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(texts)
+    expected = load_classifier(whole_checkpoint, precision="float32").predict(texts).logits.documents
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
