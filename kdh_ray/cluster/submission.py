@@ -37,7 +37,7 @@ def head_address(address: str | None, cluster: Path) -> Iterator[str]:
         yield reachable
         return
     if not cluster.is_file():
-        raise UserError(f"{cluster}: no such file; give --cluster what `ray up` was given, or --address")
+        raise UserError(f"{cluster}: no such file; give the file of `ray up` as --cluster, or --address")
     # `ray dashboard` tunnels to the loopback of the head, where the dashboard listens.
     port = _free_port()
     command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(cluster), "--port", str(port)]

@@ -2,7 +2,8 @@
 
 from kdh_ray.config.data import DataConfig
 from kdh_ray.config.fields import Section
-from kdh_ray.config.load import apply_overrides, dump_config, flatten, load_config, parse_config, parse_data
+from kdh_ray.config.load import dump_config, flatten, load_config, parse_config, parse_data
+from kdh_ray.config.overrides import apply_overrides
 from kdh_ray.config.run import BaselineConfig, JobConfig, RunConfig
 from kdh_ray.config.stage import LossConfig, StageConfig
 from kdh_ray.config.tune import MACHINE_SETTINGS, SearchRange, TuneConfig, is_integer, is_numeric, tunable_settings

@@ -1,7 +1,7 @@
 """The stages of a run as one Ray Train job, whose workers train them together and are replaced when they are lost.
 
 One job trains all stages, because starting its workers takes longer than many a stage. After a lost worker, Ray Train
-starts all workers anew. They resume after the last finished stage and epoch, from the files in the run's folder.
+restarts all workers. They resume after the last finished stage and epoch, from the files in the run's folder.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class TrialRuns:
         """Run the trials on the Ray that this process is connected to.
 
         Raises:
-            UserError: If no student could keep its budget, or the cluster hasn't the resources.
+            UserError: If no student could keep its budget, or the cluster lacks the resources.
         """
         resources = trial_resources(self.plan.config)
         task = trial_task(self.plan, self.rows.corpus, resources["GPU"] > 0, self.log)

@@ -115,7 +115,7 @@ def test_missing_cluster_file_is_refused(
 ) -> None:
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     assert main(["submit", config, "--out", "/mnt/my", "--cluster", "none.yaml"]) == 2
-    assert "give --cluster what `ray up` was given" in capsys.readouterr().err
+    assert "give the file of `ray up` as --cluster" in capsys.readouterr().err
 
 
 def test_unreachable_head_is_one_line(

@@ -1,0 +1,92 @@
+"""Changes of a configuration from the command line: ``--set section.key=value``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+from kdh_ray.config.data import DataConfig
+from kdh_ray.errors import ConfigError
+
+# ValueError: an impossible date; RecursionError: thousands of open brackets
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+_QUOTED = re.compile(r"""\s*(".*"|'.*')\s*""", re.DOTALL)
+_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # typed as two characters, since shells don't turn them into one
+_NULLS = ("null", "~", "")
+
+
+def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of ``tree`` with each ``section.key=value`` set.
+
+    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names and the separator of a table are plain text, because
+    ``#``, ``|`` and ``,`` have a meaning in YAML.
+
+    Raises:
+        ConfigError: If an override has no ``=``, or its path leads through something that is not a section.
+    """
+    result: dict[str, Any] = {**tree}
+    faults = [fault for override in overrides if (fault := _apply(result, override))]
+    if faults:
+        raise ConfigError(faults, "command line")
+    return result
+
+
+def _apply(tree: dict[str, Any], override: str) -> str:
+    """Set one override in ``tree``, whose sections are copied on the way; return the fault if it has one."""
+    key, separator, value = override.partition("=")
+    if not separator or not key.strip():
+        return f"--set takes section.key=value; got {override!r}"
+    *sections, last = key.strip().split(".")
+    if fault := _unknown_stage(tree, sections):
+        return f"--set {override}: {fault}"
+    node = tree
+    for section in sections:
+        child = node.get(section)
+        if child is not None and not isinstance(child, dict):
+            return f"--set {override}: {section!r} is not a section"
+        node[section] = {**(child or {})}
+        node = node[section]
+    try:
+        node[last] = _parse_value(key.strip(), value)
+    except NOT_YAML as error:
+        return f"--set {override}: the value is not YAML: {' '.join(str(error).split())}"
+    return ""
+
+
+def _unknown_stage(tree: Mapping[str, Any], sections: list[str]) -> str:
+    """Return a fault if an override sets something in a stage that the configuration doesn't have, else nothing."""
+    stages = tree.get("stages")
+    if sections[:1] != ["stages"] or len(sections) == 1 or not isinstance(stages, dict) or sections[1] in stages:
+        return ""
+    near = get_close_matches(sections[1], [str(name) for name in stages], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no such stage: {sections[1]!r} (stages: {', '.join(map(str, stages))}){hint}"
+
+
+def _parse_value(key: str, text: str) -> Any:
+    """Read the value of an override, as text or as YAML, whichever its setting takes."""
+    section, _, name = key.partition(".")
+    field = DataConfig.model_fields.get(name) if section == "data" else None
+    if field is None or field.annotation not in (str, str | None):
+        return _scalar(text)
+    if _QUOTED.fullmatch(text):
+        return yaml.safe_load(text)
+    word = text.strip()
+    if field.annotation is not str and word in _NULLS:
+        return None
+    return _ESCAPES.get(word, word or text)  # a blank may be a separator
+
+
+def _scalar(text: str) -> Any:
+    """Read a YAML value, with ``1e-4`` as a number (YAML 1.1 accepts only ``1.0e-4``)."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
