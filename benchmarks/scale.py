@@ -1,16 +1,18 @@
-"""How far a search scales: 1 to 1,024 workers in simulated time, and the two things that are serial in a real one.
+"""Scaling of a search: 1 to 1,024 workers in simulated time, and the two serial parts of a real search.
 
     python -m benchmarks.scale workers [--workers 1 4 16 64 256 1024] [--seeds 3] [--trials FILE]
     python -m benchmarks.scale busy [--workers ...] [--seeds 3]
     python -m benchmarks.scale suggestions      # CPU time of a suggestion
     python -m benchmarks.scale controller [--count 200]   # CPU time of Ray Tune's controller, by trials that do nothing
 
-``workers``: trials take as long as real ones (``seconds`` of ``--trials``, over their mean, drawn at random), an epoch
-being a third of a trial. Errors are a Gaussian process's mean over the real trials' scores, one for each epoch, since a
-table of 144 configurations is no space for 1,024 workers. Regret is 0 at the optimum and 1 at a random configuration's
-median. Times are in mean trials. ``random+asha`` and ``pso+asha`` stop all but the best third at epoch 1. A run ends at
-the last target, or after 200 + 4 trials a worker. ``busy`` goes on for ten trials a worker instead, of random values,
-since the first trials of a search keep any number of workers busy.
+``workers``: durations of trials are drawn from those of real ones (``seconds`` of ``--trials``, divided by their mean);
+an epoch is a third of a trial. Errors are the mean of a Gaussian process of the real trials' scores, one per epoch: a
+table of 144 configurations is too small for 1,024 workers. Regret is 0 at the optimum, and 1 at the median of random
+configurations. Times are in mean durations of a trial. ``random+asha`` and ``pso+asha`` stop all but the best third at
+epoch 1. A run ends at the last target, or after 200 trials plus 4 per worker.
+
+``busy``: a run has ten trials per worker with random values, since the first trials of a search keep any number of
+workers busy.
 """
 
 from __future__ import annotations
@@ -34,12 +36,20 @@ from searchers import Categorical, Float, Space
 TRIALS = "benchmarks/data/trials-synthetic.parquet"
 TARGETS = (0.2, 0.1, 0.05)
 EPOCHS, REDUCTION = 3, 3
-MOST = 4096  # evaluations of a run: beyond that, a target counts as missed
+MAX_EVALUATIONS = 4096  # of a run; a target that is not reached by then counts as missed
 
 
 @dataclass(frozen=True)
 class Task:
-    """Real trials as a problem: ``error`` of a configuration after an epoch, and their durations."""
+    """Real trials as a problem.
+
+    Attributes:
+        space: The search space.
+        error: Function from a configuration and an epoch to the error.
+        best: Smallest error after the last epoch.
+        typical: Median error of random configurations after the last epoch.
+        durations: Durations of the trials, divided by their mean, (n_trials,).
+    """
 
     space: Space
     error: Callable[[dict[str, Any], int], float]
@@ -48,11 +58,12 @@ class Task:
     durations: np.ndarray[Any, Any]
 
     def regret(self, value: float) -> float:
+        """Return the regret of an error: 0 at the best, 1 at the median of random configurations."""
         return (value - self.best) / (self.typical - self.best)
 
 
 def real_task(file: str) -> Task:
-    """The task of a table of ``benchmarks.collect_trials``."""
+    """Return the task of a table of ``benchmarks.collect_trials``."""
     import pandas as pd
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, WhiteKernel
@@ -80,7 +91,9 @@ def real_task(file: str) -> Task:
         return float(models[epoch - 1].predict(space.encode(config)[None])[0])
 
     rng = np.random.default_rng(0)
-    sample = np.array([space.encode(space.decode(space.spread(rng.random(space.n_parameters)))) for _ in range(20_000)])
+    sample = np.array(
+        [space.encode(space.decode(space.from_uniform(rng.random(space.n_parameters)))) for _ in range(20_000)]
+    )
     values = models[-1].predict(sample)
     durations = frame["seconds"].to_numpy() / frame["seconds"].mean()
     return Task(space, error, float(values.min()), float(np.median(values)), durations)
@@ -88,7 +101,13 @@ def real_task(file: str) -> Task:
 
 @dataclass
 class Run:
-    """When each target was reached (NaN: never), and how busy the workers were until the last ask."""
+    """A simulated search.
+
+    Attributes:
+        times: Time at which each target was reached; NaN if it wasn't.
+        busy: Share of the workers' time in use until the last ask.
+        evaluations: Number of trials.
+    """
 
     times: list[float]
     busy: float
@@ -98,7 +117,17 @@ class Run:
 def simulate(
     searcher: Any, task: Task, workers: int, seed: int, early: bool, budget: int, to_target: bool = True
 ) -> Run:
-    """Discrete events: a worker asks, trains its trial to the end or to where it is stopped, tells, and asks again."""
+    """Simulate a search: each worker asks, trains its trial until it ends or is stopped, tells, and asks again.
+
+    Args:
+        searcher: Optimiser with ask and tell.
+        task: The task.
+        workers: Number of workers.
+        seed: Seed of the trials' durations.
+        early: Stop all but the best third of the trials after epoch 1.
+        budget: Largest number of trials.
+        to_target: End the run once the last target is reached.
+    """
     drawn = np.random.default_rng([seed, 77]).choice(task.durations, budget)
     steps = (1, EPOCHS) if early else (EPOCHS,)
     events: list[tuple[float, int, int, Any]] = []
@@ -140,7 +169,10 @@ def simulate(
 
 
 def methods(workers: int) -> dict[str, tuple[Make, bool]]:
-    """Searchers, and whether trials are stopped early. A generation is as large as there are workers, or 10."""
+    """Return searchers by name, and True for those whose trials are stopped early.
+
+    A generation has as many particles as there are workers, at least 10.
+    """
     size = max(10, workers)
     return {
         "pso": (PEERS["pso"], False),
@@ -153,13 +185,13 @@ def methods(workers: int) -> dict[str, tuple[Make, bool]]:
 
 
 def scale_workers(counts: list[int], seeds: int, file: str) -> None:
-    """A table: mean time to each target at each number of workers."""
+    """Print a table of the mean time to each target, by number of workers."""
     task = real_task(file)
     print("| workers | method | " + " | ".join(f"time to regret {t}" for t in TARGETS) + " | missed | trials |")
     print("|---" * (4 + len(TARGETS)) + "|")
     for workers in counts:
         for name, (make, early) in methods(workers).items():
-            budget = min(MOST, 200 + 4 * workers)
+            budget = min(MAX_EVALUATIONS, 200 + 4 * workers)
             runs = [simulate(make(task.space, s, budget), task, workers, s, early, budget) for s in range(seeds)]
             times = np.array([run.times for run in runs])
             cells = ["–" if np.isnan(column).any() else f"{column.mean():.2f}" for column in times.T]
@@ -169,7 +201,7 @@ def scale_workers(counts: list[int], seeds: int, file: str) -> None:
 
 
 def busy(counts: list[int], seeds: int, file: str) -> None:
-    """A table: the share of the workers' time in use until the last ask, at each number of workers."""
+    """Print a table of the share of the workers' time in use until the last ask, by number of workers."""
     task, rng = real_task(file), np.random.default_rng(0)
     task = replace(task, error=lambda config, epoch: float(rng.random()))
     names = ("pso-plain", "pso-generational", "random", "random+asha")
@@ -183,7 +215,7 @@ def busy(counts: list[int], seeds: int, file: str) -> None:
 
 
 def suggestions() -> None:
-    """CPU milliseconds of ask + tell, by results so far."""
+    """Print a table of the CPU time of ask and tell, by number of results."""
     print("| results | screened move | plain move |\n|---|---|---|")
     for count in (100, 1000, 4000):
         screened, plain = (milliseconds(count, 5, screening) for screening in (True, False))
@@ -191,7 +223,7 @@ def suggestions() -> None:
 
 
 def controller(counts: list[int]) -> None:
-    """CPU and wall time a trial of the process that searches: Ray Tune alone, and with the ledger."""
+    """Print a table of CPU and wall time per trial of the searching process: plain Ray Tune, and with the ledger."""
     from ray import tune as ray_tune
 
     from kdh_ray.cluster.session import ray_session
@@ -211,10 +243,10 @@ def controller(counts: list[int]) -> None:
             return None
 
     space = {"x": ray_tune.uniform(0.0, 1.0)}
-    print("| trials | what | CPU ms a trial | wall ms a trial |\n|---|---|---|---|")
+    print("| trials | search | CPU ms per trial | wall ms per trial |\n|---|---|---|---|")
     with ray_session(JobConfig()):
         for count in counts:
-            for name in ("Ray Tune alone", "with ledger"):
+            for name in ("Ray Tune", "with ledger"):
                 with tempfile.TemporaryDirectory() as folder:
                     cpu, wall = time.process_time(), time.perf_counter()
                     if name == "with ledger":

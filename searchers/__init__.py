@@ -1,6 +1,6 @@
-"""Particle swarm optimisation for hyperparameters: by ask and tell here, for Ray Tune in `searchers.pso_search`.
+"""Particle swarm optimisation of hyperparameters: `ParticleSwarm` by ask and tell, `searchers.pso_search` for Ray Tune.
 
-Knows parameters' names, bounds and one number. Importing this needs NumPy alone.
+The package knows the names and bounds of parameters, and one number to minimise. Importing it needs NumPy only.
 """
 
 from searchers.parameters import Categorical, Float, Integer, Ordinal

@@ -1,7 +1,7 @@
-"""Peers to compare the swarm with, under Ray Tune's contract and one factory: `make_searcher`.
+"""``make_searcher``: Ray Tune searchers by name, the particle swarm and the peers that it is compared with.
 
-Each peer of `searchers.peers` is driven through `searchers.ask_tell_search`, so that ids, failures, NaN and Tune's
-contract are handled alike and what is compared is the search.
+Swarm and peers are driven by the same `searchers.ask_tell_search`. So all treat trial ids, failures, NaN and the rest
+of Tune's contract alike, and a comparison is one of the search algorithms only.
 """
 
 from __future__ import annotations
@@ -14,46 +14,52 @@ import numpy as np
 
 from searchers.ask_tell_search import AskTellSearch
 from searchers.parameters import plain
-from searchers.peers import ENGINES, Engine, Replayed
+from searchers.peers import PEER_OPTIMISERS, PeerOptimiser, ReplayedPeer
 from searchers.pso_search import ParticleSwarmSearch
 from searchers.space import Space
 
 
 class PeerSearch(AskTellSearch):
-    """A Tune searcher over a peer's engine. Arguments as for `ParticleSwarmSearch`."""
+    """A Ray Tune searcher over an optimiser of `searchers.peers`.
 
-    def __init__(self, engine: Callable[..., Engine], seed: int | None = None, **arguments: Any) -> None:
-        self._engine = engine
+    Args:
+        optimiser: Class of the optimiser, or a partial of it.
+        seed: Seed of all random numbers; None takes fresh entropy.
+        **arguments: Arguments of `AskTellSearch`, and ``budget``.
+    """
+
+    def __init__(self, optimiser: Callable[..., PeerOptimiser], seed: int | None = None, **arguments: Any) -> None:
+        self._peer = optimiser
         self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
         self._budget = plain(arguments.pop("budget", None))
         super().__init__(**arguments)
 
-    def _make(self, space: Space, budget: int | None) -> Replayed:
-        return Replayed(self._engine, space, self._seed, self._budget or budget)
+    def _make_optimiser(self, space: Space, budget: int | None) -> ReplayedPeer:
+        return ReplayedPeer(self._peer, space, self._seed, self._budget or budget)
 
-    def _remake(self, state: dict[str, Any], space: Space | None) -> Replayed:
-        found = Space.from_json(state["space"]) if space is None else space
-        optimiser = Replayed(self._engine, found, state["seed"], state["budget"])
+    def _restore_optimiser(self, state: dict[str, Any], space: Space | None) -> ReplayedPeer:
+        known_space = Space.from_json(state["space"]) if space is None else space
+        optimiser = ReplayedPeer(self._peer, known_space, state["seed"], state["budget"])
         optimiser.replay(state["record"])
         return optimiser
 
 
-SEARCHERS = ("pso", "pso-plain", "pso-generational", *ENGINES)
+SEARCHERS = ("pso", "pso-plain", "pso-generational", *PEER_OPTIMISERS)
 
 
 def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> AskTellSearch:
-    """A Ray Tune searcher by name.
+    """Make a Ray Tune searcher.
 
     Args:
-        name: One of ``SEARCHERS``: ``pso`` (screened), ``pso-plain``, ``pso-generational`` (plain, waits for each
-            generation), ``random``, ``optuna-tpe``, ``nevergrad-pso``, ``pyswarms``.
-        seed: One seed gives one sequence of suggestions for one sequence of results.
-        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t``; for
-            the swarms whatever `ParticleSwarmSearch` takes, for ``pyswarms`` its ``n_particles`` and ``topology``.
+        name: One of ``SEARCHERS``: ``pso`` (the swarm with screening), ``pso-plain`` (without), ``pso-generational``
+            (without, waiting for each generation), ``random``, ``optuna-tpe``, ``nevergrad-pso`` or ``pyswarms``.
+        seed: Seed of all random numbers: the same seed and results lead to the same suggestions.
+        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr`` and ``max_t``;
+            for swarms any argument of `ParticleSwarmSearch`; for ``pyswarms`` ``n_particles`` and ``topology``.
 
     Raises:
         ValueError: If there is no searcher of that name.
-        ImportError: If the peer's package is not installed (when the search space becomes known).
+        ImportError: If the peer's package is not installed; raised once the search space is known.
     """
     if name == "pso":
         return ParticleSwarmSearch(seed=seed, **arguments)
@@ -61,8 +67,8 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
         return ParticleSwarmSearch(seed=seed, **{"screening": False, **arguments})
     if name == "pso-generational":
         return ParticleSwarmSearch(seed=seed, **{"screening": False, "generational": True, **arguments})
-    if name in ENGINES:
+    if name in PEER_OPTIMISERS:
         settings = ("n_particles", "topology") if name == "pyswarms" else ()
         own = {key: arguments.pop(key) for key in settings if key in arguments}
-        return PeerSearch(partial(ENGINES[name], **own), seed=seed, **arguments)
-    raise ValueError(f"a searcher is one of {', '.join(SEARCHERS)}; got {name!r}")
+        return PeerSearch(partial(PEER_OPTIMISERS[name], **own), seed=seed, **arguments)
+    raise ValueError(f"a searcher must be one of {', '.join(SEARCHERS)}; got {name!r}")

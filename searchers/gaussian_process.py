@@ -1,11 +1,12 @@
-"""Gaussian-process regression with a trend and a Matern 5/2 kernel of one length scale a coordinate, NumPy only.
+"""Gaussian-process regression in NumPy, with a trend and a Matern 5/2 kernel with one length scale per coordinate.
 
-C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning" (2006): algorithm 2.1, eq. 4.17
-(kernel), section 2.7 (explicit basis functions with a normal prior: here each coordinate and its square, so that slow
-bowls and slopes show through ripples that make the length scales short), eq. 5.8 and 5.9 (marginal likelihood and its
-gradient, here with its optimal signal variance put in).
-Hyperparameters are the maximum a posteriori that a few Rprop steps (M. Riedmiller and H. Braun, ICNN 1993) find from
-where the last fit ended: the steps at each new result add up, and no single suggestion waits for an optimiser.
+The equations are those of C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning" (2006):
+algorithm 2.1; the kernel of eq. 4.17; explicit basis functions with a normal prior of section 2.7; the marginal
+likelihood of eq. 5.8 and its gradient, eq. 5.9, with the optimal signal variance inserted. The basis functions are each
+coordinate and its square, which fit slow bowls and slopes under ripples that make the length scales short.
+
+Hyperparameters are maximum a posteriori estimates, by a few steps of Rprop (M. Riedmiller and H. Braun, ICNN 1993) from
+where the last fit ended. The steps at each new result add up, and no suggestion waits for an optimiser to converge.
 """
 
 from __future__ import annotations
@@ -16,44 +17,49 @@ import numpy as np
 
 from searchers.parameters import Array
 
-LENGTH_SPREAD, NOISE_SPREAD = 1.0, 2.0  # standard deviations of the prior, in logs
-NOISE = math.log(1e-3)  # mode of its prior, over the signal variance
-TREND = 1.0  # variance of slopes, and of squares, in a corner of the cube, over the signal variance
-STRENGTH = 4.0  # the signal variance's prior counts as so many targets of variance one
+LENGTH_SPREAD, NOISE_SPREAD = 1.0, 2.0  # standard deviations of the log-normal priors
+NOISE = math.log(1e-3)  # mode of the prior of noise variance / signal variance, as a logarithm
+TREND = 1.0  # prior variance of the slopes', and of the squares', sum in a corner of the cube / signal variance
+STRENGTH = 4.0  # weight of the signal variance's prior: that of so many targets of variance 1
 
 
 class GaussianProcess:
     """A fitted process.
 
     Args:
-        inputs: (n, d) samples in the unit cube.
-        targets: (n,) values, standardised.
-        theta: Hyperparameters to start from: log length scales, log of noise over signal variance, (d + 1,); None for
-            the prior's mode, from where four times as many steps are taken.
-        steps: Gradient steps towards better ones.
+        inputs: Samples in the unit cube, (n, d).
+        targets: Standardised values, (n,).
+        theta: Hyperparameters to start the fit from, (d + 1,): logarithms of the length scales, and of noise variance /
+            signal variance. None for the mode of the prior, from which four times as many steps are taken.
+        steps: Number of gradient steps of the fit.
+
+    Attributes:
+        theta: Fitted hyperparameters, (d + 1,).
     """
 
     def __init__(self, inputs: Array, targets: Array, theta: Array | None, steps: int) -> None:
         self._inputs, self._targets = inputs, targets
         self._trend = _trend(inputs)
         d = inputs.shape[1]
-        # Distances in a cube grow with the root of its dimension: so does the prior's length scale.
+        # Distances in a cube grow with the root of its dimension, and so does the prior's length scale.
         self._prior = np.append(np.full(d, math.log(0.5 * math.sqrt(d))), NOISE)
         self._spread = np.append(np.full(d, LENGTH_SPREAD), NOISE_SPREAD)
         self.theta = self._prior.copy() if theta is None else theta
         self._fit(4 * steps if theta is None else steps)
         self._solve()
+        # The signal variance at its maximum a posteriori: (y^T K^-1 y + s) / (n + s), with s = STRENGTH
         self._variance = (float(targets @ self._weights) + STRENGTH) / (len(targets) + STRENGTH)
 
     def _solve(self) -> None:
-        self._known = self._scaled(self._inputs)
-        kernel = _matern(_distances(self._known, self._known)) + self._trend @ self._trend.T
+        """Factorise the kernel matrix, (n, n), and solve for the weights K^-1 y, (n,) (algorithm 2.1)."""
+        self._scaled_inputs = self._scaled(self._inputs)
+        kernel = _matern(_distances(self._scaled_inputs, self._scaled_inputs)) + self._trend @ self._trend.T
         kernel[np.diag_indices(len(kernel))] += self._noise()
         self._root = np.linalg.inv(np.linalg.cholesky(kernel))
         self._weights = self._root.T @ (self._root @ self._targets)
 
     def believe(self, inputs: Array) -> None:
-        """Take what is predicted at ``inputs``, (m, d), for seen: means stay, deviations shrink around them."""
+        """Add the predictions at ``inputs``, (m, d), to the samples: means stay, deviations shrink around them."""
         if len(inputs):
             mean, _ = self.predict(inputs)
             self._inputs, self._targets = np.vstack([self._inputs, inputs]), np.append(self._targets, mean)
@@ -67,7 +73,7 @@ class GaussianProcess:
         return math.exp(self.theta[-1]) + 1e-7
 
     def _fit(self, steps: int) -> None:
-        """Rprop: a step a hyperparameter, longer while its slope keeps its sign, halved when it turns."""
+        """Minimise the loss by Rprop: each hyperparameter's step grows while its slope keeps its sign, else halves."""
         best, least = self.theta, math.inf
         step, last = np.full(len(self.theta), 0.2), np.zeros(len(self.theta))
         for _ in range(steps):
@@ -81,7 +87,7 @@ class GaussianProcess:
         self.theta = best if self._loss()[0] >= least else self.theta
 
     def _loss(self) -> tuple[float, Array]:
-        """Negative log posterior of ``theta``, up to a constant, and its gradient."""
+        """Return the negative log posterior of ``theta``, up to a constant, and its gradient, (d + 1,)."""
         n, scaled = len(self._targets), self._scaled(self._inputs)
         distance = _distances(scaled, scaled)
         decay, kernel = np.exp(-distance), _matern(distance) + self._trend @ self._trend.T
@@ -94,37 +100,44 @@ class GaussianProcess:
         weights = inverse @ self._targets
         fit = float(self._targets @ weights) + STRENGTH
         away = (self.theta - self._prior) / self._spread
+        # eq. 5.8 with the optimal signal variance, and priors: (n + s)/2 log(y^T K^-1 y + s) + log|K|/2 + |away|^2/2
         loss = 0.5 * (n + STRENGTH) * math.log(fit) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(away @ away)
-        outer = 0.5 * inverse - 0.5 * (n + STRENGTH) / fit * np.outer(weights, weights)  # d loss / d kernel
+        outer = 0.5 * inverse - 0.5 * (n + STRENGTH) / fit * np.outer(weights, weights)  # d loss / d K
+        # d k / d log(length_i) = (5/3) (1 + r) exp(-r) (x_i - x'_i)^2 / length_i^2, with r of _distances
         pull = outer * (5 / 3) * (1 + distance) * decay
         moment = pull.sum(axis=1) @ (scaled * scaled) - (scaled * (pull @ scaled)).sum(axis=0)
         slope = np.append(2 * moment, np.trace(outer) * math.exp(self.theta[-1]))
         return loss, slope + away / self._spread
 
     def predict(self, inputs: Array) -> tuple[Array, Array]:
-        """(m, d) -> mean (m,), standard deviation of the noise-free function (m,)."""
+        """Return the mean, (m,), and standard deviation, (m,), of the noise-free function at ``inputs``, (m, d)."""
         trend = _trend(inputs)
-        cross = _matern(_distances(self._scaled(inputs), self._known)) + trend @ self._trend.T
+        cross = _matern(_distances(self._scaled(inputs), self._scaled_inputs)) + trend @ self._trend.T
         reduced = cross @ self._root.T
+        # eq. 2.26: k(x, x) - k_x^T K^-1 k_x, times the signal variance
         spread = self._variance * (1.0 + (trend * trend).sum(axis=1) - (reduced * reduced).sum(axis=1))
         mean: Array = cross @ self._weights
         return mean, np.sqrt(np.maximum(spread, 1e-12))
 
 
 def _trend(inputs: Array) -> Array:
-    """(m, d) -> (m, 2 d): the trend's basis functions, scaled by their prior; their products are its covariance."""
+    """Return the basis functions of the trend at ``inputs``, (m, d), scaled by their prior: (m, 2 d).
+
+    Their scalar products are the trend's covariance.
+    """
     centred = 2 * inputs - 1
     features: Array = np.hstack([centred, centred * centred]) * math.sqrt(TREND / inputs.shape[1])
     return features
 
 
 def _distances(left: Array, right: Array) -> Array:
-    """(m, d), (n, d) -> (m, n): the root of 5 times the Euclidean distance."""
+    """Return sqrt(5) times the Euclidean distances of ``left``, (m, d), to ``right``, (n, d): (m, n)."""
     squared = (left * left).sum(1)[:, None] + (right * right).sum(1)[None, :] - 2 * left @ right.T
     distances: Array = np.sqrt(5 * np.maximum(squared, 0.0))
     return distances
 
 
 def _matern(distance: Array) -> Array:
+    """Return the Matern 5/2 kernel (1 + r + r^2 / 3) exp(-r), eq. 4.17, at r of `_distances`."""
     kernel: Array = (1 + distance + distance * distance / 3) * np.exp(-distance)
     return kernel

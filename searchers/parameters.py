@@ -1,9 +1,9 @@
-"""The kinds of parameter a search space is made of, and their places in the unit cube.
+"""Parameters of a search space, and their coordinates in the unit cube.
 
-Every parameter owns ``width`` coordinates of a position. Numbers and ordered choices own one: a value out of ``n``
-owns a cell of [0, 1], so that each is as likely as its share of the range, the bounds included. A categorical owns one
-coordinate a choice and takes the choice of the largest (Kaempf and Robinson 2009 discuss why an integer code would
-impose an order), which keeps decoding deterministic: going back to a position goes back to its configuration.
+A parameter has ``width`` coordinates. Numbers and ordered choices have one: each of ``n`` values has a cell of [0, 1],
+so that each is as likely as its share of the range, the bounds included. A categorical has one coordinate per choice;
+its value is the choice with the largest coordinate. (An integer code would impose an order on the choices.) Decoding is
+deterministic, so a particle that returns to a position returns to its configuration.
 """
 
 from __future__ import annotations
@@ -18,38 +18,40 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Above this, the middle of a value's cell on a log scale no longer identifies the value in double precision.
+# With more values, the middle of a cell on a log scale no longer identifies its value in double precision.
 MAX_VALUES = 2**40
 
 
 def plain(value: Any) -> Any:
-    """A NumPy number, truth value or string as Python's own: JSON, and `type`, tell them apart."""
+    """Return a NumPy scalar as the plain Python value, which JSON can hold; other values as they are."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 class Parameter(Protocol):
-    """What a search space asks of a parameter. ``units`` are coordinates in [0, 1], shape (width,) or (n, width)."""
+    """A parameter of a search space. ``units`` are its coordinates in [0, 1]."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Number of coordinates."""
 
     @property
     def size(self) -> float:
         """Number of values; infinite for a continuous parameter."""
 
-    def decode(self, units: Array) -> Any: ...
+    def decode(self, units: Array) -> Any:
+        """Return the value at ``units``, (width,)."""
 
     def encode(self, value: Any) -> Array:
-        """Raises ValueError if ``value`` is not one of the parameter's."""
+        """Return the coordinates of a value, (width,); raise ValueError if it is outside the parameter."""
 
-    def spread(self, uniform: float) -> Array:
-        """The position of quantile ``uniform`` in [0, 1): uniform numbers give uniformly drawn values."""
+    def from_uniform(self, uniform: float) -> Array:
+        """Return the coordinates, (width,), of the quantile ``uniform`` in [0, 1) of the values."""
 
     def snap(self, units: Array) -> Array:
-        """(n, width) -> (n, width): equal for positions that decode to equal values."""
+        """Return coordinates, (n, width), that are equal where ``units``, (n, width), decode to equal values."""
 
     def at(self, index: int) -> Array:
-        """The position of the ``index``-th value of a parameter of finite size."""
+        """Return the coordinates, (width,), of the ``index``-th value of a parameter of finite size."""
 
 
 class _Numeric:
@@ -82,7 +84,7 @@ class _Numeric:
     def size(self) -> float:
         if self.step is None:
             return math.inf if self.upper > self.lower else 1.0
-        if isinstance(self, Integer):  # exactly: the slack below is a whole step of a wide range
+        if isinstance(self, Integer):  # exact: the rounding slack below would be a whole step of a wide range
             return (self.upper - self.lower) // self.step + 1
         return math.floor((self.upper - self.lower) / self.step * (1 + 1e-12) + 1e-9) + 1
 
@@ -116,7 +118,7 @@ class _Numeric:
         middle: Array = (0.5 * (np.log(value) + np.log(value + step)) - start) / span
         return middle
 
-    def spread(self, uniform: float) -> Array:
+    def from_uniform(self, uniform: float) -> Array:
         return np.array([uniform])
 
     def at(self, index: int) -> Array:
@@ -138,8 +140,7 @@ class _Numeric:
 class Float(_Numeric):
     """A real number in [lower, upper].
 
-    Values carry 12 significant digits of the range, so that encoding a decoded value and decoding it again gives the
-    same number.
+    Values have 12 significant digits of the range, so that a value that is encoded and decoded stays the same.
 
     Args:
         lower: Smallest value.
@@ -162,7 +163,7 @@ class Float(_Numeric):
     def decode(self, units: Array) -> float:
         unit = float(units[0])
         if self.step is not None:
-            # 15 significant digits of the larger bound: relative to the value, nothing would remove the dust at zero.
+            # Round to 15 digits of the larger bound; digits of the value itself would leave rounding errors near 0.
             digits = 15 - math.ceil(math.log10(max(abs(self.lower), abs(self.upper), self.step)))
             value = round(self.lower + self._index(unit) * self.step, digits) + 0.0  # no -0.0
         elif unit <= 0 or unit >= 1:
@@ -195,16 +196,16 @@ class Float(_Numeric):
 
 @dataclass(frozen=True)
 class Integer(_Numeric):
-    """A whole number in [lower, upper], both included.
+    """An integer in [lower, upper], both included.
 
     Args:
         lower: Smallest value.
-        upper: Largest value, included (of those that ``step`` reaches).
-        log: Value ``k`` is as likely as its share of the logarithmic range, ``log((k + step) / k)``.
+        upper: Largest value, included if ``step`` reaches it.
+        log: Search on a logarithmic scale: value ``k`` has the share ``log((k + step) / k)`` of the range.
         step: Take only ``lower, lower + step, ...``.
 
     Raises:
-        ValueError: If a bound is no whole number, or the bounds or the step break these rules.
+        ValueError: If a bound or the step is not an integer, or the bounds or the step break these rules.
     """
 
     lower: int
@@ -229,7 +230,10 @@ class Integer(_Numeric):
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality of choices: ``1``, ``1.0`` and ``True`` are three; values that can't be compared are not the same."""
+    """Return True if two choices are equal and of one type: ``1``, ``1.0`` and ``True`` are three choices.
+
+    Values that can't be compared are the same only if they are one object.
+    """
     if left is right:
         return True
     if isinstance(left, (list, tuple)) and type(left) is type(right):
@@ -245,23 +249,23 @@ def same(left: Any, right: Any) -> bool:
 
 
 def _distinct(choices: Iterable[Any]) -> tuple[Any, ...]:
-    """Without repeats: two places of one value would be two configurations to a search, and one to the user."""
-    kept: list[Any] = []
-    alike: dict[Any, list[Any]] = {}  # of those kept, by what can be compared at once
+    """Return choices without repeats: to a search, a repeated value would be two configurations."""
+    distinct: list[Any] = []
+    buckets: dict[Any, list[Any]] = {}  # distinct choices by type and hash, so that few need comparing
     for choice in choices:
         try:
             key = type(choice), hash(choice)
         except TypeError:
             key = type(choice), 0
-        others = alike.setdefault(key, [])
-        if not any(same(choice, other) for other in others):
-            others.append(choice)
-            kept.append(choice)
-    return tuple(kept)
+        bucket = buckets.setdefault(key, [])
+        if not any(same(choice, other) for other in bucket):
+            bucket.append(choice)
+            distinct.append(choice)
+    return tuple(distinct)
 
 
 class _Choices:
-    """A finite number of values, told apart by their place in ``choices``."""
+    """A finite number of values, identified by their index in ``choices``."""
 
     choices: Sequence[Any]
 
@@ -277,16 +281,16 @@ class _Choices:
         return len(self.choices)
 
     def index_of(self, value: Any) -> int:
-        """The place of ``value`` among the choices.
+        """Return the index of a choice.
 
         Raises:
-            ValueError: If it is not among them.
+            ValueError: If ``value`` is not a choice.
         """
         value = plain(value)
         for index, choice in enumerate(self.choices):
             if same(choice, value):
                 return index
-        for index, choice in enumerate(self.choices):  # 1.0 for 1, a list for a tuple: what JSON makes of a value
+        for index, choice in enumerate(self.choices):  # JSON turns tuples into lists, and some readers 1 into 1.0
             if not isinstance(value, bool) and not isinstance(choice, bool) and _json_same(choice, value):
                 return index
         raise ValueError(f"{type(self).__name__} takes one of {list(self.choices)!r}; got {value!r}")
@@ -300,12 +304,13 @@ def _json_same(left: Any, right: Any) -> bool:
 
 @dataclass(frozen=True)
 class Ordinal(_Choices):
-    """One of several ordered values, such as batch sizes: neighbours in the list are neighbours in the search.
+    """One of several ordered values, such as batch sizes. Neighbours in the list are neighbours in the search.
 
-    Repeated values count once.
+    Args:
+        choices: The values, in order. Repeated ones count once.
 
     Raises:
-        ValueError: If ``choices`` is no list or is empty.
+        ValueError: If ``choices`` is not a list or is empty.
     """
 
     choices: Sequence[Any]
@@ -320,7 +325,7 @@ class Ordinal(_Choices):
     def encode(self, value: Any) -> Array:
         return self.at(self.index_of(value))
 
-    def spread(self, uniform: float) -> Array:
+    def from_uniform(self, uniform: float) -> Array:
         return np.array([uniform])
 
     def snap(self, units: Array) -> Array:
@@ -334,12 +339,14 @@ class Ordinal(_Choices):
 
 @dataclass(frozen=True)
 class Categorical(_Choices):
-    """One of several unordered values. A choice may hold parameters, which then exist under that choice alone.
+    """One of several unordered values.
 
-    Repeated choices count once.
+    Args:
+        choices: The values. A choice may contain parameters, which then exist only while that choice is taken.
+            Repeated choices count once.
 
     Raises:
-        ValueError: If ``choices`` is no list or is empty.
+        ValueError: If ``choices`` is not a list or is empty.
     """
 
     choices: Sequence[Any]
@@ -357,7 +364,7 @@ class Categorical(_Choices):
     def encode(self, value: Any) -> Array:
         return self.at(self.index_of(value))
 
-    def spread(self, uniform: float) -> Array:
+    def from_uniform(self, uniform: float) -> Array:
         return self.at(min(int(uniform * len(self.choices)), len(self.choices) - 1))
 
     def snap(self, units: Array) -> Array:

@@ -1,7 +1,7 @@
-"""Peers of the swarm behind one ask and tell: Optuna, Nevergrad, PySwarms, random search. No Ray.
+"""Peers: optimisers of other packages to compare the swarm with, and random search, behind one ask and tell.
 
-None of them has a notion of fidelity: they take a stopped run's last value as it is. Results from elsewhere are left
-aside. Their state is what they were asked and told; restoring replays it from the seed.
+None of them knows fidelities: they take the last value of a stopped run as it is. They ignore results from elsewhere.
+Their state is the record of their asks and tells, and restoring replays it from the seed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,34 @@ from searchers.parameters import Array, Categorical, Float, Integer, Ordinal, Pa
 from searchers.space import Space
 from searchers.swarm import Move
 
-WORST = 1e19  # what a failed run is told as, where the peer takes finite numbers alone
+WORST = 1e19  # the value of a failed run, for peers that accept only finite numbers
 
 
-class Engine:
-    """A peer's own ask and tell. ``ask`` gives its token of a candidate, and the configuration; None to wait."""
+class PeerOptimiser:
+    """Base class of adapters to another package's optimiser.
+
+    Args:
+        space: The search space.
+        seed: Seed of all random numbers.
+        budget: Number of evaluations; None if unknown.
+    """
 
     def __init__(self, space: Space, seed: int, budget: int | None) -> None:
         self.space = space
 
     def ask(self) -> tuple[Any, dict[str, Any]] | None:
+        """Return the peer's own handle of a candidate, and its configuration; None while it waits for results."""
         raise NotImplementedError
 
     def tell(self, token: Any, value: float | None) -> None:
-        """``value`` is to be minimised; None for a failed run."""
+        """Tell the value, to be minimised, of the candidate with handle ``token``; None for a failed run."""
 
 
-class RandomSearch(Engine):
+MakePeer = Callable[[Space, int, int | None], PeerOptimiser]
+"""Makes a peer from the search space, the seed and the budget."""
+
+
+class RandomSearch(PeerOptimiser):
     """Independent uniform draws (J. Bergstra and Y. Bengio, JMLR 13, 2012)."""
 
     def __init__(self, space: Space, seed: int, budget: int | None) -> None:
@@ -43,10 +54,10 @@ class RandomSearch(Engine):
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
-        return None, self.space.decode(self.space.spread(self._rng.random(self.space.n_parameters)))
+        return None, self.space.decode(self.space.from_uniform(self._rng.random(self.space.n_parameters)))
 
 
-class OptunaTPE(Engine):
+class OptunaTPE(PeerOptimiser):
     """Optuna's tree-structured Parzen estimator, multivariate, with the constant liar for parallel runs."""
 
     def __init__(self, space: Space, seed: int, budget: int | None) -> None:
@@ -65,14 +76,16 @@ class OptunaTPE(Engine):
     def ask(self) -> tuple[Any, dict[str, Any]]:
         trial = self._study.ask()
 
-        def pick(number: int, parameter: Parameter) -> Any:
-            name = str(number)
+        def pick(index: int, parameter: Parameter) -> Any:
+            name = str(index)
             if isinstance(parameter, Categorical):
                 return trial.suggest_categorical(name, list(range(len(parameter.choices))))
             if isinstance(parameter, Ordinal):
                 return parameter.choices[trial.suggest_int(name, 0, len(parameter.choices) - 1)]
             if isinstance(parameter, (Float, Integer)):
-                if parameter.log and parameter.step not in (None, 1):  # Optuna has no logarithmic grid
+                # Optuna has no logarithmic grid, but for integers with step 1.
+                on_grid = parameter.step is not None and (isinstance(parameter, Float) or parameter.step != 1)
+                if parameter.log and on_grid:
                     return parameter.decode(np.array([trial.suggest_float(name, 0.0, 1.0)]))
                 suggest: Any = trial.suggest_float if isinstance(parameter, Float) else trial.suggest_int
                 return suggest(name, parameter.lower, parameter.upper, log=parameter.log, step=parameter.step)
@@ -84,11 +97,11 @@ class OptunaTPE(Engine):
         self._study.tell(token, value, state=self._failed if value is None else None)
 
 
-class Nevergrad(Engine):
-    """Nevergrad's PSO, its parameters made as Ray's NevergradSearch makes them.
+class Nevergrad(PeerOptimiser):
+    """Nevergrad's PSO, with parameters defined as Ray's NevergradSearch defines them.
 
-    Other optimisers of its registry by ``name``; those that choose their algorithm by the budget (100 if not known) and
-    the workers, as NGOpt does, wait for ever if there are more workers than ``n_workers``.
+    Subclasses get other optimisers of Nevergrad's registry by ``name``. Those that choose their algorithm by the budget
+    (100 if unknown) and the number of workers, such as NGOpt, wait for ever with more workers than ``n_workers``.
     """
 
     name = "PSO"
@@ -99,7 +112,7 @@ class Nevergrad(Engine):
         import nevergrad
         from nevergrad.optimization import metamodel
 
-        # Its surrogates make a float of an array of one, which NumPy 2.4 refuses.
+        # Workaround: Nevergrad's surrogates convert arrays of one element to float, which NumPy 2.4 refuses.
         metamodel.float = lambda value: np.asarray(value).item()
         parts = {str(i): self._part(nevergrad.p, parameter) for i, parameter in enumerate(space.parameters)}
         parametrization = nevergrad.p.Dict(**parts)
@@ -124,8 +137,8 @@ class Nevergrad(Engine):
     def ask(self) -> tuple[Any, dict[str, Any]]:
         candidate = self._optimizer.ask()
 
-        def pick(number: int, parameter: Parameter) -> Any:
-            value = candidate.value[str(number)]
+        def pick(index: int, parameter: Parameter) -> Any:
+            value = candidate.value[str(index)]
             if isinstance(parameter, Categorical):
                 return int(value)
             if isinstance(parameter, Ordinal):
@@ -140,7 +153,7 @@ class Nevergrad(Engine):
 
 
 def _nearest(value: float, parameter: Any, step: float | None) -> float:
-    """``value`` inside the bounds, and on the grid if there is one, which Nevergrad drops."""
+    """Return the nearest value within the bounds, and on the grid if there is one: Nevergrad has no grids."""
     inside = min(max(float(value), parameter.lower), parameter.upper)
     if step is None:
         return float(inside)
@@ -148,18 +161,22 @@ def _nearest(value: float, parameter: Any, step: float | None) -> float:
     return float(parameter.lower + index * step)
 
 
-class PySwarms(Engine):
+class PySwarms(PeerOptimiser):
     """PySwarms' swarm over the unit cube, with the settings of its documentation, one generation at a time.
 
-    Its backend is driven rather than its optimisers, which call the objective themselves. It draws from NumPy's global
-    generator, which is lent a seeded state for each call.
+    The adapter calls PySwarms' backend: its optimisers call the objective themselves. The backend draws from NumPy's
+    global generator, which is given a seeded state for each call.
 
     Args:
-        topology: One of ``TOPOLOGIES``: ``star`` (global best), ``ring`` (the three nearest), ``von-neumann`` (the
-            nearest 2 d + 1 in d dimensions). PySwarms' pyramid and random raise on NumPy 2.
+        space: The search space.
+        seed: Seed of all random numbers.
+        budget: Not used.
+        n_particles: Number of particles.
+        topology: ``star`` (global best), ``ring`` (the three nearest) or ``von-neumann`` (the nearest 2 d + 1 in d
+            dimensions). PySwarms' topologies pyramid and random raise errors on NumPy 2.
 
     Raises:
-        ValueError: If the topology is another, or wants more neighbours than there are particles.
+        ValueError: If there is no such topology, or it needs more neighbours than there are particles.
     """
 
     TOPOLOGIES: Mapping[str, tuple[str, Mapping[str, int]]] = {
@@ -172,16 +189,16 @@ class PySwarms(Engine):
     ) -> None:
         super().__init__(space, seed, budget)
         if topology not in self.TOPOLOGIES:
-            raise ValueError(f"a topology of pyswarms is one of {', '.join(self.TOPOLOGIES)}; got {topology!r}")
+            raise ValueError(f"a topology of pyswarms must be one of {', '.join(self.TOPOLOGIES)}; got {topology!r}")
         name, self._neighbours = self.TOPOLOGIES[topology]
         if topology == "von-neumann" and 2 * space.n_dims + 1 > n_particles:
             raise ValueError(
-                f"von-neumann wants 2 x {space.n_dims} + 1 neighbours in {space.n_dims} dimensions; got {n_particles}"
+                f"von-neumann needs 2 x {space.n_dims} + 1 neighbours in {space.n_dims} dimensions; got {n_particles}"
                 " particles"
             )
         self._random = np.random.RandomState(seed).get_state()
         self._bounds = np.zeros(space.n_dims), np.ones(space.n_dims)
-        with self._lent():
+        with self._own_random_state():
             import pyswarms.backend
             from pyswarms.backend.handlers import BoundaryHandler, VelocityHandler
 
@@ -195,8 +212,8 @@ class PySwarms(Engine):
         self._asked = 0
 
     @contextlib.contextmanager
-    def _lent(self) -> Iterator[None]:
-        """NumPy's global generator with this engine's state; and no report.log, which PySwarms would open."""
+    def _own_random_state(self) -> Iterator[None]:
+        """Give NumPy's global generator this peer's state for a block, and keep PySwarms from opening a report.log."""
         outer, configure = np.random.get_state(), logging.config.dictConfig  # noqa: NPY002
         np.random.set_state(self._random)  # noqa: NPY002
         logging.config.dictConfig = lambda config: None
@@ -220,7 +237,7 @@ class PySwarms(Engine):
 
     def _advance(self) -> None:
         swarm, bounds = self._swarm, self._bounds
-        with self._lent():
+        with self._own_random_state():
             swarm.current_cost = self._costs.copy()
             swarm.pbest_pos, swarm.pbest_cost = self._compute_pbest(swarm)
             swarm.best_pos, swarm.best_cost = self._topology.compute_gbest(swarm, **self._neighbours)
@@ -230,54 +247,66 @@ class PySwarms(Engine):
         self._asked = 0
 
 
-class Replayed:
-    """An `Optimiser` over an engine, whose state is the record of what was asked and told."""
+class ReplayedPeer:
+    """An `Optimiser` over a peer. Its state is the record of all calls, which restoring replays.
 
-    def __init__(self, make: Callable[[Space, int, int | None], Engine], space: Space, seed: int, budget: int | None):
-        self.space, self._make, self._seed, self._budget = space, make, seed, budget
-        self.full_fidelity = math.inf  # not used: these peers know of no fidelity
-        self._engine = make(space, seed, budget)
+    Args:
+        make: Makes the peer.
+        space: The search space.
+        seed: Seed of the peer.
+        budget: Number of evaluations; None if unknown.
+    """
+
+    def __init__(self, make: MakePeer, space: Space, seed: int, budget: int | None) -> None:
+        self.space, self._make = space, make
+        self._seed, self._budget = seed, budget
+        self.full_fidelity = math.inf  # part of the protocol; peers know no fidelity
+        self._peer = make(space, seed, budget)
         self._tokens: dict[int, Any] = {}
         self._queue: list[Array] = []
         self._record: list[list[Any]] = []
         self._n_asked = 0
 
     def enqueue(self, point: Mapping[str, Any]) -> None:
-        """Raises ValueError for a point outside the space. What a partial one lacks is its middle."""
-        middle = self.space.spread(np.full(self.space.n_parameters, 0.5))
+        """Suggest ``point`` next; parameters that it lacks have the middle of their range.
+
+        Raises:
+            ValueError: If ``point`` is outside the space.
+        """
+        middle = self.space.from_uniform(np.full(self.space.n_parameters, 0.5))
         self._queue.append(self.space.encode(point, fill=middle))
         self._record.append(["enqueue", self._queue[-1].tolist()])
 
     def ask(self) -> Move | None:
-        token, config = _QUEUED, {}
+        """Return the next enqueued point or candidate of the peer; None while the peer waits for results."""
         if self._queue:
-            config = self.space.decode(self._queue.pop(0))
+            token, config = _ENQUEUED, self.space.decode(self._queue.pop(0))
         else:
-            asked = self._engine.ask()
-            if asked is None:
+            candidate = self._peer.ask()
+            if candidate is None:
                 return None
-            token, config = asked
+            token, config = candidate
         self._record.append(["ask"])
         self._tokens[self._n_asked] = token
         self._n_asked += 1
         return Move(self._n_asked - 1, config)
 
     def report(self, move_id: int, value: float | None, fidelity: float) -> None:
-        """Left aside: these peers wait for the end of a run."""
+        """Ignore a report: peers learn from ended runs only."""
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
-        """A move that was given up has been told already."""
-        token = self._tokens.pop(move_id, _QUEUED)
+        """Tell the peer the value of a move, None for a failure; a second value, or one after give_up, is ignored."""
+        token = self._tokens.pop(move_id, _ENQUEUED)
         self._record.append(["tell", move_id, value])
-        if token is not _QUEUED:
-            self._engine.tell(token, value)
+        if token is not _ENQUEUED:
+            self._peer.tell(token, value)
 
     def give_up(self, move_id: int) -> None:
-        """Told as a failure: that is the only way in which these peers let go of a run."""
+        """Tell the peer that a lost move failed: peers have no other way to stop waiting."""
         self.tell(move_id, None)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
-        """Checked against the space, as every searcher does, and left aside.
+        """Check a result from elsewhere, as every searcher does, and ignore it.
 
         Raises:
             ValueError: If ``config`` is outside the space or lacks a parameter.
@@ -285,16 +314,19 @@ class Replayed:
         self.space.encode(config, strict=False)
 
     def exhausted(self) -> bool:
+        """Return False: peers may repeat configurations."""
         return False
 
     def get_state(self) -> dict[str, Any]:
+        """Return the record and all that ``replay`` needs, as JSON values."""
         return {"space": self.space.to_json(), "seed": self._seed, "budget": self._budget, "record": list(self._record)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as it is saved: peers hold what can't be pickled, or compare candidates by identity."""
+        """Copy and pickle by replay: some peers can't be pickled, others compare candidates by identity."""
         return _replayed, (self._make, self.space, self._seed, self._budget, list(self._record))
 
     def replay(self, record: Sequence[Sequence[Any]]) -> None:
+        """Repeat the calls of a record."""
         for name, *arguments in record:
             if name == "enqueue":
                 self._queue.append(np.array(arguments[0]))
@@ -305,18 +337,16 @@ class Replayed:
                 self.tell(*arguments)
 
 
-def _replayed(
-    make: Callable[[Space, int, int | None], Engine], space: Space, seed: int, budget: int | None, record: list[Any]
-) -> Replayed:
-    optimiser = Replayed(make, space, seed, budget)
+def _replayed(make: MakePeer, space: Space, seed: int, budget: int | None, record: list[Any]) -> ReplayedPeer:
+    optimiser = ReplayedPeer(make, space, seed, budget)
     optimiser.replay(record)
     return optimiser
 
 
-_QUEUED = object()  # token of a configuration that came from ``points_to_evaluate``, not from the engine
+_ENQUEUED = object()  # token of a configuration from ``points_to_evaluate``, of which the peer doesn't know
 
 
-ENGINES: dict[str, Callable[..., Engine]] = {
+PEER_OPTIMISERS: dict[str, Callable[..., PeerOptimiser]] = {
     "random": RandomSearch,
     "optuna-tpe": OptunaTPE,
     "nevergrad-pso": Nevergrad,

@@ -1,18 +1,4 @@
-"""A particle swarm for Ray Tune.
-
-```python
-from ray import tune
-from searchers.pso_search import ParticleSwarmSearch
-
-tuner = tune.Tuner(
-    trainable,
-    param_space={"lr": tune.loguniform(1e-5, 1e-2), "layers": tune.randint(1, 7)},
-    tune_config=tune.TuneConfig(
-        metric="loss", mode="min", num_samples=100, max_concurrent_trials=8, search_alg=ParticleSwarmSearch(seed=0)
-    ),
-)
-```
-"""
+"""Particle swarm searcher for Ray Tune."""
 
 from __future__ import annotations
 
@@ -25,28 +11,53 @@ from searchers.swarm import ParticleSwarm
 
 
 class ParticleSwarmSearch(AskTellSearch):
-    """Tune's trials as the moves of a `searchers.ParticleSwarm`: asynchronous, fidelity-aware, resumable.
+    """Ray Tune searcher whose trials are the moves of a `searchers.ParticleSwarm`.
 
-    Honours Tune's contract as `searchers.ask_tell_search` describes it. A trial that a scheduler stopped ranks below
-    every one that came further, and by its value among those that came as far.
+    It works with any Tune scheduler. A trial that was stopped early ranks below every trial that ran longer; trials of
+    one length are compared by their values. `searchers.ask_tell_search` documents how events of Tune are interpreted.
+
+    >>> from ray import tune
+    >>> from searchers.pso_search import ParticleSwarmSearch
+    >>> def objective(config):
+    ...     tune.report({"loss": abs(config["rate"] - 1e-3) + 0.1 * config["layers"]})
+    >>> tuner = tune.Tuner(
+    ...     objective,
+    ...     param_space={"rate": tune.loguniform(1e-5, 1e-1), "layers": tune.randint(1, 7)},
+    ...     tune_config=tune.TuneConfig(
+    ...         metric="loss",
+    ...         mode="min",
+    ...         num_samples=100,
+    ...         max_concurrent_trials=8,
+    ...         search_alg=ParticleSwarmSearch(n_particles=10, seed=0),
+    ...     ),
+    ... )
+
+    ``tuner.fit()`` runs the search. Tune makes these calls for each trial:
+
+    >>> space = {"rate": tune.loguniform(1e-5, 1e-1), "layers": tune.randint(1, 7)}
+    >>> search = ParticleSwarmSearch(space, metric="loss", mode="min", seed=0)
+    >>> config = search.suggest("trial-1")
+    >>> search.on_trial_complete("trial-1", {"loss": 0.5, "training_iteration": 1})
+    >>> search.particle_of("trial-1")["personal_best"]
+    0.5
 
     Args:
         space: Tune domains or this package's parameters; if not given, Tune passes its ``param_space``.
-        metric: The result to optimise; Tune passes its own if not given.
+        metric: Name of the result to optimise; if not given, Tune passes its own.
         mode: ``min`` or ``max``.
-        points_to_evaluate: Configurations to run first, nested or flat (``"a/b"``), whole or in part.
-        evaluated_rewards: Results of ``points_to_evaluate``, which are then learnt from and not run.
-        n_particles: Particles of the swarm. More trials at once than particles is fine.
+        points_to_evaluate: Configurations to run first, nested or flat (``"a/b"``), complete or in part.
+        evaluated_rewards: Known results of ``points_to_evaluate``, which are then not run.
+        n_particles: Number of particles. There may be more concurrent trials than particles.
         topology: ``global``, ``ring``, ``von-neumann`` or ``random``.
-        seed: One seed gives one sequence of suggestions for one sequence of results.
-        budget: Trials over which the swarm settles down; Tune's ``num_samples`` if not given.
-        time_attr: The result that counts how far a trial came; a whole number such as ``training_iteration``, since
-            values are compared among equals only. None compares all trials as full runs.
-        max_t: ``time_attr`` of a full run. If not given: Tune's ``stop`` criterion on it, else the largest seen.
-        **swarm: Further settings of `searchers.ParticleSwarm`: inertia, screening, bounds, generational, ...
+        seed: Seed of all random numbers: the same seed and results lead to the same suggestions.
+        budget: Number of trials over which the swarm's inertia falls; Tune's ``num_samples`` if not given.
+        time_attr: Name of the result that counts a trial's progress. It should have few distinct values, like
+            ``training_iteration``: only trials at the same one are compared by value. None treats all as full runs.
+        max_t: ``time_attr`` of a full run; if not given, that of Tune's ``stop`` criterion, or else the largest seen.
+        **swarm: Further arguments of `searchers.ParticleSwarm`, such as ``inertia``, ``screening`` or ``bounds``.
 
     Raises:
-        ValueError: If the metric or mode is a list, or the settings or space are impossible.
+        ValueError: If the metric or mode is a list, or the settings or the space are invalid.
     """
 
     def __init__(
@@ -68,15 +79,15 @@ class ParticleSwarmSearch(AskTellSearch):
         self._settings: dict[str, Any] = {"n_particles": n_particles, "topology": topology, "seed": seed, **swarm}
         if budget is not None:
             self._settings["budget"] = budget
-        self._flown: dict[str, dict[str, Any]] = {}
-        ParticleSwarm({}, **self._settings)  # a wrong setting is an error here, not at the first trial
+        self._particles_of_trials: dict[str, dict[str, Any]] = {}
+        ParticleSwarm({}, **self._settings)  # so that a wrong setting is an error here, not at the first trial
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t)
 
-    def _make(self, space: Space, budget: int | None) -> ParticleSwarm:
+    def _make_optimiser(self, space: Space, budget: int | None) -> ParticleSwarm:
         settings = self._settings if budget is None else {"budget": budget, **self._settings}
         return ParticleSwarm(space, **settings)
 
-    def _remake(self, state: dict[str, Any], space: Space | None) -> ParticleSwarm:
+    def _restore_optimiser(self, state: dict[str, Any], space: Space | None) -> ParticleSwarm:
         return ParticleSwarm.from_state(state, space)
 
     @property
@@ -85,31 +96,34 @@ class ParticleSwarmSearch(AskTellSearch):
         return self._optimiser if isinstance(self._optimiser, ParticleSwarm) else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return a configuration, as `AskTellSearch.suggest` does, and note the particle that made it."""
         config = super().suggest(trial_id)
         if trial_id in self._live_trial_mapping and self.swarm is not None:
-            self._flown[trial_id] = self.swarm.particle_of(self._live_trial_mapping[trial_id])
+            self._particles_of_trials[trial_id] = self.swarm.particle_of(self._live_trial_mapping[trial_id])
         return config
 
     def particle_of(self, trial_id: str) -> dict[str, Any]:
-        """The particle behind a trial, running or complete, for a table of results.
+        """Describe the particle behind a trial, running or complete, for a table of results.
 
         Returns:
-            ``particle``: its index; ``position``: where in the unit cube the trial was, a list of n_dims numbers;
-            ``velocity_norm``: how fast it came there, in cube widths a move; ``personal_best``: the best value that
-            the particle has found by now, in the metric's own direction, None if none.
+            ``particle``: its index; ``position``: position of the trial in the unit cube, a list of n_dims numbers;
+            ``velocity_norm``: norm of its velocity, in cube widths per move; ``personal_best``: the best value of the
+            particle so far, in the metric's own direction, None before the first.
 
         Raises:
-            KeyError: If the trial was not suggested here.
+            KeyError: If the trial was not suggested by this searcher.
         """
-        if trial_id not in self._flown:
+        if trial_id not in self._particles_of_trials:
             raise KeyError(f"trial {trial_id!r} was not suggested by this searcher")
-        flown = self._flown[trial_id]
-        best = self.swarm.personal_best(flown["particle"]) if self.swarm is not None else None
-        return {**flown, "personal_best": -best if best is not None and self._mode == "max" else best}
+        particle = self._particles_of_trials[trial_id]
+        best = self.swarm.personal_best(particle["particle"]) if self.swarm is not None else None
+        return {**particle, "personal_best": -best if best is not None and self._mode == "max" else best}
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "flown": dict(self._flown)}
+        """Return the whole state as JSON values."""
+        return {**super().get_state(), "flown": dict(self._particles_of_trials)}
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``get_state`` returned."""
         super().set_state(state)
-        self._flown = dict(state["flown"])
+        self._particles_of_trials = dict(state["flown"])

@@ -1,15 +1,21 @@
-"""Screening: of many candidate moves of a particle, fly the one that a surrogate of all results likes best.
+"""Screening: of many candidate moves of a particle, choose the most promising by a surrogate model of all results.
 
-Screening the candidates of an evolutionary search by a surrogate is "pre-selection" (Y. Jin, Swarm and Evolutionary
-Computation 1, 2011). Two surrogates of the logarithm of a result's distance from the best one:
+Screening the candidates of an evolutionary search by a surrogate is known as "pre-selection" (Y. Jin, "Surrogate-
+assisted evolutionary computation", Swarm and Evolutionary Computation 1, 2011). The surrogate predicts the logarithm of
+a result's distance from the best one. There are two:
 
-* ``gaussian-process`` (`searchers.gaussian_process`), which takes the moves in the air for landed with what it predicts
-  of them: the "kriging believer" of D. Ginsbourger, R. Le Riche, L. Carraro (2010), so that many workers don't crowd;
-* ``trees`` (`searchers.forest`); their spread is the uncertainty, as in SMAC (F. Hutter, H. Hoos, K. Leyton-Brown,
-  LION 5, 2011).
+* ``gaussian-process`` (`searchers.gaussian_process`). It counts its own prediction at a pending move as a result. This
+  "kriging believer" (D. Ginsbourger, R. Le Riche, L. Carraro, 2010) keeps many workers from crowding one spot.
+* ``trees`` (`searchers.forest`). The standard deviation over the trees is the uncertainty, as in SMAC (F. Hutter,
+  H. Hoos, K. Leyton-Brown, LION 5, 2011).
 
-Results are of one fidelity (`searchers.archive.Archive.comparable`); failures count as the worst of them. The score is
-the lower confidence bound mean - kappa * standard deviation.
+The candidate with the lowest lower confidence bound wins (D. D. Cox and S. John, "A statistical method for global
+optimization", 1992):
+
+    LCB(x) = mean(x) - kappa * standard deviation(x)
+
+The surrogate learns from results of one fidelity (`searchers.archive.Archive.comparable`). Failures count as the worst
+of them.
 """
 
 from __future__ import annotations
@@ -34,15 +40,16 @@ SurrogateName = Literal["gaussian-process", "trees"]
 
 @dataclass(frozen=True)
 class Screen:
-    """How candidate moves are screened.
+    """Settings of the screening of candidate moves.
 
     Args:
         surrogate: ``gaussian-process`` or ``trees``.
-        n_candidates: Candidate moves a flight.
-        local: Share of them that are small steps from the neighbourhood's best instead.
-        uniform: Share of them drawn uniformly from the space instead.
-        kappa: Weight of the standard deviation.
-        max_results: Learn from this many results at most: the best half of them, and the latest.
+        n_candidates: Number of candidates for each move.
+        local: Share of the candidates that are small steps from the neighbourhood's best.
+        uniform: Share of the candidates that are drawn uniformly from the space. The others follow the velocity
+            update.
+        kappa: Weight of the standard deviation in the lower confidence bound.
+        max_results: Largest number of results to learn from: half are the best ones, half the latest.
 
     Raises:
         ValueError: If a setting is outside its range.
@@ -60,62 +67,80 @@ class Screen:
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         check_name("surrogate", self.surrogate, SurrogateName)
         if min(self.n_candidates, self.max_results) < 2:
-            raise ValueError(f"n_candidates and max_results are >= 2; got {self}")
+            raise ValueError(
+                f"n_candidates and max_results must be >= 2; got {self.n_candidates} and {self.max_results}"
+            )
         if not math.isfinite(self.kappa):
-            raise ValueError(f"kappa is a finite number; got {self.kappa}")
+            raise ValueError(f"kappa must be finite; got {self.kappa}")
         if not (self.local >= 0 and self.uniform >= 0 and self.local + self.uniform <= 1):
-            raise ValueError(f"local and uniform are shares, together at most 1; got {self.local} and {self.uniform}")
+            raise ValueError(
+                f"local and uniform must be shares, together at most 1; got {self.local} and {self.uniform}"
+            )
 
     def mix(self, moves: Array, leader: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Put the local and the uniform share in the place of some of the moves, (n, n_dims); which are local, (n,)."""
+        """Replace some of the moves, in place, by the local and the uniform share of candidates.
+
+        Args:
+            moves: Positions of the moves, (n, n_dims).
+            leader: Position of the neighbourhood's best, (n_dims,).
+            rng: Draws the candidates.
+
+        Returns:
+            Mask of the local candidates, (n,).
+        """
         kind = rng.random(len(moves))
-        drawn, near = kind < self.uniform, kind > 1 - self.local
-        moves[drawn] = rng.random((int(drawn.sum()), moves.shape[1]))
-        moves[near] = local_steps(leader, int(near.sum()), rng)
-        return near
+        uniform, local = kind < self.uniform, kind > 1 - self.local
+        moves[uniform] = rng.random((int(uniform.sum()), moves.shape[1]))
+        moves[local] = local_steps(leader, int(local.sum()), rng)
+        return local
 
 
 class Screening:
-    """A `Screen` at work in one swarm: it remembers the Gaussian process's hyperparameters from fit to fit."""
+    """The screening of one swarm's moves: a `Screen`, and the Gaussian process's hyperparameters from fit to fit."""
 
     N_TREES = 40
-    N_STEPS = 8
+    N_STEPS = 8  # of the Gaussian process's fit, for each move
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
         self._theta: Array | None = None
 
-    def order(self, candidates: Array, positions: Array, values: Array, flying: Array) -> NDArray[np.intp]:
-        """Indices of the candidates, (n,), the best scored first.
+    def order(self, candidates: Array, positions: Array, values: Array, pending: Array) -> NDArray[np.intp]:
+        """Order candidates by their lower confidence bounds. All positions are snapped.
 
         Args:
-            candidates: (n, n_dims); these and all positions snapped.
-            positions: (n_results, n_dims), in the order in which the results came.
-            values: (n_results,), of one fidelity; inf: failed.
-            flying: (n_flying, n_dims), of moves in the air.
+            candidates: Positions of the candidates, (n, n_dims).
+            positions: Positions of the results, in the order in which they came, (n_results, n_dims).
+            values: Values of the results, all at one fidelity, (n_results,); inf for failures.
+            pending: Positions of pending moves, (n_pending, n_dims).
+
+        Returns:
+            Indices of the candidates, the most promising first, (n,).
         """
         with one_thread():
-            mean, deviation = self._predict(candidates, positions, values, flying)
+            mean, deviation = self._predict(candidates, positions, values, pending)
         return np.argsort(mean - self.screen.kappa * deviation, kind="stable")
 
-    def _predict(self, candidates: Array, positions: Array, values: Array, flying: Array) -> tuple[Array, Array]:
-        known = _select(values, self.screen.max_results)
-        inputs, targets = positions[known], log_gaps(values[known])
+    def _predict(self, candidates: Array, positions: Array, values: Array, pending: Array) -> tuple[Array, Array]:
+        selected = _select(values, self.screen.max_results)
+        inputs, targets = positions[selected], log_gaps(values[selected])
         if self.screen.surrogate == "trees":
-            # The seed is the number of results: a restored swarm fits as the first one did.
+            # Seeded by the number of results, so that a restored swarm grows the trees that it would have grown.
             rng = np.random.default_rng(len(values))
             predicted = ExtraTrees(inputs, targets, self.N_TREES, rng).predict(candidates)
             return predicted.mean(axis=0), predicted.std(axis=0)
         process = GaussianProcess(inputs, targets, self._theta, self.N_STEPS)
         self._theta = process.theta
-        process.believe(flying)
+        process.believe(pending)
         return process.predict(candidates)
 
     def get_state(self) -> dict[str, Any]:
+        """Return the settings and hyperparameters as JSON values."""
         return {**asdict(self.screen), "theta": None if self._theta is None else self._theta.tolist()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Screening:
+        """Return the screening that ``get_state`` described."""
         settings = {**state}
         theta = settings.pop("theta")
         screening = cls(Screen(**settings))
@@ -124,13 +149,17 @@ class Screening:
 
 
 def local_steps(centre: Array, n: int, rng: np.random.Generator) -> Array:
-    """(n_dims,) -> (n, n_dims): normal steps from ``centre`` in a random part of the coordinates.
+    """Draw normal steps from ``centre``, (n_dims,), in random subsets of the coordinates.
 
-    Step sizes are log-uniform from 0.01 to 0.3 of the range. A fifth of the steps are three times as long, so that
-    categories change too.
+    The standard deviation of a step is log-uniform from 0.01 to 0.3 of the range. In a fifth of the coordinates it is
+    three times that, so that categories change too.
+
+    Returns:
+        Positions, (n, n_dims); some may be outside the unit cube.
     """
     d = len(centre)
     scale = np.exp(rng.uniform(np.log(0.01), np.log(0.3), (n, 1)))
+    # At least 1.5 coordinates change on average.
     changed = rng.random((n, d)) < np.maximum(rng.random((n, 1)), 1.5 / max(d, 1))
     reach = np.where(rng.random((n, d)) < 0.2, 3.0, 1.0)
     steps: Array = centre + np.where(changed, rng.normal(0.0, 1.0, (n, d)) * scale * reach, 0.0)
@@ -138,10 +167,12 @@ def local_steps(centre: Array, n: int, rng: np.random.Generator) -> Array:
 
 
 def log_gaps(values: Array) -> Array:
-    """Values, (n,), as logarithms of how far each is from the best, standardised; failures (inf) as the worst.
+    """Return standardised logarithms of the distances of values, (n,), from the best one.
 
-    log(value - best + median gap): the good half is told apart finely, outliers are drawn in, and the metric's unit and
-    zero do not matter.
+        y_i = log(value_i - min(value) + median gap)
+
+    The logarithm resolves the good half finely and draws outliers in, and neither the unit nor the zero of the metric
+    matters. Failures (inf) count as the worst value.
     """
     failed = np.isinf(values)
     if failed.all():
@@ -149,7 +180,7 @@ def log_gaps(values: Array) -> Array:
     finite = np.clip(np.where(failed, values[~failed].max(), values), -1e300, 1e300)
     gaps = finite - finite.min()
     middle = float(np.median(gaps))
-    if middle == 0:  # half of them are as good as the best
+    if middle == 0:  # half of the values equal the best
         middle = float(np.min(gaps, where=gaps > 0, initial=gaps.max())) or 1.0
     logs = np.log(gaps + middle)
     standardised: Array = (logs - logs.mean()) / (logs.std() + 1e-9)
@@ -158,10 +189,10 @@ def log_gaps(values: Array) -> Array:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra in one thread for the length of a block, where threadpoolctl (of scikit-learn) is installed.
+    """Run the linear algebra of a block in one thread, if threadpoolctl (which scikit-learn needs) is installed.
 
-    BLAS's threads wait for each other in loops: where trials kept two cores busy, a suggestion at 1,000 results took
-    1.4 s in two threads and 0.04 s in one.
+    BLAS's threads wait for each other in busy loops. While trials kept two cores busy, a suggestion at 1,000 results
+    took 1.4 s in two threads and 0.04 s in one.
     """
     controller = _thread_pools()
     if controller is None:
@@ -181,7 +212,7 @@ def _thread_pools() -> Any:
 
 
 def _select(values: Array, at_most: int) -> NDArray[np.intp]:
-    """Indices, in order, of the best half of ``at_most`` results and the latest others."""
+    """Return the ascending indices of at most ``at_most`` results: half the best ones, half the latest others."""
     if len(values) <= at_most:
         return np.arange(len(values))
     best = np.argsort(values, kind="stable")[: at_most // 2]

@@ -1,8 +1,8 @@
-"""Sobol points with a random digital shift, NumPy only.
+"""Sobol sequence with a random digital shift, in NumPy.
 
-Direction numbers: S. Joe and F. Y. Kuo, "Constructing Sobol sequences with better two-dimensional projections",
-SIAM J. Sci. Comput. 30 (2008), the first 40 dimensions of new-joe-kuo-6.21201. The recurrence is that of P. Bratley
-and B. L. Fox, ACM Algorithm 659 (1988), eq. 2. Dimensions past the 40th are plain random numbers.
+The direction numbers are those of S. Joe and F. Y. Kuo, "Constructing Sobol sequences with better two-dimensional
+projections", SIAM J. Sci. Comput. 30 (2008): the first 40 dimensions of new-joe-kuo-6.21201. The recurrence is that of
+P. Bratley and B. L. Fox, ACM Algorithm 659 (1988). Coordinates past the 40th are plain random numbers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ _JOE_KUO = (
 
 
 def _direction_numbers(n_dims: int) -> NDArray[np.uint64]:
-    """(n_dims, 32) direction numbers v_i = m_i * 2^(32 - i), n_dims <= 40."""
+    """Return the direction numbers v_i = m_i 2^(32 - i), (n_dims, 32), for at most 40 dimensions."""
     rows = [[1 << (_BITS - 1 - i) for i in range(_BITS)]]
     for polynomial, initial in _JOE_KUO[: n_dims - 1]:
         degree = len(initial)
         numbers = list(initial)
+        # Bratley and Fox (1988), eq. 2, with s the polynomial's degree and a_k its coefficients:
+        # m_i = 2 a_1 m_(i-1) ^ 2^2 a_2 m_(i-2) ^ ... ^ 2^s m_(i-s) ^ m_(i-s)
         for i in range(degree, _BITS):
             number = numbers[i - degree] ^ (numbers[i - degree] << degree)
             for k in range(1, degree):
@@ -53,9 +55,9 @@ class Sobol:
     """A shifted Sobol sequence, one point at a time.
 
     Args:
-        n_dims: Coordinates a point.
-        rng: Draws the shift, and what lies past dimension 40.
-        index: Points already taken.
+        n_dims: Number of coordinates.
+        rng: Draws the shift.
+        index: Number of points to skip.
     """
 
     def __init__(self, n_dims: int, rng: np.random.Generator, index: int = 0) -> None:
@@ -65,7 +67,8 @@ class Sobol:
         self.index = index
 
     def next(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """The next point, shape (n_dims,), in [0, 1)."""
+        """Return the next point, (n_dims,), in [0, 1); ``rng`` draws the coordinates past the 40th."""
+        # The point is the XOR of the direction numbers at the set bits of the index's Gray code, and of the shift.
         gray = self.index ^ (self.index >> 1)
         digits = self.shift.copy()
         for bit in range(gray.bit_length()):
@@ -76,8 +79,10 @@ class Sobol:
         return np.concatenate([point, rng.random(self._n_dims - len(point))])
 
     def get_state(self) -> dict[str, Any]:
+        """Return the index and the shift as JSON values."""
         return {"index": self.index, "shift": self.shift.tolist()}
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what ``get_state`` returned."""
         self.index = int(state["index"])
         self.shift = np.array(state["shift"], dtype=np.uint64)

@@ -1,7 +1,7 @@
-"""A search space and its unit cube: nested dicts and lists of parameters and constants <-> positions in [0, 1]^d.
+"""Search space: a map between nested configurations and positions in the unit cube [0, 1]^d.
 
-A parameter inside a choice of a categorical exists only where that choice is taken (a conditional parameter). Its
-coordinates stay in every position, as in Optuna's and ConfigSpace's vectors, and simply do not count elsewhere.
+A parameter inside a choice of a categorical is conditional: it exists only where that choice is taken. Every position
+has coordinates for it, as in Optuna's and ConfigSpace's vectors; elsewhere they are ignored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["Array", "Categorical", "Float", "Integer", "Ordinal", "Parameter", "
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A parameter, its coordinates, and the choice of another leaf under which it exists."""
+    """A parameter of the tree, its first coordinate, and the choice under which it exists."""
 
     path: str
     parameter: Parameter
     start: int
-    parent: tuple[int, int] | None  # leaf, choice
+    parent: tuple[int, int] | None  # index of a categorical's leaf, and of its choice; None if unconditional
 
     @property
     def units(self) -> slice:
@@ -34,10 +34,10 @@ class _Leaf:
 
 @dataclass(frozen=True)
 class _Node:
-    """The space's tree with parameters replaced by their leaves' numbers."""
+    """A node of the space's tree, in which parameters are replaced by the indices of their leaves."""
 
     kind: str  # leaf, choice, dict, list, tuple, constant
-    value: Any = None  # the constant, or the leaf's number
+    value: Any = None  # the constant, or the leaf's index
     children: tuple[_Node, ...] = ()
     keys: tuple[str, ...] = ()
     size: float = 1.0
@@ -50,19 +50,19 @@ class Space:
         tree: A dict of parameters, constants, and dicts and lists of them.
 
     Attributes:
-        n_dims: Coordinates of a position (a categorical has one a choice).
-        parameters: All of them, conditional ones included, in the order of the tree.
-        n_parameters: How many.
-        is_conditional: True if some parameter exists only under another's choice.
+        n_dims: Number of coordinates of a position; a categorical has one per choice.
+        parameters: All parameters, conditional ones included, in the order of the tree.
+        n_parameters: Number of parameters.
+        is_conditional: True if some parameter exists only under a choice of another one.
         size: Number of configurations; infinite if any parameter is continuous.
 
     Raises:
-        ValueError: If the tree is no dict, or a key no string.
+        ValueError: If the tree is not a dict, or a key is not a string.
     """
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         if not isinstance(tree, Mapping):
-            raise ValueError(f"a search space is a dict of parameters; got {type(tree).__name__}")
+            raise ValueError(f"a search space must be a dict of parameters; got {type(tree).__name__}")
         self.tree = tree
         self._leaves: list[_Leaf] = []
         self.n_dims = 0
@@ -77,11 +77,11 @@ class Space:
         if isinstance(tree, PARAMETERS):
             return self._compile_parameter(tree, path, parent)
         if isinstance(tree, Mapping):
-            strange = [key for key in tree if not isinstance(key, str)]
-            if strange and path and not _has_parameters(tree):  # a table of the user's, such as names of labels
+            other_keys = [key for key in tree if not isinstance(key, str)]
+            if other_keys and path and not _has_parameters(tree):  # a constant table, such as label ids and names
                 return _Node("constant", tree)
-            if strange:
-                raise ValueError(f"keys of a search space are strings; got {strange[0]!r}")
+            if other_keys:
+                raise ValueError(f"keys of a search space must be strings; got {other_keys[0]!r}")
             children = tuple(self._compile(child, (*path, key), parent) for key, child in tree.items())
             return _Node("dict", None, children, tuple(tree), _product(children))
         if isinstance(tree, (list, tuple)):
@@ -101,18 +101,20 @@ class Space:
     # Positions and configurations
 
     def decode(self, position: Array) -> dict[str, Any]:
-        """The configuration at a position, shape (n_dims,): plain Python values, only parameters that exist."""
+        """Return the configuration at a position, (n_dims,), in plain Python values."""
 
-        def pick(number: int, parameter: Parameter) -> Any:
-            units = position[self._leaves[number].units]
+        def pick(index: int, parameter: Parameter) -> Any:
+            units = position[self._leaves[index].units]
             return int(np.argmax(units)) if isinstance(parameter, Categorical) else parameter.decode(units)
 
         return self.build(pick)
 
     def build(self, pick: Callable[[int, Parameter], Any]) -> dict[str, Any]:
-        """A configuration from ``pick(number, parameter)``, asked only for parameters that exist.
+        """Build a configuration from the values that ``pick(index, parameter)`` returns.
 
-        ``pick`` returns the value; of a categorical, the number of its choice. Numbers are places in ``parameters``.
+        Args:
+            pick: Function from a parameter, and its index in ``parameters``, to its value; for a categorical, to the
+                index of its choice. It is called only for parameters that exist.
         """
         config: dict[str, Any] = self._build(self._root, pick)
         return config
@@ -130,12 +132,12 @@ class Space:
         return children if node.kind == "list" else tuple(children)
 
     def encode(self, config: Mapping[str, Any], fill: Array | None = None, strict: bool = True) -> Array:
-        """The position of a configuration, shape (n_dims,).
+        """Return the position of a configuration, (n_dims,).
 
         Args:
-            config: Nested as the space, or flat with keys such as ``"model/layers"``.
-            fill: Position to take what ``config`` lacks from; without it every parameter that exists is needed.
-            strict: Refuse keys that the space has not.
+            config: Nested like the space, or flat with keys such as ``"model/layers"``.
+            fill: Position, (n_dims,), for the parameters that ``config`` lacks. Without it, they are an error.
+            strict: Raise an error for keys that are not in the space, instead of ignoring them.
 
         Raises:
             ValueError: If a value is outside its parameter, a key is unknown, or a parameter is missing.
@@ -152,7 +154,7 @@ class Space:
     def _encode(self, node: _Node, value: Any, position: Array, path: str, strict: bool) -> None:
         if node.kind == "dict":
             if not isinstance(value, Mapping):
-                raise ValueError(f"{path or 'a configuration'} is a dict; got {value!r}")
+                raise ValueError(f"{path or 'a configuration'} must be a dict; got {value!r}")
             unknown = [key for key in value if key not in node.keys]
             if strict and unknown:
                 raise ValueError(f"the search space has no {path}{unknown[0]}; it has {', '.join(node.keys)}")
@@ -161,7 +163,7 @@ class Space:
                     self._encode(child, value[key], position, f"{path}{key}/", strict)
         elif node.kind in ("list", "tuple"):
             if not isinstance(value, (list, tuple)) or len(value) != len(node.children):
-                raise ValueError(f"{path[:-1]} is a list of {len(node.children)}; got {value!r}")
+                raise ValueError(f"{path[:-1]} must be a list of {len(node.children)}; got {value!r}")
             for i, (child, item) in enumerate(zip(node.children, value, strict=True)):
                 self._encode(child, item, position, f"{path}{i}/", strict)
         elif node.kind == "leaf":
@@ -191,7 +193,7 @@ class Space:
         raise ValueError(f"{path[:-1]} takes one of {list(choices)!r}; got {value!r}")
 
     def _fill_inactive(self, position: Array) -> Array:
-        """0.5 for the coordinates, still NaN, of parameters that do not exist at ``position``."""
+        """Set the coordinates that are still NaN, of parameters that do not exist at ``position``, to 0.5."""
         active = self._active(np.nan_to_num(position[None, :]))[0]
         for leaf, exists in zip(self._leaves, active, strict=True):
             if not exists:
@@ -201,7 +203,7 @@ class Space:
     # Many positions at once
 
     def _active(self, snapped: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """(n, n_dims) snapped positions -> (n, n_parameters): which parameters exist."""
+        """Return which parameters exist at snapped positions, (n, n_dims): a mask (n, n_parameters)."""
         active = np.ones((len(snapped), self.n_parameters), dtype=bool)
         for number, leaf in enumerate(self._leaves):
             if leaf.parent is not None:
@@ -211,12 +213,12 @@ class Space:
         return active
 
     def snap(self, positions: Array) -> Array:
-        """(n, n_dims) -> (n, n_dims): rows of different configurations differ; of equal ones, they are equal.
+        """Return positions, (n, n_dims), with each discrete value in the middle of its cell.
 
-        Discrete values go to the middle of their cell, parameters that do not exist to 0.5. Real numbers stay as they
-        are: two that decode to one, by its 12 digits, still differ. For those see ``identify``.
+        Parameters that do not exist are at 0.5. So positions of equal configurations are equal, and those of different
+        ones differ. The exception is real numbers that decode to the same 12 digits: see ``identify``.
         """
-        snapped = positions + 0.0  # -0.0 and 0.0 are one place
+        snapped = positions + 0.0  # turns -0.0 into 0.0
         for leaf in self._discrete:
             snapped[:, leaf.units] = leaf.parameter.snap(positions[:, leaf.units])
         if self.is_conditional:
@@ -226,36 +228,43 @@ class Space:
         return snapped
 
     def identify(self, position: Array) -> Array:
-        """(n_dims,) -> (n_dims,): equal exactly where the configurations are: snapped, real numbers as they decode."""
+        """Return the identity, (n_dims,), of a position's configuration: equal exactly for equal configurations.
+
+        It is the snapped position with real numbers replaced by the decoded values.
+        """
         identity: Array = self.snap(position[None, :])[0]
         active = self._active(identity[None, :])[0] if self.is_conditional else None
         for number, leaf in enumerate(self._leaves):
             if math.isinf(leaf.parameter.size) and (active is None or active[number]):
                 identity[leaf.units] = leaf.parameter.decode(position[leaf.units])
-        return identity + 0.0  # -0.0 and 0.0 are one value
+        return identity + 0.0  # turns -0.0 into 0.0
 
-    def loosen(self, position: Array, rng: np.random.Generator) -> Array:
-        """A position, (n_dims,), of an infinite space where some real number exists: choices are changed until so."""
-        loosened = position.copy()
+    def activate_real(self, position: Array, rng: np.random.Generator) -> Array:
+        """Change choices of a position, (n_dims,), of an infinite space so that a continuous parameter exists there."""
+        changed = position.copy()
         node = self._root
         while node.kind != "leaf":
-            endless = [i for i, child in enumerate(node.children) if math.isinf(child.size)]
-            chosen = endless[int(rng.integers(len(endless)))]
+            infinite = [i for i, child in enumerate(node.children) if math.isinf(child.size)]
+            chosen = infinite[int(rng.integers(len(infinite)))]
             if node.kind == "choice":
                 leaf = self._leaves[node.value]
-                now = int(np.argmax(loosened[leaf.units]))
-                chosen = now if now in endless else chosen
-                loosened[leaf.units] = leaf.parameter.at(chosen)
+                current = int(np.argmax(changed[leaf.units]))
+                chosen = current if current in infinite else chosen
+                changed[leaf.units] = leaf.parameter.at(chosen)
             node = node.children[chosen]
-        return loosened
+        return changed
 
-    def spread(self, uniform: Array) -> Array:
-        """Uniform numbers (n_parameters,) -> a position (n_dims,) whose configuration is uniformly drawn."""
-        parts = [leaf.parameter.spread(float(u)) for leaf, u in zip(self._leaves, uniform, strict=True)]
+    def from_uniform(self, uniform: Array) -> Array:
+        """Return the position, (n_dims,), of a uniformly drawn configuration.
+
+        Args:
+            uniform: Uniform random numbers in [0, 1), (n_parameters,).
+        """
+        parts = [leaf.parameter.from_uniform(float(u)) for leaf, u in zip(self._leaves, uniform, strict=True)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def position_at(self, index: int) -> Array:
-        """The position of the ``index``-th configuration of a finite space, 0 <= index < size."""
+        """Return the position, (n_dims,), of the ``index``-th configuration of a finite space, 0 <= index < size."""
         position = np.full(self.n_dims, 0.5)
         self._place(self._root, index, position)
         return position
@@ -280,21 +289,21 @@ class Space:
     # JSON
 
     def to_json(self) -> dict[str, Any]:
-        """The space as JSON values; of a choice or constant that JSON lacks (a function, a class) just the name."""
+        """Return the space as JSON values. Values that JSON can't hold, such as functions, are represented by name."""
         tree: dict[str, Any] = _to_json(self.tree)
         return tree
 
     @staticmethod
-    def is_whole(tree: Mapping[str, Any]) -> bool:
-        """True if ``from_json`` can make the space again from ``tree``, what ``to_json`` gave."""
+    def is_restorable(tree: Mapping[str, Any]) -> bool:
+        """Return True if ``from_json`` can restore the space from ``tree``, a result of ``to_json``."""
         return not _has_opaque(tree)
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Space:
-        """The space that ``to_json`` described.
+        """Return the space that ``to_json`` described.
 
         Raises:
-            ValueError: If it holds values that JSON lacks (functions, classes).
+            ValueError: If it has values that JSON can't hold, such as functions.
         """
         return cls(_from_json(tree))
 
@@ -330,7 +339,7 @@ def _is_constant(constant: Any, value: Any) -> bool:
 
 
 def _unflatten(config: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"a/b": 1}`` -> ``{"a": {"b": 1}}`` for keys that the space itself does not spell with a slash."""
+    """Turn ``{"a/b": 1}`` into ``{"a": {"b": 1}}``, except for keys that have a slash in the space itself."""
     result: dict[str, Any] = {}
     for key, value in config.items():
         head, slash, rest = key.partition("/") if isinstance(key, str) else (key, "", "")

@@ -1,26 +1,27 @@
-"""An asynchronous, fidelity-aware particle swarm: ask for a configuration, tell its value, in any order.
+"""An asynchronous particle swarm that knows fidelities: ask for configurations, tell their values, in any order.
 
-A particle moves as soon as its own result is told, with the best that its informants know by then (asynchronous PSO:
-B.-I. Koh et al., "Parallel asynchronous particle swarm optimization", Int. J. Numer. Meth. Engng 67, 2006; G. Venter
-and J. Sobieszczanski-Sobieski, "A parallel particle swarm optimization algorithm accelerated by asynchronous
-evaluations", JACIC 3, 2006). Motion is in `searchers.dynamics`, the choice among candidate moves in
-`searchers.screening`.
+A particle moves as soon as its own result is told, with the best that its informants have by then. This is
+asynchronous PSO: B.-I. Koh et al., "Parallel asynchronous particle swarm optimization", Int. J. Numer. Meth. Engng 67,
+2006; G. Venter and J. Sobieszczanski-Sobieski, "A parallel particle swarm optimization algorithm accelerated by
+asynchronous evaluations", JACIC 3, 2006. `searchers.dynamics` has the motion, `searchers.screening` the choice among
+candidate moves.
 
 What this implementation adds:
 
-* **More asks than particles.** The particle with the fewest moves in the air makes another, from where it is, with
-  fresh random numbers. Each counts for the particle that made it, so a swarm keeps its few informed particles however
-  many workers there are; growing the swarm instead would spend the budget on first, random points. Before anything is
-  known of a particle its further moves are Sobol points, so 64 workers start on 64 well spread points.
-* **Fidelity.** A result at a higher fidelity ranks before any at a lower one, equal fidelities compare values. So a
-  configuration that looked good after one epoch never stands in for one that was trained to the end, yet a particle
-  whose runs are all stopped early still follows the best of them. This is the rule of Optuna's TPE sampler; DEHB's
-  (one population a fidelity) needs a budget schedule of its own, which belongs to the trial scheduler here. Bests
-  follow it; screening learns from the values of one fidelity at a time (`searchers.archive.Archive.comparable`), to
-  which stopped runs contribute what they ``report`` on their way.
-* **Failures** (None, NaN, infinite of either sign) count as worst, leave bests alone, and the particle flies on.
-* **Lost moves.** A move that stays silent for long is given up, and its particle flies on (`searchers.flights`).
-* **No configuration twice** while unseen ones remain, running ones included.
+* **More workers than particles.** The particle with the fewest pending moves makes another one, from its position, with
+  new random numbers. So a swarm keeps its few informed particles however many workers there are; a larger swarm would
+  spend the budget on first, random points. A particle without a personal best makes Sobol points, so that 64 workers
+  start at 64 evenly spread points.
+* **Fidelity.** A result at a higher fidelity ranks before any at a lower one; equal fidelities compare values. So a
+  configuration that looked good after one epoch never replaces one that was trained to the end, but a particle whose
+  runs are all stopped early still follows the best of them. This is the rule of Optuna's TPE sampler. (DEHB has one
+  population per fidelity, which needs a budget schedule of its own; here that is the trial scheduler's business.)
+  Screening learns from the values at one fidelity at a time (`searchers.archive.Archive.comparable`), and takes those
+  of stopped runs from what they reported.
+* **Failures** (None, NaN or infinite values) count as the worst value and change no personal best; the particle moves
+  on.
+* **Lost moves.** A move that is silent for long is given up, and its particle moves on (`searchers.pending`).
+* **No repeats.** No configuration is suggested twice while unseen ones remain; running ones count as seen.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from numpy.typing import NDArray
 
 from searchers.archive import Archive, Curve, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
-from searchers.flights import Flight, Flights
 from searchers.parameters import Array
 from searchers.particles import Particles
+from searchers.pending import PendingMove, PendingMoves
 from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
@@ -48,38 +49,65 @@ STATE_VERSION = 4
 
 @dataclass(frozen=True)
 class Move:
-    """A configuration to evaluate. ``tell`` its value under its ``id``."""
+    """A configuration to evaluate.
+
+    Attributes:
+        id: Number by which ``tell`` knows the move.
+        config: The configuration.
+    """
 
     id: int
     config: dict[str, Any]
 
 
 class ParticleSwarm:
-    """Particle swarm optimisation by ask and tell; minimises.
+    """Particle swarm optimisation by ask and tell. It minimises.
+
+    Several moves can be pending at once, and their values can be told in any order:
+
+    >>> from searchers import Float, Integer, ParticleSwarm
+    >>> swarm = ParticleSwarm({"rate": Float(1e-5, 1e-1, log=True), "layers": Integer(1, 6)}, n_particles=5, seed=0)
+    >>> for _ in range(40):
+    ...     move = swarm.ask()
+    ...     loss = abs(move.config["rate"] - 1e-3) + 0.1 * move.config["layers"]
+    ...     swarm.tell(move.id, loss)
+    >>> config, loss = swarm.best
+    >>> config["layers"]
+    1
+    >>> loss < 0.11
+    True
+
+    The state is JSON, and a restored swarm continues as the first one would have:
+
+    >>> import json
+    >>> restored = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
+    >>> restored.ask() == swarm.ask()
+    True
 
     Args:
         space: A `Space`, or a dict of `Float`, `Integer`, `Ordinal`, `Categorical`, constants, dicts and lists of them.
-        n_particles: Particles, each with a position, a velocity and a personal best.
-        topology: Who informs whom: ``global``, ``ring``, ``von-neumann`` or ``random``.
-        seed: One seed gives one sequence; None takes fresh entropy.
-        inertia: w. ``linear`` falls over ``budget`` (Shi and Eberhart 1998), from 0.7 to 0.3: their 0.9 to 0.4 is for
-            thousands of evaluations, and spends a hundred on wandering; ``constant`` 0.729;
-            ``constriction`` (Clerc and Kennedy 2002; coefficients 2.05 unless given); ``adaptive`` rises from 0.4 to
-            0.9 with the share of the last ``n_particles`` results that improved a personal best (A. Nickabadi et al.,
-            Applied Soft Computing 11, 2011).
-        cognitive: c1, the pull of the personal best; 1.494 (R. Eberhart and Y. Shi, CEC 2000).
-        social: c2, the pull of the neighbourhood's best; 1.494.
-        velocity_limit: Largest velocity a coordinate, in widths of the range (Vmax of Kennedy and Eberhart 1995, which
-            Eberhart and Shi, CEC 2000, keep beside inertia and constriction); infinite for none.
-        bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``.
-        budget: Evaluations over which ``linear`` inertia falls.
-        screening: Fly the most promising of many candidate moves (`searchers.screening`). A `Screen` sets how;
-            False is plain PSO.
-        generational: Wait until every particle has landed before any moves again, for comparison.
-        points_to_evaluate: Configurations to fly first; what a partial one lacks comes from the Sobol start.
+        n_particles: Number of particles, each with a position, a velocity and a personal best.
+        topology: The informants of a particle: ``global``, ``ring``, ``von-neumann`` or ``random``.
+        seed: Seed of all random numbers: the same seed and results lead to the same moves. None takes fresh entropy.
+        inertia: Rule of the inertia weight w. ``linear`` falls from 0.7 to 0.3 over ``budget`` (Shi and Eberhart 1998;
+            their 0.9 to 0.4 suits thousands of evaluations, and wanders for the first hundred). ``constant`` is 0.729.
+            ``constriction`` is that of Clerc and Kennedy (2002), with coefficients of 2.05 unless given. ``adaptive``
+            rises from 0.4 to 0.9 with the share of the last ``n_particles`` results that improved a personal best
+            (A. Nickabadi et al., Applied Soft Computing 11, 2011).
+        cognitive: Coefficient c1 of the personal best; 1.494 if not given (R. Eberhart and Y. Shi, CEC 2000).
+        social: Coefficient c2 of the neighbourhood's best; 1.494 if not given.
+        velocity_limit: Largest velocity in a coordinate, in widths of the range (Vmax of Kennedy and Eberhart 1995;
+            Eberhart and Shi, CEC 2000, use it with inertia and constriction, too). Infinite for no limit.
+        bounds: Handling of bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``; see
+            `searchers.dynamics.confine`.
+        budget: Number of evaluations over which ``linear`` inertia falls.
+        screening: True to make the most promising of many candidate moves (`searchers.screening`), with the settings
+            of a `Screen` if one is given. False is plain PSO.
+        generational: Wait until every particle has its result before any moves again; for comparisons.
+        points_to_evaluate: Configurations to suggest first. Parameters that one lacks are taken from a Sobol point.
 
     Raises:
-        ValueError: If a setting is outside what is said here, or a point outside the space.
+        ValueError: If a setting is outside its range, or a point outside the space.
     """
 
     def __init__(
@@ -126,16 +154,17 @@ class ParticleSwarm:
         settings = self.settings
         self._sobol = Sobol(self.space.n_parameters, self._rng)
         self._particles = Particles(settings.n_particles, self.space.n_dims, settings.topology, self._rng)
-        self._improved: deque[bool] = deque(maxlen=settings.n_particles)  # did the latest results improve a best
-        self._flights = Flights(settings.n_particles)
+        # For each of the latest results, True if it improved a personal best.
+        self._improved: deque[bool] = deque(maxlen=settings.n_particles)
+        self._pending = PendingMoves(settings.n_particles)
         self._queue: list[Array] = []
         self._next_id = 0
         self.archive = Archive(self.space.n_dims)
 
-    # What the user sees
+    # Ask and tell
 
     def enqueue(self, point: Mapping[str, Any]) -> None:
-        """Fly ``point`` before anything not yet asked for; parameters that it lacks come from the Sobol sequence.
+        """Suggest ``point`` next, after points enqueued before; parameters that it lacks are taken from a Sobol point.
 
         Raises:
             ValueError: If a value is outside the space, or a name unknown.
@@ -143,80 +172,89 @@ class ParticleSwarm:
         self._queue.append(self.space.encode(point, fill=self._sobol_position()))
 
     def ask(self) -> Move | None:
-        """The next configuration to evaluate.
-
-        None only when every particle is in the air, and in generational mode; asynchronously there is always a move.
-        """
-        self._flights.give_up_silent(len(self.archive))
-        particle = self._particles.waiting(self._flights.in_air, self.settings.generational)
+        """Return the next move to evaluate; None, in generational mode only, while the generation is pending."""
+        self._pending.give_up_silent(len(self.archive))
+        particle = self._particles.next_to_move(self._pending.n_pending, self.settings.generational)
         if particle is None:
             return None
-        position, velocity = self._launch(particle)
+        position, velocity = self._next_position(particle)
         move = Move(self._next_id, self.space.decode(position))
         self._next_id += 1
-        self._flights.hear(move.id, Flight(particle, position, velocity), len(self.archive))
+        self._pending.add(move.id, PendingMove(particle, position, velocity), len(self.archive))
         self._particles.n_moves[particle] += 1
         return move
 
     def report(self, move_id: int, value: float | None, fidelity: float) -> None:
-        """What a move in the air has shown at a fidelity; it flies on. Lets runs that end at different ones compare.
+        """Report the value of a pending move at a fidelity on its way.
+
+        Reports let runs that end at different fidelities be compared. Those of moves that aren't pending are ignored.
+
+        Args:
+            move_id: ``Move.id``.
+            value: Value to minimise; None, NaN and infinities are ignored.
+            fidelity: Fidelity of the value, >= 0.
 
         Raises:
             ValueError: If the fidelity is negative or NaN.
         """
         reached = checked_fidelity(fidelity)
-        if move_id not in self._flights:
+        if move_id not in self._pending:
             return
-        flight = self._flights[move_id]
-        self._flights.hear(move_id, flight, len(self.archive))
+        move = self._pending[move_id]
+        self._pending.add(move_id, move, len(self.archive))
         if value is not None and math.isfinite(value):
-            flight.curve[reached] = float(value)
+            move.curve[reached] = float(value)
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
-        """Land a move. Telling it again changes nothing.
+        """Record the result of a move. A second result of the same move is ignored.
 
         Args:
             move_id: ``Move.id``.
-            value: To be minimised; None, NaN and infinities mean that the run failed.
-            fidelity: How far the run came (a rung, an epoch), >= 0; None for a full run, which outranks any number
-                below ``full_fidelity``.
+            value: Value to minimise; None, NaN and infinities mean that the run failed.
+            fidelity: Fidelity that the run reached (a rung, an epoch), >= 0; None for a full run, which outranks any
+                number below ``full_fidelity``.
 
         Raises:
-            KeyError: If no such move was ever asked for.
+            KeyError: If no such move was asked for.
             ValueError: If the fidelity is negative or NaN.
         """
         if not 0 <= move_id < self._next_id:
             raise KeyError(f"no move {move_id!r} was asked for")
         reached = checked_fidelity(fidelity)
-        flight = self._flights.land(move_id)
-        if flight is None:
+        move = self._pending.pop(move_id)
+        if move is None:
             return
-        i, particles = flight.particle, self._particles
-        particles.position[i], particles.velocity[i] = flight.position, flight.velocity
-        self._improved.append(self._learn(i, flight.position, value, reached, flight.curve))
-        particles.landed[i] = len(self.archive)
+        particles = self._particles
+        particles.position[move.particle] = move.position
+        particles.velocity[move.particle] = move.velocity
+        self._improved.append(self._learn(move.particle, move.position, value, reached, move.curve))
+        particles.landed[move.particle] = len(self.archive)
 
     def give_up(self, move_id: int) -> None:
-        """Wait no longer for a move: its particle flies on. Reported on or told after all, it counts as ever."""
-        self._flights.give_up(move_id)
+        """Stop waiting for a lost move, so that its particle moves on. A later report or result counts all the same."""
+        self._pending.give_up(move_id)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
-        """Learn from a run made elsewhere. It becomes the personal best of the particle that knows least.
+        """Learn from a run made elsewhere. It replaces the worst personal best, if it is better.
+
+        Args:
+            config: Configuration of the run. Names that are not in the space are ignored.
+            value: Value to minimise; None, NaN and infinities mean that the run failed.
+            fidelity: Fidelity that the run reached; None for a full run.
 
         Raises:
-            ValueError: If ``config`` is outside the space or lacks a parameter (names that the space has not are
-                ignored), or the fidelity is negative or NaN.
+            ValueError: If ``config`` is outside the space or lacks a parameter, or the fidelity is negative or NaN.
         """
         reached = checked_fidelity(fidelity)
         position = self.space.encode(config, strict=False)
         self._claim(position)
-        weakest = self._particles.weakest()
-        if self._learn(weakest, position, value, reached):
-            self._particles.position[weakest] = position
+        worst = self._particles.worst()
+        if self._learn(worst, position, value, reached):
+            self._particles.position[worst] = position
 
     @property
     def best(self) -> tuple[dict[str, Any], float] | None:
-        """The best configuration and its value, of the highest fidelity reached; None before any success."""
+        """The best configuration at the highest fidelity reached, and its value; None before any success."""
         leader = self._particles.leader
         if leader is None:
             return None
@@ -224,7 +262,7 @@ class ParticleSwarm:
 
     @property
     def full_fidelity(self) -> float:
-        """Results that reach this are full runs and equals in fidelity; infinite unless set: only None is full."""
+        """Fidelity of a full run, infinite unless set. Results at it and above count as equal in fidelity."""
         return self._particles.full
 
     @full_fidelity.setter
@@ -232,109 +270,127 @@ class ParticleSwarm:
         self._particles.set_full(fidelity)
 
     def exhausted(self) -> bool:
-        """True if every configuration of a finite space has been asked for or learnt from."""
+        """Return True if every configuration of a finite space has been suggested or added."""
         return self.archive.n_seen >= self.space.size
 
     @property
-    def flying(self) -> list[int]:
-        """Ids of moves asked for and not yet told."""
-        return self._flights.ids
+    def pending(self) -> list[int]:
+        """Ids of the moves that were asked for and have no result yet."""
+        return self._pending.ids
 
     def particle_of(self, move_id: int) -> dict[str, Any]:
-        """The particle that flies a move: index, position (unit cube), velocity norm (cube widths), personal best.
+        """Describe the particle of a pending move.
+
+        Returns:
+            ``particle``: index; ``position``: position of the move in the unit cube, a list of n_dims numbers;
+            ``velocity_norm``: in cube widths per move; ``personal_best``: value, None before the first.
 
         Raises:
-            KeyError: If the move is not in the air.
+            KeyError: If the move is not pending.
         """
-        if move_id not in self._flights:
-            raise KeyError(f"move {move_id!r} is not in the air")
-        flight = self._flights[move_id]
+        if move_id not in self._pending:
+            raise KeyError(f"move {move_id!r} is not pending")
+        move = self._pending[move_id]
         return {
-            "particle": flight.particle,
-            "position": flight.position.tolist(),
-            "velocity_norm": float(np.linalg.norm(flight.velocity)),
-            "personal_best": self.personal_best(flight.particle),
+            "particle": move.particle,
+            "position": move.position.tolist(),
+            "velocity_norm": float(np.linalg.norm(move.velocity)),
+            "personal_best": self.personal_best(move.particle),
         }
 
     def personal_best(self, particle: int) -> float | None:
-        """The value of a particle's personal best; None before it has one."""
+        """Return the value of a particle's personal best; None before the first."""
         best = float(self._particles.best_value[particle])
         return best if math.isfinite(best) else None
 
     # Motion
 
-    def _launch(self, particle: int) -> tuple[Array, Array]:
-        """An unseen position for the particle to fly to, and the velocity that it will have there."""
+    def _next_position(self, particle: int) -> tuple[Array, Array]:
+        """Return an unseen position for a particle's next move, (n_dims,), and its velocity there, (n_dims,)."""
         while self._queue:
             position = self._queue.pop(0)
             if self._claim(position):
                 return position, self._random_velocity()
-        if not self._particles.knows(particle):
+        if not self._particles.has_best(particle):
             return self._unseen_position(), self._random_velocity()
+        # A surrogate needs some results first: one per particle.
         screening = self._screening if len(self.archive) >= self.settings.n_particles else None
         screen = None if screening is None else screening.screen
         for attempt in range(3):
             positions, velocities = self._candidates(particle, attempt, screen)
             unseen = np.flatnonzero(self._unseen(positions))
             if screening is not None and len(unseen):
-                unseen = unseen[self._screened(screening, positions[unseen])]
-            for chosen in unseen:  # the first as a rule: at the walls real numbers may be one configuration
+                unseen = unseen[self._most_promising_first(screening, positions[unseen])]
+            # As a rule the first is taken. At the bounds, though, many positions may be one configuration.
+            for chosen in unseen:
                 if self._claim(positions[chosen]):
                     return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
-    def _screened(self, screening: Screening, candidates: Array) -> NDArray[np.intp]:
-        """Candidate positions, most promising first, by what is known at the highest fidelity that is known enough."""
+    def _most_promising_first(self, screening: Screening, candidates: Array) -> NDArray[np.intp]:
+        """Return the indices of candidate positions, (n, n_dims), the most promising first."""
+        # Enough results: as many as a linear model has coefficients, and one per particle.
         at_least = max(self.settings.n_particles, self.space.n_dims + 1)
-        known, values = self.archive.comparable(self._particles.full, at_least)
-        flying = np.array([flight.position for flight in self._flights.awaited]).reshape(-1, self.space.n_dims)
-        scored, flown = self.space.snap(candidates), self.archive.positions[known]
-        return screening.order(scored, flown, values, self.space.snap(flying))
+        compared, values = self.archive.comparable(self._particles.full, at_least)
+        pending = np.array([move.position for move in self._pending.awaited]).reshape(-1, self.space.n_dims)
+        positions = self.archive.positions[compared]
+        return screening.order(self.space.snap(candidates), positions, values, self.space.snap(pending))
 
     def _candidates(self, particle: int, attempt: int, screen: Screen | None) -> tuple[Array, Array]:
-        """Candidate moves: positions and velocities, (n, n_dims) each; jittered more at each attempt but the first."""
+        """Draw candidates for a particle's next move.
+
+        Args:
+            particle: Index of the particle.
+            attempt: 0, or more if all candidates of earlier attempts were seen; jitter grows with it.
+            screen: Settings of screening; None for a plain swarm.
+
+        Returns:
+            Positions and velocities, (n, n_dims) each.
+        """
         n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
         particles, limit = self._particles, self.settings.velocity_limit
-        position, leader = particles.position[particle], particles.best_position[particles.informer(particle)]
+        position = particles.position[particle]
+        leader = particles.best_position[particles.best_informant(particle)]
         velocity = self.settings.velocities(
             particles.velocity[particle],
             particles.best_position[particle] - position,
             leader - position,
-            self.settings.inertia_at(self._settled()),
+            self.settings.inertia_at(self._inertia_progress()),
             n,
             self._rng,
         )
-        moved = position + velocity
+        moved = position + velocity  # x <- x + v
         if n > 1:
             moved += self._rng.normal(0.0, 0.02 * 4**attempt, moved.shape)
         if screen:
-            near = screen.mix(moved, leader, self._rng)
-            # A particle keeps the velocity that takes it where it goes.
-            velocity[near] = np.clip(moved[near] - position, -limit, limit)
+            local = screen.mix(moved, leader, self._rng)
+            # The velocity of a local candidate is the step that leads there.
+            velocity[local] = np.clip(moved[local] - position, -limit, limit)
         return confine(moved, velocity, self.settings.bounds, self._rng)
 
-    def _settled(self) -> float:
-        """How far inertia has come from its start to its end: by results, or, if adaptive, by success."""
+    def _inertia_progress(self) -> float:
+        """Return how far inertia is on its way from start to end, 0 to 1."""
         if self.settings.inertia == "adaptive":
+            # The success rate of Nickabadi et al. (2011)
             return sum(self._improved) / max(len(self._improved), 1)
         return min(len(self.archive) / self.settings.budget, 1.0)
 
     def _learn(
         self, particle: int, position: Array, value: float | None, fidelity: float, curve: Curve | None = None
     ) -> bool:
-        """File a result; True if it is the particle's new personal best."""
+        """Add a result to the archive; return True if it is the particle's new personal best."""
         number = math.inf if value is None or not math.isfinite(value) else float(value)
         self.archive.add(self._snap(position), number, fidelity, curve)
         return self._particles.learn(particle, position, number, fidelity, self._rng)
 
-    # Places
+    # Positions
 
     def _random_velocity(self) -> Array:
         limit = min(0.5, self.settings.velocity_limit)
         return self._rng.uniform(-limit, limit, self.space.n_dims)
 
     def _sobol_position(self) -> Array:
-        return self.space.spread(self._sobol.next(self._rng))
+        return self.space.from_uniform(self._sobol.next(self._rng))
 
     def _snap(self, position: Array) -> Array:
         snapped: Array = self.space.snap(position[None, :])[0]
@@ -344,30 +400,30 @@ class ParticleSwarm:
         return self.archive.unseen(self.space.snap(positions))
 
     def _claim(self, position: Array) -> bool:
-        """Seen from now on; False if its configuration was seen before."""
+        """Mark a position's configuration as seen; return False if it was seen before."""
         return self.archive.mark_seen(self.space.identify(position))
 
     def _unseen_position(self) -> Array:
-        """An unseen place of the Sobol sequence; where most are seen, any unseen one; else any."""
+        """Return an unseen point of the Sobol sequence; if most are seen, any unseen position; if all are, any."""
         for _ in range(32):
             position = self._sobol_position()
             if self._claim(position):
                 return position
         if math.isinf(self.space.size):
-            position = self.space.loosen(position, self._rng)
+            position = self.space.activate_real(position, self._rng)
             self._claim(position)
         elif self.archive.n_seen < self.space.size:
             start = int(self._rng.integers(min(int(self.space.size), 2**62)))
-            found = self.archive.first_unseen(self.space, start)
-            if found is not None:
-                self._claim(found)
-                return found
+            unseen = self.archive.first_unseen(self.space, start)
+            if unseen is not None:
+                self._claim(unseen)
+                return unseen
         return position
 
     # State
 
     def get_state(self) -> dict[str, Any]:
-        """Everything, as JSON values: settings, space, generator, particles, results, moves in the air."""
+        """Return the whole state as JSON values."""
         return {
             "version": STATE_VERSION,
             "space": self.space.to_json(),
@@ -378,27 +434,27 @@ class ParticleSwarm:
             "particles": self._particles.get_state(),
             "improved": list(self._improved),
             "next_id": self._next_id,
-            "flights": self._flights.get_state(),
+            "flights": self._pending.get_state(),
             "queue": [position.tolist() for position in self._queue],
             "archive": self.archive.get_state(),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], space: Mapping[str, Any] | Space | None = None) -> ParticleSwarm:
-        """The swarm that ``get_state`` described, with its moves still in the air; goes on as it would have.
+        """Restore a swarm, its pending moves included. It continues as the original would have.
 
         Args:
-            state: From ``get_state``, also by way of JSON.
-            space: The search space, needed where it holds values that JSON lacks (functions, classes).
+            state: Result of ``get_state``, which may have been through JSON.
+            space: The search space; needed if it has values that JSON can't hold, such as functions.
 
         Raises:
-            ValueError: If the state is of another version, or needs a space and has none or another one.
+            ValueError: If the state is of another version, or a space is needed and missing, or another one is given.
         """
         if state.get("version") != STATE_VERSION:
-            raise ValueError(f"a swarm's state is of version {STATE_VERSION}; got {state.get('version')!r}")
-        found = Space.from_json(state["space"]) if space is None else space
+            raise ValueError(f"version of a swarm's state must be {STATE_VERSION}; got {state.get('version')!r}")
+        tree = Space.from_json(state["space"]) if space is None else space
         swarm = cls.__new__(cls)
-        swarm.space = found if isinstance(found, Space) else Space(found)
+        swarm.space = tree if isinstance(tree, Space) else Space(tree)
         if swarm.space.to_json() != state["space"]:
             raise ValueError("the search space is not the one that the state was made with")
         swarm.settings = Settings.from_json(state["settings"])
@@ -414,7 +470,7 @@ class ParticleSwarm:
         self._particles.set_state(state["particles"])
         self._improved.extend(state["improved"])
         self._next_id = state["next_id"]
-        self._flights.set_state(state["flights"])
+        self._pending.set_state(state["flights"])
         self._queue = [np.array(position) for position in state["queue"]]
         self.archive = Archive.from_state(self.space.n_dims, state["archive"])
         self._rng.bit_generator.state = state["rng"]

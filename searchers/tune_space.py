@@ -1,7 +1,7 @@
-"""Ray Tune's search spaces as `searchers.space.Space`.
+"""Conversion of Ray Tune's search spaces to `searchers.space.Space`.
 
-Bounds follow Tune's sampling, not its signatures: ``randint`` and ``lograndint`` leave their upper bound out,
-``quniform``, ``qloguniform`` and ``qrandint`` include it (``qrandint`` with q=1 does not). Grids are multiples of q.
+Bounds follow Tune's sampling, not its signatures. ``randint`` and ``lograndint`` exclude their upper bound;
+``quniform``, ``qloguniform`` and ``qrandint`` include it, except ``qrandint`` with q=1. Grids are multiples of q.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from searchers.parameters import Categorical, Float, Integer, Parameter
 from searchers.space import Space
 
 NORMAL_RANGE = 3.0
-"""``randn`` has no bounds and a swarm needs some: it is searched over mean +- 3 standard deviations."""
+"""``randn`` has no bounds, but a swarm needs some: it is searched over mean +- 3 standard deviations."""
 
 
 def convert(config: Mapping[str, Any], keep_objects: bool = True) -> Space:
-    """The space of a Tune ``param_space``; what is no domain stays as a constant.
+    """Convert a Tune ``param_space``; everything but domains becomes a constant.
 
     Args:
-        config: Domains, constants, and dicts and lists of them.
-        keep_objects: False leaves out constants that JSON lacks (data sets, references), which Tune gives to every
-            trial itself, so that a searcher's state need not hold them.
+        config: A dict of domains, constants, and dicts and lists of them.
+        keep_objects: False leaves out constants that JSON can't hold, such as data sets. Tune passes those to each
+            trial itself, so a searcher's state need not hold them.
 
     Raises:
-        ValueError: For ``grid_search``, ``sample_from`` and unbounded domains, saying where and what to use instead.
+        ValueError: If there is a ``grid_search``, a ``sample_from`` or an unbounded domain. The message says where, and
+            what to use instead.
     """
     tree = _convert(config, ())
     if keep_objects:
         return Space(tree)
     parts = {key: Space({key: value}) for key, value in tree.items()}
-    return Space({key: tree[key] for key, part in parts.items() if part.n_parameters or Space.is_whole(part.to_json())})
+    kept = [key for key, part in parts.items() if part.n_parameters or Space.is_restorable(part.to_json())]
+    return Space({key: tree[key] for key in kept})
 
 
 def _convert(tree: Any, path: tuple[str, ...]) -> Any:
@@ -60,8 +62,8 @@ def _convert(tree: Any, path: tuple[str, ...]) -> Any:
 def _convert_domain(domain: sample.Domain) -> Parameter:
     if domain.is_function():
         raise ValueError(
-            "a swarm can't search sample_from; use a domain such as tune.uniform, or, for a value that depends on "
-            "another's, compute it in the trainable or nest domains in tune.choice"
+            "a swarm can't search sample_from; use a domain such as tune.uniform. If the value depends on another one, "
+            "compute it in the trainable, or nest domains in tune.choice"
         )
     if domain.is_grid():
         raise ValueError(f"a swarm can't search a grid; use tune.choice({list(domain.categories)!r})")
@@ -80,7 +82,7 @@ def _integer(domain: sample.Integer, log: bool, step: int | None) -> Integer:
         return Integer(int(domain.lower), int(domain.upper) - 1, log=log)
     first, last = math.ceil(domain.lower / step), math.floor(domain.upper / step)
     if last < first:
-        raise ValueError(f"there is no multiple of {step} from {domain.lower} to {domain.upper}")
+        raise ValueError(f"no multiple of {step} is from {domain.lower} to {domain.upper}")
     return Integer(first * int(step), last * int(step), log=log, step=int(step))
 
 
@@ -92,7 +94,7 @@ def _float(domain: sample.Float, sampler: sample.Sampler, step: float | None) ->
         if step is not None:
             lower, upper = math.ceil(lower / step) * step, math.floor(upper / step) * step
     if not (math.isfinite(lower) and math.isfinite(upper)):
-        raise ValueError(f"a swarm needs bounds, and this domain goes from {lower} to {upper}; use tune.uniform")
+        raise ValueError(f"a swarm needs bounds, but this domain is from {lower} to {upper}; use tune.uniform")
     return Float(float(lower), float(upper), log=isinstance(sampler, sample.LogUniform), step=step)
 
 

@@ -1,4 +1,4 @@
-"""How busy workers are, and what a suggestion costs.
+"""Utilisation of the workers, and CPU time of a suggestion.
 
 python -m benchmarks.searchers.busy
 """
@@ -14,7 +14,7 @@ from searchers import Float, ParticleSwarm, Space
 
 
 def busy(workers: int, generational: bool) -> float:
-    """Mean over 10 seeds of the share of the workers' time in use, until the last move is asked for."""
+    """Return the share of the workers' time in use until the last ask, the mean over 10 seeds."""
     space = Space({f"x{i}": Float(0, 1) for i in range(5)})
     make = swarm(n_particles=max(10, workers), screening=False, generational=generational)
     budget = 10 * max(10, workers)
@@ -23,12 +23,12 @@ def busy(workers: int, generational: bool) -> float:
 
 
 def milliseconds(n_results: int, n_dims: int, screening: bool) -> float:
-    """CPU time of ask + tell at about ``n_results`` results."""
+    """Return the CPU time of ask and tell, in ms, at about ``n_results`` results."""
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(n_dims)}, seed=0, screening=screening)
     rng = np.random.default_rng(0)
     for position in rng.random((n_results, n_dims)):
         swarm.add_evaluated({f"x{i}": float(x) for i, x in enumerate(position)}, float(position.sum()))
-    for timed in (False, True):
+    for timed in (False, True):  # the first round warms up
         started = time.process_time()
         for _ in range(20):
             move = swarm.ask()
@@ -45,7 +45,7 @@ def main() -> None:
     for n_results in (100, 1000):
         for n_dims in (5, 10, 20):
             cost = milliseconds(n_results, n_dims, True)
-            print(f"{n_results} results, {n_dims} dimensions: {cost:.1f} ms CPU a screened move")
+            print(f"{n_results} results, {n_dims} dimensions: {cost:.1f} ms CPU per screened move")
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(50)}, 10_000, seed=0, screening=False)
     started = time.process_time()
     for move in [swarm.ask() for _ in range(10_000)]:
@@ -55,7 +55,9 @@ def main() -> None:
         move = swarm.ask()
         if move is not None:
             swarm.tell(move.id, sum(move.config.values()))
-    print(f"10,000 particles, 50 dimensions: {(time.process_time() - started) / 20_000 * 1e3:.2f} ms CPU an ask + tell")
+    print(
+        f"10,000 particles, 50 dimensions: {(time.process_time() - started) / 20_000 * 1e3:.2f} ms CPU per ask and tell"
+    )
 
 
 if __name__ == "__main__":

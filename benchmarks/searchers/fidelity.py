@@ -1,16 +1,16 @@
-"""Search with early stopping: MF-Hartmann (`mf-prior-bench`) under a simulated asynchronous successive halving.
+"""Searches with early stopping: MF-Hartmann (`mf-prior-bench`) under simulated asynchronous successive halving.
 
     python -m benchmarks.searchers.fidelity [--seeds 10] [--workers 8] [--trials 60] [--only NAME ...] [--tables F ...]
 
-A trial's fidelity is 1 to 100, its cost grows with it (times a log-normal factor a trial), rungs are at 11 and 33 with
-reduction factor 3 and the stopping rule of Ray's ASHAScheduler: a trial goes on if it is among the best third of those
-that have reached the rung. Plain random search runs every trial to the end; the others have as much simulated time as
-that took, and start trials until it is over. Regret is of the best full run.
+A trial's fidelity is 1 to 100, and its cost is proportional to it, with a log-normal factor per trial. Rungs are at 11
+and 33, with reduction factor 3 and the rule of Ray's ASHAScheduler: a trial continues if it is among the best third of
+those that reached the rung. Plain random search runs every trial to the end. The others have as much simulated time as
+that took, and start trials until it is over. Regret is that of the best full run.
 
-``--only ... dehb`` compares with DEHB 0.1.2 too, which picks the fidelity of each run itself and starts each anew.
+``--only ... dehb`` adds DEHB 0.1.2, which chooses the fidelity of each run itself and starts each run anew.
 
-With ``--tables`` (of ``benchmarks.collect_trials``) real trials of a few epochs are replayed instead: rungs are epochs
-1, 3, 9, ..., and regret is 0 at the best configuration, 1 at the median one.
+``--tables`` replays real trials of a few epochs (tables of ``benchmarks.collect_trials``) instead. Rungs are then at
+epochs 1, 3, 9, ..., and regret is 0 at the best configuration and 1 at the median one.
 """
 
 from __future__ import annotations
@@ -33,15 +33,23 @@ from searchers import Float, Space
 RUNGS, FULL, REDUCTION = (11, 33), 100, 3
 METHODS = ("random", "random+asha", "optuna-tpe+asha", "pso+asha")
 OPTIMA = {"mfh3": -3.86278, "mfh6": -3.32237}
-# How screening learns under early stopping was decided on the terrible ones, on mfh3_moderate and on mfh6_bad.
+# Screening under early stopping was designed on other ones: the terrible ones, mfh3_moderate and mfh6_bad.
 BENCHMARKS = ("mfh3_good", "mfh6_moderate", "mfh6_good")
 
-Curve = Callable[[dict[str, Any], int], float]
+Curve = Callable[[dict[str, Any], int], float]  # configuration, fidelity -> value
 
 
 @dataclass(frozen=True)
 class Task:
-    """Minimise ``curve`` at the last of ``steps``; the others are rungs. ``regret`` of a value there."""
+    """A learning curve to minimise at the full fidelity.
+
+    Attributes:
+        name: Name of the task.
+        space: Its search space.
+        curve: Function from a configuration and a fidelity to a value.
+        steps: Fidelities: the rungs, then the full one.
+        regret: Function from a value at the full fidelity to its regret.
+    """
 
     name: str
     space: Space
@@ -51,7 +59,7 @@ class Task:
 
 
 def hartmann(name: str) -> Task:
-    """A function of `mf-prior-bench`."""
+    """Return a function of `mf-prior-bench`."""
     import mfpbench
 
     bench = mfpbench.get(name, seed=0)
@@ -65,7 +73,7 @@ def hartmann(name: str) -> Task:
 
 
 def table(file: str) -> Task:
-    """Real trials of a grid, epoch by epoch."""
+    """Return the replay of real trials of a grid, epoch by epoch."""
     import pandas as pd
 
     problem, frame = replayed(file), pd.read_parquet(file)
@@ -84,9 +92,21 @@ def table(file: str) -> Task:
 def simulate(
     searcher: Any, task: Task, workers: int, trials: int, seed: int, until: float | None
 ) -> list[tuple[float, float]]:
-    """(time, value) of the full runs, in order of time. With ``until``, trials are stopped early, and all then."""
+    """Simulate a search.
+
+    Args:
+        searcher: Optimiser with ask and tell.
+        task: The task.
+        workers: Number of workers.
+        trials: Largest number of trials.
+        seed: Seed of the trials' durations.
+        until: Time at which the search ends; trials are then also stopped early. None runs every trial to its end.
+
+    Returns:
+        (time, value) of the full runs, in order of time.
+    """
     *rungs, full_at = task.steps
-    pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, trials) / full_at
+    pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, trials) / full_at  # time per unit of fidelity
     reached: dict[int, list[float]] = {rung: [] for rung in rungs}
     events: list[tuple[float, int, int, int, dict[str, Any]]] = []
     full: list[tuple[float, float]] = []
@@ -118,7 +138,7 @@ def simulate(
 
 
 def simulate_dehb(task: Task, workers: int, runs: int, seed: int, until: float) -> list[tuple[float, float]]:
-    """As `simulate`, with at most ``runs`` runs of DEHB (N. Awad et al., IJCAI 2021)."""
+    """Simulate a search, like `simulate`, by at most ``runs`` runs of DEHB (N. Awad et al., IJCAI 2021)."""
     from dehb import DEHB
 
     full_at = task.steps[-1]
@@ -130,7 +150,7 @@ def simulate_dehb(task: Task, workers: int, runs: int, seed: int, until: float) 
         optimiser = DEHB(
             dimensions=task.space.n_dims, min_fidelity=task.steps[0], max_fidelity=full_at, eta=REDUCTION,
             n_workers=1, seed=seed, save_freq="end", output_path=folder,
-        )  # fmt: skip  # n_workers beyond one would start processes; any number may be in the air
+        )  # fmt: skip  # more n_workers would start processes; any number of jobs may be pending
         while True:
             while asked < runs and len(events) < workers:
                 job = optimiser.ask()
@@ -147,7 +167,7 @@ def simulate_dehb(task: Task, workers: int, runs: int, seed: int, until: float) 
 
 
 def time_to(full: list[tuple[float, float]], target: float) -> float:
-    """When a full run first was as good as ``target``."""
+    """Return the time of the first full run with a value of at most ``target``."""
     return next(time for time, value in full if value <= target)
 
 
@@ -156,12 +176,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--only", nargs="+", default=METHODS, choices=(*METHODS, "dehb"), help="beside random")
+    parser.add_argument("--only", nargs="+", default=METHODS, choices=(*METHODS, "dehb"), help="in addition to random")
     parser.add_argument("--tables", nargs="+", metavar="FILE")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     tasks = [table(file) for file in arguments.tables] if arguments.tables else map(hartmann, BENCHMARKS)
-    heads = ("problem", "method", "time to random's final value, over random's own", "over its whole time")
+    heads = ("problem", "method", "time to random's final value / random's own", "/ random's whole time")
     print(f"| {' | '.join(heads)} | not in time | final regret |\n{'|---' * 6}|")
     for task in tasks:
         methods = ("random", *(method for method in arguments.only if method != "random"))
@@ -169,10 +189,10 @@ def main() -> None:
 
 
 def compare(task: Task, methods: tuple[str, ...], seeds: int, trials: int, workers: int) -> None:
-    """Print a line a method, plain random first; the regret is mean ± standard deviation over seeds.
+    """Print one line per method, plain random search first. Regret is mean ± standard deviation over seeds.
 
-    Random search comes to its final value somewhere on its way, and is known to have come to it at its end: times are
-    given as shares of both.
+    Times to random search's final value are shares of two times of random search itself: when it first reached that
+    value, and when it ended.
     """
     times: dict[str, list[float]] = {method: [] for method in methods}
     ends: list[float] = []
@@ -195,7 +215,7 @@ def compare(task: Task, methods: tuple[str, ...], seeds: int, trials: int, worke
             missed[method] += best > target
             regrets[method].append(task.regret(best))
     for method in methods:
-        own, whole = (np.mean(times[method]) / np.mean(those) for those in (times["random"], ends))
+        own, whole = (np.mean(times[method]) / np.mean(reference) for reference in (times["random"], ends))
         regret = f"{np.mean(regrets[method]):.3f} ± {np.std(regrets[method], ddof=1):.3f}"
         shares = f"{own:.2f} | {whole:.2f}"
         print(f"| {task.name} | {method} | {shares} | {missed[method]}/{seeds} | {regret} |", flush=True)

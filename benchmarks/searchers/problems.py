@@ -1,4 +1,4 @@
-"""Problems with a known optimum: BBOB and BBOB-mixint (`coco-experiment`), those of `tables.py`, replays of trials."""
+"""Problems with a known optimum: BBOB and BBOB-mixint (`coco-experiment`), tables of `tables.py`, replayed trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from searchers.parameters import plain
 
 @dataclass(frozen=True)
 class Problem:
-    """Minimise ``function``; ``best`` is its optimum, ``typical`` the median of random configurations."""
+    """A function of a configuration to minimise.
+
+    Attributes:
+        name: Name of the problem.
+        space: Its search space.
+        function: The function.
+        best: Its minimum.
+        typical: Its median over random configurations.
+    """
 
     name: str
     space: Space
@@ -26,19 +34,19 @@ class Problem:
     typical: float
 
     def regret(self, value: float) -> float:
-        """0 at the optimum, 1 at a random configuration's median."""
+        """Return the regret of a value: 0 at the minimum, 1 at the median of random configurations."""
         return (value - self.best) / (self.typical - self.best)
 
 
 def _typical(space: Space, function: Callable[[dict[str, Any]], float]) -> float:
     rng = np.random.default_rng(0)
-    draws = [function(space.decode(space.spread(rng.random(space.n_parameters)))) for _ in range(1000)]
+    draws = [function(space.decode(space.from_uniform(rng.random(space.n_parameters)))) for _ in range(1000)]
     return float(np.median(draws))
 
 
 @cache
 def bbob(function: int, dimension: int, instance: int, suite: str = "bbob") -> Problem:
-    """A function of the suite over its own box; integer variables (mixint) are `Integer`."""
+    """Return a function of a suite over its own box; integer variables of bbob-mixint are `Integer`."""
     import cocoex
 
     loaded = cocoex.Suite(suite, "", f"dimensions:{dimension} function_indices:{function} instance_indices:{instance}")
@@ -60,7 +68,7 @@ def bbob(function: int, dimension: int, instance: int, suite: str = "bbob") -> P
 
 
 def _optimum(problem: Any) -> Any:
-    """The suite's optimum, which it prints to a file in the working folder."""
+    """Return the position of a problem's optimum, which the suite writes to a file in the working folder."""
     import os
     import tempfile
 
@@ -77,20 +85,21 @@ def _optimum(problem: Any) -> Any:
 
 @cache
 def table(name: str, folder: str) -> Problem:
+    """Return the table ``name`` of `benchmarks.searchers.tables` in ``folder``."""
     errors = np.load(Path(folder) / f"{name}.npy")
     grid = GRIDS[name.partition("-")[0]]
     space = Space({key: (Ordinal if key in ORDERED else Categorical)(values) for key, values in grid.items()})
-    places = {key: {repr(plain(value)): i for i, value in enumerate(values)} for key, values in grid.items()}
+    indices = {key: {repr(plain(value)): i for i, value in enumerate(values)} for key, values in grid.items()}
 
     def evaluate(config: dict[str, Any]) -> float:
-        return float(errors[tuple(places[key][repr(config[key])] for key in grid)])
+        return float(errors[tuple(indices[key][repr(config[key])] for key in grid)])
 
     return Problem(name, space, evaluate, float(errors.min()), float(np.median(errors)))
 
 
 @cache
 def trials(file: str) -> Problem:
-    """A replay of real trials: a table of ``benchmarks.collect_trials``, whose scores become errors.
+    """Return a replay of real trials: a table of ``benchmarks.collect_trials``, with 1 - score as the value.
 
     Raises:
         ValueError: If the table lacks a configuration of its grid.

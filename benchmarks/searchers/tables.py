@@ -1,9 +1,9 @@
-"""Real hyperparameter tables: every configuration of a grid, trained once with scikit-learn on its own data sets.
+"""Tables of real hyperparameters: every configuration of a grid, trained once on a data set of scikit-learn.
 
     python -m benchmarks.searchers.tables FOLDER [NAME ...]
 
-makes them, in about half an hour on one core. Data sets of ``TUNING`` were used to choose the swarm's defaults, those
-of ``REPORTED`` were not.
+makes the tables, in about half an hour on one core. The swarm's defaults were chosen on the data sets of ``TUNING``;
+those of ``REPORTED`` were not used for that.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ REPORTED = ("digits", "cancer", "diabetes")
 
 
 def _data(name: str) -> tuple[Any, Any, Any, Any]:
+    """Return inputs for training and test, (n, d) each, then targets for training and test, (n,) each."""
     from sklearn import datasets
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
@@ -210,7 +211,10 @@ MODELS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def error(model: Any, data: tuple[Any, Any, Any, Any]) -> float:
-    """Error of the held-out part; with probabilities, half of it is their Brier score, which breaks ties."""
+    """Return the error of a model on the test part.
+
+    If the model has probabilities, it is the mean of the error rate and the Brier score, which breaks ties.
+    """
     x_train, x_test, y_train, y_test = data
     model.fit(x_train, y_train)
     wrong = float(np.mean(model.predict(x_test) != y_test))
@@ -222,7 +226,7 @@ def error(model: Any, data: tuple[Any, Any, Any, Any]) -> float:
 
 
 def make(folder: Path, name: str) -> None:
-    """Write ``folder/name.npy``: errors, one axis a hyperparameter."""
+    """Write ``folder/name.npy``: errors, with one axis per hyperparameter."""
     family, _, data_name = name.partition("-")
     grid, data = GRIDS[family], _data(data_name)
     shape = tuple(len(values) for values in grid.values())
@@ -247,7 +251,7 @@ def main() -> None:
     arguments = parser.parse_args()
     unknown = sorted({*arguments.names} - {*every})
     if unknown:
-        parser.error(f"no table is called {', '.join(unknown)}: they are {', '.join(every)}")
+        parser.error(f"no such table: {', '.join(unknown)} (tables: {', '.join(every)})")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or every:
         if not (arguments.folder / f"{name}.npy").exists():

@@ -33,7 +33,7 @@ def test_tables_average_over_complete_cells() -> None:
         "a|digits|1": cell(9.0, 9.0),
     }  # fmt: skip
     tables, *_ = [part for part in compare.report(cells).split("\n\n") if part.lstrip().startswith("all")]
-    assert "2 problems, 3 runs a searcher" in tables
+    assert "2 problems, 3 runs per searcher" in tables
     assert "| a | 0.200 (0.100-0.300) | 1.62 (1.25-2.00) |" in tables  # ranks 1 and 1.5 there, 2 here
     assert "| b | 0.200 (0.000-0.400) | 1.38 (1.00-1.75) |" in tables
     by_time = compare.report(cells).split("\n\n")[-1]
@@ -63,7 +63,7 @@ def test_comparison_skips_problems_and_resumes(
     both = compared(2)
     assert len(both) == 12
     assert {key: both[key] for key in marked} == marked
-    assert "3 problems, 6 runs a searcher" in capsys.readouterr().out
+    assert "3 problems, 6 runs per searcher" in capsys.readouterr().out
 
 
 def test_best_by_time_counts_ended_evaluations() -> None:
@@ -88,5 +88,5 @@ def test_table_has_every_configuration(tmp_path: Path, model: str) -> None:
     assert problem.space.size == np.prod(shape)
     rng = np.random.default_rng(0)
     for _ in range(50):
-        config = problem.space.decode(problem.space.spread(rng.random(problem.space.n_parameters)))
+        config = problem.space.decode(problem.space.from_uniform(rng.random(problem.space.n_parameters)))
         assert 0 <= problem.function(config) < 1

@@ -19,7 +19,7 @@ from ray.tune.search import ConcurrencyLimiter  # noqa: E402
 
 from searchers import Float, Space  # noqa: E402
 from searchers.factory import SEARCHERS, make_searcher  # noqa: E402
-from searchers.peers import Nevergrad, Replayed  # noqa: E402
+from searchers.peers import Nevergrad, ReplayedPeer  # noqa: E402
 
 NEEDS = {"optuna-tpe": "optuna", "pyswarms": "pyswarms"}
 
@@ -70,7 +70,7 @@ def run(search, trials, report=loss, start=0):
     return configs
 
 
-def test_configurations_are_inside_the_space_and_plain(make):
+def test_configurations_are_plain_and_inside_the_space(make):
     for config in run(ready(make), 60):
         assert 1e-5 <= config["lr"] <= 1e-1
         assert config["layers"] in range(1, 7)
@@ -94,7 +94,7 @@ def test_no_result_stops_the_search(make, mode, bad):
     json.dumps(search.get_state(), allow_nan=False)
 
 
-def test_every_way_in_which_tune_ends_a_trial_lands_it(make):
+def test_every_end_of_a_trial_is_learnt(make):
     search = ready(make)
     for i in range(24):
         assert search.suggest(f"t{i}") is not None
@@ -113,7 +113,7 @@ def test_every_way_in_which_tune_ends_a_trial_lands_it(make):
     assert search.get_state()["live"] == {}
 
 
-def test_strangers_are_ignored_with_one_warning(make, caplog):
+def test_unknown_trials_are_ignored_with_one_warning(make, caplog):
     search = ready(make)
     with caplog.at_level(logging.WARNING):
         for i in range(3):
@@ -123,7 +123,7 @@ def test_strangers_are_ignored_with_one_warning(make, caplog):
     assert len(run(search, 5)) == 5
 
 
-def test_a_seed_gives_one_sequence(make):
+def test_seed_fixes_the_sequence(make):
     assert run(ready(make), 45) == run(ready(make), 45)
     assert run(ready(make), 3) != run(ready(make, seed=2), 3)
 
@@ -159,12 +159,12 @@ def sequences():
     }
 
 
-def test_a_seed_gives_one_sequence_in_any_process(make, sequences):
+def test_seed_fixes_the_sequence_in_any_process(make, sequences):
     assert sequences["1"][make.name] == sequences["2"][make.name]
     assert len(json.loads(sequences["1"][make.name])) == 12
 
 
-def test_saved_in_mid_run_it_goes_on_alike(make, tmp_path):
+def test_restored_search_continues_alike(make, tmp_path):
     search = ready(make, points_to_evaluate=[{"lr": 1e-3}])
     run(search, 13)
     flying = {f"f{i}": search.suggest(f"f{i}") for i in range(4)}
@@ -180,7 +180,7 @@ def test_saved_in_mid_run_it_goes_on_alike(make, tmp_path):
     assert trails[0] == trails[1]
 
 
-def test_restored_before_tune_sets_its_properties(make, tmp_path):
+def test_restore_before_properties_are_set(make, tmp_path):
     search = ready(make, "max")
     run(search, 3)
     search.save_to_dir(str(tmp_path), "one")
@@ -192,7 +192,7 @@ def test_restored_before_tune_sets_its_properties(make, tmp_path):
     assert not fresh.set_search_properties("loss", "max", {"other": tune.uniform(0, 1)})
 
 
-def test_restored_into_a_new_experiment_it_waits_for_no_trial_of_the_old_one(make, tmp_path):
+def test_new_experiment_waits_for_no_old_trial(make, tmp_path):
     search = ready(make)
     search.set_max_concurrency(4)
     for i in range(4):
@@ -213,17 +213,17 @@ def test_restored_into_a_new_experiment_it_waits_for_no_trial_of_the_old_one(mak
     assert fresh.suggest("new") is not None
 
 
-def test_ngopt_runs_on_todays_numpy():
+def test_ngopt_runs_on_current_numpy():
     """Its surrogate, from some thirty results on, made a float of an array of one."""
     pytest.importorskip("nevergrad")
     engine = type("NGOpt", (Nevergrad,), {"name": "NGOpt", "n_workers": 8})
-    search = Replayed(engine, Space({"x": Float(0, 1), "y": Float(0, 1)}), seed=0, budget=60)
+    search = ReplayedPeer(engine, Space({"x": Float(0, 1), "y": Float(0, 1)}), seed=0, budget=60)
     for _ in range(60):
         move = search.ask()
         search.tell(move.id, move.config["x"] ** 2 + move.config["y"])
 
 
-def test_points_are_run_first_nested_flat_and_partial(make):
+def test_points_to_evaluate_run_first(make):
     points = [
         {"lr": 1e-3, "layers": 2, "dropout": 0.3, "head": {"kind": "mlp"}, "batch": 8},
         {"lr": 1e-2, "head/kind": None},
@@ -235,12 +235,12 @@ def test_points_are_run_first_nested_flat_and_partial(make):
     assert third["layers"] == 6
 
 
-def test_a_wrong_point_says_which_name(make):
+def test_wrong_point_error_names_the_parameter(make):
     with pytest.raises(ValueError, match="no learning_rate"):
         ready(make, points_to_evaluate=[{"learning_rate": 1}])
 
 
-def test_results_from_elsewhere_are_taken(make):
+def test_results_from_elsewhere_are_accepted(make):
     search = ready(make)
     known = {"lr": 1e-3, "layers": 2, "dropout": 0.3, "head": {"kind": "mlp", "bias": True}, "batch": 8, "epochs": 9}
     search.add_evaluated_point(known, 0.5)
@@ -249,7 +249,7 @@ def test_results_from_elsewhere_are_taken(make):
     assert search.suggest("next") is not None
 
 
-def test_properties_come_from_tune_once(make):
+def test_properties_are_taken_from_tune_once(make):
     search = make()
     with pytest.raises(RuntimeError, match="search space"):
         search.suggest("early")
@@ -273,7 +273,7 @@ def test_concurrency_is_limited(make):
         assert search.suggest("t4") is not None
 
 
-def test_a_limit_of_today_outranks_that_of_a_restored_state(make, tmp_path):
+def test_new_concurrency_limit_overrides_restored_one(make, tmp_path):
     search = ConcurrencyLimiter(make(space=SPACE, metric="loss", mode="min"), max_concurrent=8)
     assert search.suggest("old") is not None
     search.save(str(tmp_path / "state"))
@@ -283,7 +283,7 @@ def test_a_limit_of_today_outranks_that_of_a_restored_state(make, tmp_path):
     assert search.suggest("b") is None
 
 
-def test_searchers_are_copied_and_pickled_by_tune(make):
+def test_searchers_can_be_copied_and_pickled(make):
     """As Tune does with its Tuner; in mid-run, with a point of the user's in the air."""
     search = ready(make, points_to_evaluate=[{"lr": 1e-3}])
     config = search.suggest("point")
@@ -295,7 +295,7 @@ def test_searchers_are_copied_and_pickled_by_tune(make):
     assert trails[0] == trails[1] == trails[2]
 
 
-def test_a_state_is_of_its_moment(make):
+def test_state_is_a_snapshot(make):
     search = ready(make)
     state = search.get_state()
     before = json.dumps(state)
@@ -304,7 +304,7 @@ def test_a_state_is_of_its_moment(make):
     assert json.dumps(state) == before
 
 
-def test_numbers_of_numpy_are_saved(make, tmp_path):
+def test_numpy_numbers_are_saved(make, tmp_path):
     search = make(seed=np.int64(3), budget=np.int64(40), max_t=np.int64(9), metric="loss", mode="min")
     search.set_search_properties(None, None, SPACE)
     run(search, 3, lambda config: np.float32(loss(config)))
@@ -314,7 +314,7 @@ def test_numbers_of_numpy_are_saved(make, tmp_path):
     assert run(fresh, 3, start=9) == run(search, 3, start=9)
 
 
-def test_points_outlive_a_state_of_before_the_space_was_known(make, tmp_path):
+def test_points_survive_a_state_without_space(make, tmp_path):
     make().save(str(tmp_path / "state"))
     search = make(metric="loss", mode="min", points_to_evaluate=[{"lr": 1e-3}])
     search.restore(str(tmp_path / "state"))
@@ -322,19 +322,19 @@ def test_points_outlive_a_state_of_before_the_space_was_known(make, tmp_path):
     assert search.suggest("first")["lr"] == 1e-3
 
 
-def test_tune_unwraps_nothing(make):
+def test_tune_does_not_unwrap_searchers(make):
     """It takes what has an attribute ``searcher`` for a wrapper, and saves what is inside."""
     assert not hasattr(ready(make), "searcher")
 
 
-def test_a_trial_has_one_suggestion(make):
+def test_trial_has_one_suggestion(make):
     search = ready(make)
     assert search.suggest("t") is not None
-    with pytest.raises(ValueError, match="trial t has had"):
+    with pytest.raises(ValueError, match="trial t has a suggestion already"):
         search.suggest("t")
 
 
-def test_an_unknown_name_lists_the_known():
+def test_unknown_name_error_lists_searchers():
     with pytest.raises(ValueError, match="optuna-tpe"):
         make_searcher("gradient")
 
@@ -346,7 +346,7 @@ def pyswarms(topology, dims=3, **arguments):
     return search
 
 
-def test_topologies_of_pyswarms_search_each_in_its_way():
+def test_pyswarms_topologies_search_differently():
     ways = {}
     for topology in ("star", "ring", "von-neumann"):
         configs = run(pyswarms(topology), 80, lambda config: sum(x * x for x in config.values()))
@@ -357,7 +357,7 @@ def test_topologies_of_pyswarms_search_each_in_its_way():
     assert ways["star"][20:] != ways["ring"][20:] != ways["von-neumann"][20:]
 
 
-def test_topologies_that_pyswarms_has_not_are_refused():
+def test_impossible_pyswarms_topologies_are_refused():
     with pytest.raises(ValueError, match="star, ring, von-neumann; got 'pyramid'"):
         pyswarms("pyramid")
     with pytest.raises(ValueError, match="2 x 5 \\+ 1 neighbours in 5 dimensions; got 10 particles"):

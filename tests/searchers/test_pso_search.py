@@ -37,7 +37,7 @@ def report(search, trial_id, value, t=1, done=True):
         search.on_trial_result(trial_id, result)
 
 
-def test_a_stopped_trial_never_displaces_a_full_one():
+def test_stopped_trial_never_displaces_full_one():
     search = ready()
     for trial in "abcd":
         search.suggest(trial)
@@ -50,7 +50,7 @@ def test_a_stopped_trial_never_displaces_a_full_one():
     assert search.swarm.best[1] == -0.1
 
 
-def test_what_a_trial_showed_on_its_way_is_compared_with_stopped_trials():
+def test_reports_are_compared_with_stopped_trials():
     search = ready(mode="min", max_t=3)
     for trial in "abc":
         search.suggest(trial)
@@ -61,7 +61,7 @@ def test_what_a_trial_showed_on_its_way_is_compared_with_stopped_trials():
     assert search.swarm.archive.comparable(3.0, 3)[1].tolist() == [0.8, 0.9, 0.7]
 
 
-def test_trials_past_max_t_are_equals():
+def test_trials_past_max_t_are_equal():
     search = ready(max_t=10)
     search.suggest("a"), search.suggest("b")
     report(search, "a", 0.5, t=10)
@@ -69,7 +69,7 @@ def test_trials_past_max_t_are_equals():
     assert search.swarm.best[1] == -0.5
 
 
-def test_the_stop_criterion_says_what_a_full_run_is():
+def test_stop_criterion_defines_a_full_run():
     search = ParticleSwarmSearch(seed=0)
     search.set_search_properties("metric", "max", SPACE, stop={"training_iteration": 10}, num_samples=7)
     assert search.swarm.settings.budget == 7
@@ -80,7 +80,7 @@ def test_the_stop_criterion_says_what_a_full_run_is():
     assert search.swarm.best[1] == -0.2
 
 
-def test_another_experiments_stop_criterion_says_it_anew(tmp_path):
+def test_next_experiment_redefines_a_full_run(tmp_path):
     for given, full in ((None, 30), (20, 20)):
         search = ready("min", max_t=given)
         search.set_search_properties("metric", "min", SPACE, stop={"training_iteration": 10})
@@ -97,7 +97,7 @@ def test_another_experiments_stop_criterion_says_it_anew(tmp_path):
             assert again.swarm.best[1] == 0.7
 
 
-def test_the_mode_can_not_turn_once_there_are_results():
+def test_mode_cannot_change_after_results():
     search = ready("min")
     search.set_search_properties("metric", "max", SPACE)
     search.suggest("a")
@@ -114,7 +114,7 @@ def test_earlier_trials_may_have_nested_metrics():
     assert search.swarm.best == ({"a": 1.0, "b": "x"}, 0.5)
 
 
-def test_earlier_results_are_full_runs_whatever_a_full_run_is():
+def test_earlier_results_count_as_full_runs():
     search = ready(points_to_evaluate=[{"a": 1.0, "b": "x"}], evaluated_rewards=[0.7])
     for trial, t in (("a", 1), ("b", 9)):
         search.suggest(trial)
@@ -122,7 +122,7 @@ def test_earlier_results_are_full_runs_whatever_a_full_run_is():
         assert search.swarm.best[1] == -0.7
 
 
-def test_trials_of_an_earlier_experiment_count_at_the_fidelity_that_they_reached():
+def test_earlier_trials_keep_their_fidelities():
     """Each was stopped by a scheduler, the last at its ``max_t``; one raised, one never reported, one still runs."""
     trials = [
         SimpleNamespace(status=status, config={"a": a, "b": "x", "data": 3}, last_result=result)
@@ -142,7 +142,7 @@ def test_trials_of_an_earlier_experiment_count_at_the_fidelity_that_they_reached
     assert search.swarm.full_fidelity == 9
 
 
-def test_a_trial_stopped_while_paused_counts_by_its_last_report():
+def test_trial_stopped_in_pause_keeps_last_report():
     search = ready("min")
     search.suggest("a")
     report(search, "a", 3.0, t=2, done=False)
@@ -150,7 +150,7 @@ def test_a_trial_stopped_while_paused_counts_by_its_last_report():
     assert search.swarm.best[1] == 3.0
 
 
-def test_a_trial_counts_by_its_last_report_that_has_the_metric():
+def test_last_report_with_the_metric_counts():
     """Where each fifth epoch is evaluated, say: as far as it had come then."""
     for last in (None, {"training_iteration": 6}):
         search = ready("min")
@@ -168,7 +168,7 @@ def test_a_trial_counts_by_its_last_report_that_has_the_metric():
 
 @pytest.mark.parametrize("lost", [3, 8])
 @pytest.mark.parametrize("screening", [True, False])
-def test_trials_that_a_time_budget_cut_off_block_nothing(tmp_path, lost, screening):
+def test_trials_cut_off_block_nothing(tmp_path, lost, screening):
     """Tune never completes them. Fewer than there are particles, and more; in this session and in the next."""
 
     def trial(search, number):
@@ -184,7 +184,7 @@ def test_trials_that_a_time_budget_cut_off_block_nothing(tmp_path, lost, screeni
     tried += [trial(later, i) for i in range(20, 40)]
     assert len(set(tried)) == lost + 40
     assert later.swarm.best[1] < 0.01
-    assert len(later.swarm.flying) == lost
+    assert len(later.swarm.pending) == lost
     report(later, "cut0", -1.0)  # Tune's own restore takes it up again: it counts
     assert later.swarm.best == (cut[0], -1.0)
 
@@ -198,7 +198,7 @@ def cut_off(tmp_path, n):
     return str(tmp_path / "state")
 
 
-def test_tune_resuming_an_experiment_has_its_trials_in_the_air(tmp_path):
+def test_tuner_restore_keeps_trials_live(tmp_path):
     """`Tuner.restore` sets the properties, then restores the searcher, then runs the unfinished trials."""
     search = ParticleSwarmSearch()
     search.set_max_concurrency(2)
@@ -209,7 +209,7 @@ def test_tune_resuming_an_experiment_has_its_trials_in_the_air(tmp_path):
     assert search.suggest("new") is not None
 
 
-def test_a_searcher_with_a_space_of_its_own_is_told_of_no_experiment(tmp_path):
+def test_searcher_with_own_space_never_hangs(tmp_path):
     """Nor can it hang then: trials count once they are heard of."""
     search = ParticleSwarmSearch(SPACE, "metric", "min")
     search.restore(cut_off(tmp_path, 2))
@@ -219,7 +219,7 @@ def test_a_searcher_with_a_space_of_its_own_is_told_of_no_experiment(tmp_path):
 
 
 @pytest.mark.parametrize("sessions", [1, 2])
-def test_a_searcher_restored_into_a_new_experiment_does_not_wait_for_the_old_ones_trials(tmp_path, sessions):
+def test_restored_searcher_ignores_old_trials(tmp_path, sessions):
     """`restore`, then a new Tuner, which sets the properties; as after `OptunaSearch.restore`."""
     path = cut_off(tmp_path, 2)
     search = ParticleSwarmSearch()
@@ -243,7 +243,7 @@ def test_a_searcher_restored_into_a_new_experiment_does_not_wait_for_the_old_one
     assert search.suggest("c") is not None
 
 
-def test_time_can_be_left_out():
+def test_time_attr_can_be_none():
     search = ready("min", time_attr=None)
     search.suggest("a"), search.suggest("b")
     report(search, "a", 1.0, t=1)
@@ -257,7 +257,7 @@ def test_a_finite_space_finishes():
     assert search.suggest("more") == search.FINISHED
 
 
-def test_a_row_of_results_can_name_its_particle():
+def test_particle_of_a_trial_is_known():
     search = ready()
     config = search.suggest("t")
     row = search.particle_of("t")
@@ -272,7 +272,7 @@ def test_a_row_of_results_can_name_its_particle():
         search.particle_of("other")
 
 
-def test_impossible_settings_fail_at_once():
+def test_invalid_settings_fail_at_construction():
     for wrong in (
         {"n_particles": 0},
         {"topology": "star"},
@@ -285,7 +285,7 @@ def test_impossible_settings_fail_at_once():
             ParticleSwarmSearch(**wrong)
 
 
-def test_choices_that_json_lacks_wait_for_the_space(tmp_path):
+def test_opaque_choices_wait_for_the_space(tmp_path):
     space = {"f": tune.choice([len, max]), "x": tune.uniform(0, 1)}
     search, fresh = ParticleSwarmSearch(seed=0), ParticleSwarmSearch()
     search.set_search_properties("m", "min", space)
@@ -360,7 +360,7 @@ def test_ray_invalid_values(local_ray, tmp_path):
 
 
 @pytest.mark.ray
-def test_ray_new_experiment_with_a_restored_searcher_runs(local_ray, tmp_path):
+def test_ray_restored_searcher_runs_new_experiment(local_ray, tmp_path):
     """As many trials cut off as may run at once: a search that waited for them would never start one."""
     search = ParticleSwarmSearch()
     search.restore(cut_off(tmp_path, 2))
@@ -381,7 +381,7 @@ def test_ray_scheduler_stops_reach_the_swarm(local_ray, tmp_path):
     fit(trainable, {"x": tune.uniform(0, 1)}, tmp_path, search, 14, scheduler, metric="loss", mode="min")
     archive = search.swarm.archive
     assert len(archive) == 14
-    assert search.swarm.flying == []
+    assert search.swarm.pending == []
     assert min(archive.fidelities) < max(archive.fidelities) == 9
     full = [value for value, reached in zip(archive.values, archive.fidelities, strict=True) if reached == 9]
     assert search.swarm.best[1] == min(full)
@@ -423,7 +423,7 @@ def test_ray_report_after_complete():
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_the_example_tunes_something_that_is_no_text(tmp_path):
+def test_example_script_tunes_boosting(tmp_path):
     script = Path(__file__).parents[2] / "examples" / "tune_boosting.py"
     assert len([line for line in script.read_text().splitlines() if line.strip()]) <= 20
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(script.parents[1])}

@@ -82,7 +82,7 @@ def test_snap_agrees_with_decode(parameter, data):
 
 @settings(max_examples=200, deadline=None)
 @given(parameters, st.data())
-def test_identities_are_equal_exactly_where_configurations_are(parameter, data):
+def test_identity_is_equal_for_equal_configurations(parameter, data):
     space = Space({"x": parameter})
     first = np.array(data.draw(st.lists(st.floats(0, 1), min_size=space.n_dims, max_size=space.n_dims)))
     near = data.draw(st.sampled_from([0.0, 1e-16, 1e-14, 1e-13, 1e-12, 1e-9, 0.1]))
@@ -94,7 +94,7 @@ def test_identities_are_equal_exactly_where_configurations_are(parameter, data):
 
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(floats(), grids(), integers()))
-def test_bounds_are_included_and_kept(parameter):
+def test_bounds_are_included_and_respected(parameter):
     space = Space({"x": parameter})
     low, high = space.decode(np.zeros(1))["x"], space.decode(np.ones(1))["x"]
     assert low == pytest.approx(parameter.lower)
@@ -114,13 +114,13 @@ def test_integer_shares_match_their_range(log):
     np.testing.assert_allclose(shares, expected, atol=1e-3)
 
 
-def test_quantised_values_have_no_float_dust():
+def test_quantised_values_are_exact():
     space = Space({"x": Float(0.1, 0.9, step=0.1)})
     values = [space.decode(space.position_at(i))["x"] for i in range(9)]
     assert values == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
-def test_quantised_values_have_no_float_dust_at_zero_either():
+def test_quantised_values_are_exact_at_zero():
     space = Space({"x": Float(-0.9, 0.9, step=0.3), "y": Float(-1000.0, 1000.0, step=0.1)})
     values = [repr(space.decode(space.encode({"x": x, "y": y}))) for x, y in ((0.0, 0.1), (0.3, 0.0))]
     assert values == ["{'x': 0.0, 'y': 0.1}", "{'x': 0.3, 'y': 0.0}"]
@@ -139,12 +139,12 @@ def test_wide_integer_ranges_keep_their_bounds():
     ("parameter", "value"),
     [(Integer(10**11, 2 * 10**11, step=100), 10**11 + 30), (Float(1e6, 1e6 + 1, step=0.01), 1e6 + 0.0005)],
 )
-def test_values_between_the_steps_are_refused_however_large(parameter, value):
+def test_values_off_the_grid_are_refused(parameter, value):
     with pytest.raises(ValueError, match="in steps of"):
         parameter.encode(value)
 
 
-def test_numpy_values_are_taken_for_pythons_own():
+def test_numpy_values_become_python_values():
     """As bounds, as choices (``tune.choice(np.array([8, 16]))``) and as values of a point; JSON has no others."""
     space = Space(
         {
@@ -174,7 +174,7 @@ def test_conditional_parameters_exist_under_their_choice():
     rng = np.random.default_rng(0)
     kinds = set()
     for _ in range(50):
-        config = space.decode(space.spread(rng.random(space.n_parameters)))
+        config = space.decode(space.from_uniform(rng.random(space.n_parameters)))
         kinds.add(config["model"]["kind"])
         assert set(config["model"]) == {"kind", "C"} if config["model"]["kind"] == "svm" else {"kind", "trees"}
         assert config["seed"] == 3
@@ -183,7 +183,7 @@ def test_conditional_parameters_exist_under_their_choice():
     assert kinds == {"svm", "forest"}
 
 
-def test_parameters_that_do_not_exist_make_no_new_configuration():
+def test_absent_parameters_make_no_new_configuration():
     space = Space({"m": Categorical([{"a": Integer(0, 9)}, {"b": Integer(0, 9)}])})
     position = space.encode({"m": {"a": 4}})
     other = position.copy()
@@ -193,7 +193,7 @@ def test_parameters_that_do_not_exist_make_no_new_configuration():
     assert space.size == 20
 
 
-def test_every_configuration_of_a_finite_space_has_its_index():
+def test_finite_space_enumerates_all_configurations():
     space = Space(
         {"m": Categorical([{"a": Integer(0, 2)}, None]), "o": Ordinal(["x", "y", "z", 1]), "i": Integer(1, 3)}
     )
@@ -204,7 +204,7 @@ def test_every_configuration_of_a_finite_space_has_its_index():
 
 def test_points_may_be_flat_or_partial():
     space = Space(CONDITIONAL)
-    fill = space.spread(np.full(space.n_parameters, 0.4))
+    fill = space.from_uniform(np.full(space.n_parameters, 0.4))
     config = space.decode(space.encode({"optimizer/lr": 1e-3, "model/kind": "forest", "model/trees": 2}, fill=fill))
     assert config["optimizer"]["lr"] == 1e-3
     assert config["model"] == {"kind": "forest", "trees": 2}
@@ -226,7 +226,7 @@ def test_points_may_be_flat_or_partial():
         ({"x": 0.5}, "missing k, q, c"),
     ],
 )
-def test_a_point_outside_the_space_says_why(point, words):
+def test_point_outside_the_space_is_explained(point, words):
     space = Space(
         {
             "x": Float(0.0, 1.0),
@@ -256,7 +256,7 @@ def test_a_point_outside_the_space_says_why(point, words):
         (lambda: Space([Float(0, 1)]), "dict of parameters"),
     ],
 )
-def test_impossible_spaces_say_the_rule(make, words):
+def test_invalid_space_error_states_the_rule(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
@@ -266,7 +266,7 @@ def test_constant_dicts_may_have_any_keys():
     space = Space({"x": Float(0, 1), "data": {"names": names}, "c": Categorical([{1: "a"}, {2: "b"}])})
     config = space.decode(space.encode({"x": 0.5, "data": {"names": names}, "c": {2: "b"}}))
     assert config == {"x": 0.5, "data": {"names": names}, "c": {2: "b"}}
-    assert not Space.is_whole(space.to_json())  # JSON has keys of one kind
+    assert not Space.is_restorable(space.to_json())  # JSON has keys of one kind
     with pytest.raises(ValueError, match="keys"):
         Space({"data": {0: Float(0, 1)}})
 
@@ -285,7 +285,7 @@ def test_choices_and_constants_may_be_arrays():
         space.encode({**point, "c": arrays[1]})
 
 
-def test_one_and_true_are_two_choices():
+def test_one_and_true_are_different_choices():
     space = Space({"c": Categorical([1, True, 1.5, (1, 2)])})
     for value in (1, True, 1.5, (1, 2)):
         decoded = space.decode(space.encode({"c": value}))["c"]
@@ -299,7 +299,7 @@ def test_space_survives_json():
     assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
-def test_choices_that_json_lacks_need_the_space_again():
+def test_opaque_choices_need_the_space_again():
     space = Space({"activation": Categorical([len, max])})
     with pytest.raises(ValueError, match="give the search space again"):
         Space.from_json(json.loads(json.dumps(space.to_json())))

@@ -38,7 +38,7 @@ def test_every_topology_beats_random_search(topology, screening):
     for seed in range(4):
         swarm = ParticleSwarm(SPACE, topology=topology, seed=seed, budget=n, screening=screening)
         regrets.append(min(run(swarm, n)))
-        draws = (swarm.space.decode(swarm.space.spread(rng.random(4))) for _ in range(n))
+        draws = (swarm.space.decode(swarm.space.from_uniform(rng.random(4))) for _ in range(n))
         random.append(min(map(sphere, draws)))
     assert np.mean(regrets) < 0.8 * np.mean(random)
 
@@ -55,12 +55,12 @@ def test_plain_swarm_converges(inertia, bounds):
 
 
 @pytest.mark.parametrize("screening", [False, True])
-def test_a_restored_swarm_goes_on_as_the_first(screening):
+def test_restored_swarm_continues_like_the_original(screening):
     first = ParticleSwarm(SPACE, seed=3, topology="random", screening=screening)
     run(first, 25)
     in_air = [first.ask() for _ in range(4)]
     second = ParticleSwarm.from_state(json.loads(json.dumps(first.get_state())))
-    assert second.flying == first.flying
+    assert second.pending == first.pending
     assert second.best == first.best
     trails = []
     for swarm in (first, second):
@@ -70,7 +70,7 @@ def test_a_restored_swarm_goes_on_as_the_first(screening):
     assert trails[0] == trails[1]
 
 
-def test_a_seed_gives_one_sequence_in_any_process():
+def test_seed_fixes_the_sequence_in_any_process():
     code = (
         "from searchers import *; s = ParticleSwarm({'x': Float(0, 1), 'c': Categorical(['a', 'b'])}, 4, seed=7)\n"
         "for _ in range(12):\n    m = s.ask(); s.tell(m.id, m.config['x']); print(m.config)"
@@ -86,12 +86,12 @@ def test_a_seed_gives_one_sequence_in_any_process():
     assert runs[0].count("x") == 12
 
 
-def test_seeds_differ():
+def test_different_seeds_differ():
     assert run(ParticleSwarm(SPACE, seed=0), 5) != run(ParticleSwarm(SPACE, seed=1), 5)
 
 
 @pytest.mark.parametrize("failure", [None, math.nan, math.inf, -math.inf])
-def test_failures_never_become_best_and_no_particle_stops(failure):
+def test_failures_stop_no_particle(failure):
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     for i in range(40):
         move = swarm.ask()
@@ -100,7 +100,7 @@ def test_failures_never_become_best_and_no_particle_stops(failure):
     json.loads(json.dumps(swarm.get_state()), parse_constant=pytest.fail)
 
 
-def test_a_swarm_of_failures_keeps_searching():
+def test_swarm_of_failures_keeps_searching():
     swarm = ParticleSwarm(SPACE, 3, seed=0)
     configs = []
     for _ in range(20):
@@ -124,7 +124,7 @@ def test_lower_fidelity_never_displaces_higher():
     assert swarm.best == (full.config, 9.0)
 
 
-def test_screening_goes_on_where_runs_are_stopped_early():
+def test_screening_works_under_early_stopping():
     """Low rungs mislead by an offset, full runs are few: the screened swarm finds the optimum among them."""
 
     def near(screening):
@@ -160,7 +160,7 @@ def test_reports_of_a_move_survive_a_restart():
         swarm.report(swarm.ask().id, 1.0, fidelity=-1)
 
 
-def test_full_fidelity_makes_equals_of_those_who_reach_it():
+def test_results_at_full_fidelity_are_equal():
     swarm = ParticleSwarm(SPACE, 2, seed=0)
     known, other = swarm.ask(), swarm.ask()
     swarm.tell(known.id, 1.0, fidelity=10)
@@ -170,7 +170,7 @@ def test_full_fidelity_makes_equals_of_those_who_reach_it():
     assert swarm.best == (known.config, 1.0)
 
 
-def test_no_configuration_twice_while_unseen_ones_remain():
+def test_no_configuration_repeats_while_unseen_remain():
     swarm = ParticleSwarm({"a": Integer(0, 5), "m": Categorical([{"b": Ordinal([1, 2, 3])}, None])}, 5, seed=0)
     size = int(swarm.space.size)
     assert size == 24
@@ -184,7 +184,7 @@ def test_no_configuration_twice_while_unseen_ones_remain():
 
 
 @pytest.mark.parametrize("best", [0.0, 0.3])
-def test_no_real_number_twice_either(best):
+def test_no_real_number_repeats(best):
     """A plain swarm that has converged moves by less than the 12 digits that a value has, or against a bound."""
     swarm = ParticleSwarm({"x": Float(0, 1)}, 4, seed=0, budget=40, screening=False)
     configs = []
@@ -193,7 +193,7 @@ def test_no_real_number_twice_either(best):
 
 
 @pytest.mark.parametrize("endless", [Float(0, 1), {"a": Integer(0, 2**39), "b": Integer(0, 2**39)}])
-def test_the_rest_of_a_space_is_found_where_most_choices_are_used_up(endless):
+def test_unseen_rest_of_a_space_is_found(endless):
     """In ten of eleven places of the Sobol sequence."""
     swarm = ParticleSwarm({"c": Categorical([*range(10, 110), endless])}, 4, seed=0, screening=False)
     configs = []
@@ -201,7 +201,7 @@ def test_the_rest_of_a_space_is_found_where_most_choices_are_used_up(endless):
     assert len(set(configs)) == 160
 
 
-def test_a_space_of_constants_alone_has_one_configuration():
+def test_constant_space_has_one_configuration():
     swarm = ParticleSwarm({"a": 3}, seed=0)
     assert run(swarm, 12, lambda config: config["a"]) == [3] * 12
     assert swarm.exhausted()
@@ -213,7 +213,7 @@ def test_running_configurations_count_as_seen():
     assert len({swarm.ask().config["a"] for _ in range(30)}) == 30
 
 
-def test_more_asks_than_particles_share_the_swarm():
+def test_more_asks_than_particles_are_shared():
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     moves = [swarm.ask() for _ in range(12)]
     assert [swarm.particle_of(move.id)["particle"] for move in moves] == [0, 1, 2, 3] * 3
@@ -221,7 +221,7 @@ def test_more_asks_than_particles_share_the_swarm():
     assert swarm.particle_of(swarm.ask().id)["particle"] == 1  # the one with fewest moves in the air
 
 
-def test_a_generation_waits_for_its_last_particle():
+def test_generation_waits_for_its_last_particle():
     swarm = ParticleSwarm(SPACE, 3, seed=0, generational=True)
     moves = [swarm.ask() for _ in range(3)]
     assert swarm.ask() is None
@@ -232,7 +232,7 @@ def test_a_generation_waits_for_its_last_particle():
     assert swarm.ask() is not None
 
 
-def test_points_come_first_and_only_once():
+def test_points_come_first_and_once():
     points = [{"x": 1.5, "y": -2.0, "k": 2, "c": "c"}, {"k": 6}, {"x": 1.5, "y": -2.0, "k": 2, "c": "c"}]
     swarm = ParticleSwarm(SPACE, 4, seed=0, points_to_evaluate=points)
     first, second, third = (swarm.ask().config for _ in range(3))
@@ -253,13 +253,13 @@ def test_earlier_results_seed_the_swarm():
         swarm.add_evaluated({"x": 1.0, "k": 3, "c": "b"}, 1.0)
 
 
-def test_a_swarm_moves_after_its_first_results_not_after_forty():
+def test_swarm_moves_after_its_first_results():
     swarm = ParticleSwarm(SPACE, 10, seed=0)
     values = run(swarm, 40)
     assert np.median(values[12:40]) < 0.3 * np.median(values[:10])
 
 
-def test_a_result_lands_the_particle_that_asked_for_it():
+def test_result_updates_the_particle_that_asked():
     """Whatever the order: the personal best is where that particle was."""
     swarm = ParticleSwarm(SPACE, 5, seed=0, screening=False)
     for _ in range(4):
@@ -273,7 +273,7 @@ def test_a_result_lands_the_particle_that_asked_for_it():
             assert swarm.personal_best(particle["particle"]) == expected
 
 
-def test_going_back_to_a_best_goes_back_to_its_configuration():
+def test_equal_positions_decode_to_equal_configurations():
     """Categories are read from a position, not drawn."""
     space = {"c": Categorical(["a", "b", "c", "d"]), "k": Integer(0, 9), "x": Float(1e-4, 1.0, log=True)}
     swarm = ParticleSwarm(space, 4, seed=1)
@@ -286,7 +286,7 @@ def test_going_back_to_a_best_goes_back_to_its_configuration():
         assert swarm.best == (told[min(told)], min(told))
 
 
-def test_telling_again_changes_nothing():
+def test_second_tell_changes_nothing():
     swarm = ParticleSwarm(SPACE, 2, seed=0)
     move = swarm.ask()
     swarm.tell(move.id, 2.0)
@@ -313,12 +313,12 @@ def test_telling_again_changes_nothing():
         ({"points_to_evaluate": [{"z": 1}]}, "no z"),
     ],
 )
-def test_impossible_settings_say_the_rule(settings, words):
+def test_invalid_setting_error_states_the_rule(settings, words):
     with pytest.raises(ValueError, match=words):
         ParticleSwarm(SPACE, **settings)
 
 
-def test_settings_of_any_kind_survive_json():
+def test_settings_survive_json():
     """Numbers from NumPy, and velocities without a limit."""
     screen = Screen(n_candidates=np.int64(20), kappa=np.float32(1.0))
     settings = {"n_particles": np.int64(3), "budget": np.int64(50), "velocity_limit": math.inf, "screening": screen}
@@ -343,7 +343,7 @@ def test_functions_may_be_choices():
     move = swarm.ask()
     assert move.config["activation"] in (len, max)
     again = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())), space=space)
-    assert again.flying == [move.id]
+    assert again.pending == [move.id]
 
 
 def test_cost_does_not_grow_with_the_swarm():
@@ -360,7 +360,7 @@ def test_cost_does_not_grow_with_the_swarm():
     assert seconds[1] < 4 * seconds[0]
 
 
-def test_importing_needs_numpy_alone():
+def test_import_needs_numpy_only():
     code = (
         "import sys, searchers; print([m for m in ('ray', 'torch', 'sklearn', 'scipy', 'pandas') if m in sys.modules])"
     )
@@ -369,7 +369,7 @@ def test_importing_needs_numpy_alone():
     assert printed.strip() == "[]"
 
 
-def test_candidates_are_scored_once_a_move_though_many_are_one_configuration(monkeypatch):
+def test_candidates_are_scored_once_per_move(monkeypatch):
     """Beyond an optimum in a corner many candidates are reflected to it, or decode to it."""
     scored = []
     order = Screening.order
@@ -384,7 +384,7 @@ def test_candidates_are_scored_once_a_move_though_many_are_one_configuration(mon
     assert len(seen) == 80
 
 
-def test_a_screened_suggestion_stays_cheap_at_a_thousand_results():
+def test_screening_stays_cheap_at_many_results():
     """A suggestion may cost 100 ms; twice that here, for machines that do other things as well."""
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(10)}, seed=0)
     rng = np.random.default_rng(0)
@@ -398,7 +398,7 @@ def test_a_screened_suggestion_stays_cheap_at_a_thousand_results():
 
 
 @pytest.mark.parametrize("workers", [8, 128])
-def test_workers_wait_for_no_generation(workers):
+def test_asynchronous_workers_stay_busy(workers):
     """Log-normal durations: the share of the workers' time in use, up to the last ask."""
     shares = {}
     for generational in (False, True):

@@ -13,7 +13,7 @@ from searchers.screening import Screen, Screening, local_steps, log_gaps
 from searchers.sobol import Sobol
 
 
-def test_sobol_without_its_shift_is_the_published_sequence():
+def test_unshifted_sobol_is_the_published_sequence():
     qmc = pytest.importorskip("scipy.stats.qmc")
     rng = np.random.default_rng(0)
     sobol = Sobol(40, rng)
@@ -30,14 +30,14 @@ def test_shifted_sobol_fills_every_stratum():
         assert sorted((column * 32).astype(int)) == list(range(32))
 
 
-def test_sobol_goes_past_its_table():
+def test_sobol_works_beyond_forty_dimensions():
     rng = np.random.default_rng(1)
     point = Sobol(60, rng).next(rng)
     assert point.shape == (60,)
     assert ((point >= 0) & (point < 1)).all()
 
 
-def test_walls():
+def test_bounds_rules_move_particles_inside():
     position, velocity = np.array([-0.2, 1.3, 0.5, -1.2]), np.array([-0.4, 0.6, 0.1, -2.0])
     rng = np.random.default_rng(0)
     x, v = confine(position, velocity, "reflect", rng)
@@ -54,13 +54,13 @@ def test_walls():
     np.testing.assert_allclose(v, [0, 0, 0.1, 0])
 
 
-def test_constriction_of_clerc_and_kennedy():
+def test_constriction_equals_published_value():
     assert constriction(2.05, 2.05) == pytest.approx(0.7298, abs=1e-4)
     with pytest.raises(ValueError, match="> 4"):
         constriction(1.5, 1.5)
 
 
-def test_ring_and_torus_neighbours():
+def test_ring_and_von_neumann_informants():
     assert list(informants("ring", 0, 6)) == [0, 1, 5]
     assert list(informants("von-neumann", 0, 9)) == [0, 1, 2, 3, 6]
     assert list(informants("von-neumann", 0, 1)) == [0]
@@ -68,16 +68,16 @@ def test_ring_and_torus_neighbours():
 
 
 @pytest.mark.parametrize(("topology", "informer"), [("global", 7), ("ring", 1), ("von-neumann", 3)])
-def test_a_particle_hears_of_the_best_among_its_informants(topology, informer):
+def test_particle_follows_its_best_informant(topology, informer):
     """Particle 0 of nine, on a ring beside 1 and 8, on a 3 x 3 torus beside 1, 2, 3 and 6; 7 is the best of all."""
     rng = np.random.default_rng(0)
     particles = Particles(9, 1, topology, rng)
     for particle, value in enumerate([9.0, 3.0, 8.0, 2.0, 1.0, 7.0, 6.0, 0.0, 5.0]):
         assert particles.learn(particle, np.zeros(1), value, np.inf, rng)
-    assert particles.informer(0) == informer
+    assert particles.best_informant(0) == informer
 
 
-def test_random_informants_are_drawn_anew_when_nothing_gets_better():
+def test_random_informants_change_without_improvement():
     rng = np.random.default_rng(0)
     particles = Particles(12, 1, "random", rng)
     drawn = particles.get_state()["drawn"]
@@ -96,7 +96,7 @@ def settings(**changed):
     return Settings(**{**given, "generational": False, **changed})
 
 
-def test_velocities_are_those_of_the_formula():
+def test_velocities_follow_the_update_rule():
     """v <- w v + c1 r1 (p - x) + c2 r2 (g - x), an r1 and an r2 a coordinate; chi (v + ...) with constriction."""
     velocity, own, group = np.array([0.1, -0.2]), np.array([0.3, 0.0]), np.array([0.0, 0.4])
     rng = np.random.default_rng(0)
@@ -122,7 +122,7 @@ def inertia(name, values, **given):
     return pytest.approx(weights[0])
 
 
-def test_inertia_falls_over_the_budget_or_follows_success():
+def test_inertia_follows_budget_or_success():
     for n, weight in ((4, 0.6), (8, 0.5), (16, 0.3), (30, 0.3)):
         assert inertia("linear", range(n), budget=16) == weight
     assert inertia("constant", range(9)) == 0.729
@@ -131,14 +131,14 @@ def test_inertia_falls_over_the_budget_or_follows_success():
     assert inertia("adaptive", [9.0] * 8) == 0.4
 
 
-def test_a_swarm_starts_at_sobol_points():
+def test_swarm_starts_at_sobol_points():
     swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, 16, seed=3)
     configs = [swarm.ask().config for _ in range(16)]
     for name in "xy":
         assert sorted(int(16 * config[name]) for config in configs) == list(range(16))
 
 
-def test_results_are_compared_at_the_highest_fidelity_that_enough_came_to():
+def test_comparison_uses_highest_common_fidelity():
     archive = Archive(1)
     for value, fidelity, curve in [
         (5.0, 1.0, {}),
@@ -159,14 +159,14 @@ def test_results_are_compared_at_the_highest_fidelity_that_enough_came_to():
     assert compared(9.0, 50) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
 
 
-def test_failures_alone_can_be_compared():
+def test_only_failures_can_be_compared():
     archive = Archive(1)
     assert not len(archive.comparable(np.inf, 1)[0])
     archive.add(np.zeros(1), np.inf, 3.0)
     assert archive.comparable(np.inf, 5)[1].tolist() == [np.inf]
 
 
-def test_forest_learns_a_smooth_function_and_keeps_its_samples():
+def test_forest_learns_a_smooth_function():
     rng = np.random.default_rng(0)
     inputs, new = rng.random((300, 3)), rng.random((200, 3))
 
@@ -184,7 +184,7 @@ def test_forest_averages_equal_inputs():
 
 
 @pytest.mark.parametrize("surrogate", ["gaussian-process", "trees"])
-def test_screen_prefers_where_results_were_good(surrogate):
+def test_screening_prefers_good_regions(surrogate):
     rng = np.random.default_rng(0)
     positions = rng.random((60, 2))
     values = ((positions - 0.8) ** 2).sum(axis=1)
@@ -193,7 +193,7 @@ def test_screen_prefers_where_results_were_good(surrogate):
     assert Screening(Screen(surrogate, kappa=0.0)).order(candidates, positions, values, np.empty((0, 2)))[0] == 1
 
 
-def test_screen_keeps_away_from_what_is_in_the_air():
+def test_screening_avoids_pending_moves():
     positions = 0.5 * np.random.default_rng(0).random((20, 2))
     values = np.sin(9 * positions[:, 0]) + np.cos(7 * positions[:, 1])
     candidates = np.array([[0.9, 0.3], [0.3, 0.9]])
@@ -204,7 +204,7 @@ def test_screen_keeps_away_from_what_is_in_the_air():
     assert chosen([]) != chosen([candidates[chosen([])]])
 
 
-def test_believing_keeps_means_and_shrinks_deviations():
+def test_believing_keeps_means_shrinks_deviations():
     inputs = 0.5 * np.random.default_rng(0).random((15, 2))
     process = GaussianProcess(inputs, np.sin(9 * inputs[:, 0]) + np.cos(7 * inputs[:, 1]), None, 8)
     new = np.array([[0.9, 0.1], [0.5, 0.5]])
@@ -216,7 +216,7 @@ def test_believing_keeps_means_and_shrinks_deviations():
     assert shrunk[1] <= deviation[1]
 
 
-def test_process_predicts_and_knows_where_it_does_not():
+def test_process_is_uncertain_far_from_samples():
     rng = np.random.default_rng(0)
     inputs, new = rng.random((60, 3)) * 0.6, rng.random((100, 3)) * 0.6
 
@@ -234,7 +234,7 @@ def test_process_predicts_and_knows_where_it_does_not():
     np.testing.assert_allclose(process.predict(inputs)[0], scaled, atol=0.2)
 
 
-def test_process_sees_a_bowl_where_its_length_scales_are_too_short_to():
+def test_trend_finds_a_bowl_under_ripples():
     rng = np.random.default_rng(0)
     inputs, new = rng.random((60, 3)), rng.random((100, 3))
 
@@ -247,7 +247,7 @@ def test_process_sees_a_bowl_where_its_length_scales_are_too_short_to():
     assert np.corrcoef(mean, function(new))[0, 1] > 0.8
 
 
-def test_gradient_of_the_process_is_that_of_its_loss():
+def test_process_gradient_matches_its_loss():
     rng = np.random.default_rng(0)
     inputs = rng.random((20, 3))
     process = GaussianProcess(inputs, log_gaps(inputs[:, 0]), None, 0)
@@ -266,7 +266,7 @@ def test_equal_samples_do_not_break_the_process():
     np.testing.assert_allclose(mean, 0.0, atol=1e-6)
 
 
-def test_log_gaps_keep_order_draw_outliers_in_and_know_no_unit():
+def test_log_gaps_keep_order_without_unit():
     values = np.array([1.0, 2.0, 1e9, 4.0, np.inf, 4.0])
     gaps = log_gaps(values)
     assert list(np.argsort(gaps, kind="stable")) == [0, 1, 3, 5, 2, 4]
@@ -289,7 +289,7 @@ def test_local_steps_change_some_coordinates():
     assert np.median(np.abs(steps[steps != 0.5] - 0.5)) < 0.15
 
 
-def test_screen_computes_in_one_thread(monkeypatch):
+def test_screening_computes_in_one_thread(monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl")
 
     def threads():

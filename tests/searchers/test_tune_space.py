@@ -25,7 +25,7 @@ DOMAINS = {
 
 
 @pytest.mark.parametrize("name", DOMAINS)
-def test_every_value_is_one_that_tune_could_draw(name):
+def test_values_are_ones_tune_could_draw(name):
     domain = DOMAINS[name]
     space = convert({"x": domain})
     rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def test_every_value_is_one_that_tune_could_draw(name):
         assert space.decode(space.encode({"x": value}))["x"] == value
 
 
-def test_randint_leaves_its_upper_bound_out():
+def test_randint_excludes_its_upper_bound():
     space = convert({"x": tune.randint(2, 5)})
     assert {space.decode(np.array([u]))["x"] for u in np.linspace(0, 1, 50)} == {2, 3, 4}
 
@@ -57,7 +57,7 @@ def test_normal_is_cut_at_three_deviations():
 def test_nested_choices_are_resolved():
     space = convert({"model": tune.choice([{"kind": "svm", "c": tune.uniform(0, 1)}, {"kind": "none"}]), "n": [1, 2]})
     rng = np.random.default_rng(0)
-    configs = [space.decode(space.spread(rng.random(space.n_parameters))) for _ in range(30)]
+    configs = [space.decode(space.from_uniform(rng.random(space.n_parameters))) for _ in range(30)]
     assert {config["model"]["kind"] for config in configs} == {"svm", "none"}
     assert all(isinstance(c["model"].get("c", 0.5), float) and c["n"] == [1, 2] for c in configs)
 
@@ -71,12 +71,12 @@ def test_nested_choices_are_resolved():
         ({"a": tune.qrandint(5, 7, 4)}, "a: .*no multiple of 4"),
     ],
 )
-def test_what_can_not_be_searched_says_what_to_use(config, words):
+def test_unsupported_domains_name_an_alternative(config, words):
     with pytest.raises(ValueError, match=words):
         convert(config)
 
 
-def test_objects_stay_with_tune():
+def test_opaque_constants_stay_with_tune():
     config = {"data": object(), "names": {0: "cat"}, "epochs": 3, "x": tune.uniform(0, 1)}
     assert set(convert(config, keep_objects=False).tree) == {"epochs", "x"}
     assert set(convert(config).tree) == {"data", "names", "epochs", "x"}

@@ -17,21 +17,21 @@ def movers(swarm, n):
     return moved
 
 
-def test_a_particle_whose_move_is_never_told_flies_again():
+def test_particle_of_lost_move_moves_again():
     """Once every other has moved three times meanwhile; the move still counts if it is told after all."""
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     lost = swarm.ask()
     assert set(movers(swarm, 12)) == {1, 2, 3}
     swarm = ParticleSwarm.from_state(json.loads(json.dumps(swarm.get_state())))
     assert movers(swarm, 8).count(0) >= 2
-    assert swarm.flying == [lost.id]
+    assert swarm.pending == [lost.id]
     swarm.tell(lost.id, 1.0)
     assert swarm.best == (lost.config, 1.0)
-    assert swarm.flying == []
+    assert swarm.pending == []
     assert set(movers(swarm, 4)) == {0, 1, 2, 3}
 
 
-def test_a_slow_move_that_reports_is_waited_for():
+def test_slow_move_that_reports_is_awaited():
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     slow = swarm.ask()
     for rung in range(1, 6):
@@ -42,7 +42,7 @@ def test_a_slow_move_that_reports_is_waited_for():
     assert 0 not in movers(swarm, 10)
 
 
-def test_many_workers_slow_moves_are_not_given_up_early():
+def test_many_workers_make_patience_longer():
     """As many results as there are moves in the air say nothing: patience grows with them."""
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     moves = [swarm.ask() for _ in range(40)]
@@ -51,7 +51,7 @@ def test_many_workers_slow_moves_are_not_given_up_early():
     assert [swarm.particle_of(swarm.ask().id)["particle"] for _ in range(4)] == [0, 1, 2, 3]
 
 
-def test_a_generation_goes_on_without_the_moves_given_up():
+def test_generation_continues_without_moves_given_up():
     swarm = ParticleSwarm(SPACE, 3, seed=0, generational=True)
     moves = [swarm.ask() for _ in range(3)]
     swarm.tell(moves[0].id, 1.0)
