@@ -1,9 +1,9 @@
-"""One change a row, the full method as the reference: swarm-tuned distillation, then fine-tuning on labels.
+"""Ablation: one change per row to the full method, which is swarm-tuned distillation and fine-tuning on labels.
 
     python -m experiments.ablations --preset smoke|cpu|gpu [--out DIR] [--set data.path=../shared/hoc]
 
-What is changed is changed in the settings that the swarm found, nothing else. Thresholds need no training: the table
-reads them from the reference's own row.
+Each change is made to the settings that the swarm found, and everything else stays the same. Thresholds need no
+training: the table reads their scores from the row of the full method.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 from experiments.grid import Block, Experiment, Method, Place, main
 from experiments.methods import changed, searched, searched_finetuned, stage
 from kdh_ray.results import tables
+from kdh_ray.results.method_rows import STEP, TEACHER
 
 FULL = tables.REFERENCE
 
 
 def other_start(place: Place) -> dict[str, Any]:
-    """The encoder as it was pretrained where students start from the teacher's layers, else as many of those layers."""
+    """Return the other start of the student: the pretrained encoder instead of the teacher's layers, or the reverse."""
     from kdh_ray.models.encoders import encoder_shape
 
     plain = place.config.stages["plain-student"]
@@ -29,22 +30,22 @@ def other_start(place: Place) -> dict[str, Any]:
 
 
 def change(name: str, what: str, changes: Any, *needs: str) -> Method:
-    """The full method but for ``changes``."""
+    """Return the full method with ``changes``; ``what`` names them in tables."""
     return Method(name, changed(changes), needs=("without-sequential-stages", *needs), columns={"variant": what})
 
 
 METHODS = (
     Method("teacher", stage("teacher")),
-    Method("teacher-2", stage("teacher-2"), columns={"kind": "teacher"}),
-    Method("plain-student", stage("plain-student"), columns={"kind": "step"}),
-    Method("distilled", stage("student"), needs=("teacher",), columns={"kind": "step"}),
+    Method("teacher-2", stage("teacher-2"), columns={"kind": TEACHER}),
+    Method("plain-student", stage("plain-student"), columns={"kind": STEP}),
+    Method("distilled", stage("student"), needs=("teacher",), columns={"kind": STEP}),
     Method(
         "without-sequential-stages", searched("pso"), needs=("teacher",), columns={"variant": "stages"}, on_ray=True
     ),
     Method(FULL, searched_finetuned("pso"), needs=("without-sequential-stages",), columns={"variant": "reference"}),
     change("without-distillation", "distillation", {"teachers": ()}),
     Method("default-settings", stage("finetuned"), needs=("distilled",), columns={"variant": "search"}),
-    Method("random-step", searched("random"), needs=("teacher",), columns={"kind": "step"}, on_ray=True),
+    Method("random-step", searched("random"), needs=("teacher",), columns={"kind": STEP}, on_ray=True),
     Method("random-search", searched_finetuned("random"), needs=("random-step",), columns={"variant": "search"}),
     change("softmax-loss", "soft loss", {"loss.soft": "softmax-kl"}),
     change("alpha-0.25", "alpha", {"loss.alpha": 0.25}),

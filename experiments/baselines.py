@@ -1,4 +1,4 @@
-"""What distillation has to beat: linear models, and plain fine-tuning of both encoders; same rows, metrics and splits.
+"""Baselines of distillation on the same splits: linear models, and plain fine-tuning of both encoders.
 
 python -m experiments.baselines --preset smoke|cpu|gpu [--out DIR] [--set data.path=../shared/hoc]
 """

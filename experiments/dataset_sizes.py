@@ -1,4 +1,4 @@
-"""Micro F1 by size of the training split: teacher, plain student, distilled, fine-tuned on labels, swarm-tuned.
+"""Micro F1 by size of the training split: teacher, plain student, distilled, fine-tuned and swarm-tuned students.
 
 python -m experiments.dataset_sizes --preset smoke|cpu|gpu [--out DIR] [--set data.path=../shared/hoc]
 """

@@ -1,9 +1,9 @@
-"""What teachers and students cost where they run, in three number formats, and what they score so.
+"""Cost of teachers and students where they run, in three number formats, with their scores in each.
 
     python -m experiments.efficiency --preset smoke|cpu|gpu [--out DIR] [--set data.path=../shared/hoc]
 
-Latencies are of this machine: run it when nothing else runs (rows keep the load average). ``job.cpus_per_worker`` sets
-the number of threads, which is that of the cores otherwise.
+Latencies depend on the machine: run this when nothing else runs (rows store the load average). ``job.cpus_per_worker``
+sets the number of threads; the default is the number of cores.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from experiments.methods import Perform, checkpoint, stage
 from kdh_ray.errors import UnavailableError
 from kdh_ray.inference.efficiency import FORMATS, measure
 from kdh_ray.results import tables
+from kdh_ray.results.method_rows import STEP
 
-MODELS = {"teacher": "teacher", "distilled": "student"}  # as tables call them -> stage
+MODELS = {"teacher": "teacher", "distilled": "student"}  # name in tables -> stage
 
 
 def measured(model: str, number_format: str) -> Perform:
-    """A base stage's checkpoint in a number format."""
+    """Measure the checkpoint of a base stage in a number format."""
 
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.data import corpus_from_config
@@ -34,7 +35,7 @@ def measured(model: str, number_format: str) -> Perform:
         threads = config.job.cpus_per_worker or describe(gpus=False).cores
         try:
             result = measure(checkpoint(place, MODELS[model]), config.data, number_format, threads)
-        except UnavailableError as error:  # a processor without this format, or too little memory: others go on
+        except UnavailableError as error:  # the processor lacks this format, or memory is short: other cells still run
             raise JobError(str(error)) from None
         corpus = corpus_from_config(config.data)
         row = stage_row(config, MODELS[model], run_id(config, f"{columns['experiment']}-{number_format}"), corpus.name)
@@ -45,8 +46,8 @@ def measured(model: str, number_format: str) -> Perform:
 
 
 METHODS = (
-    Method("train-teacher", stage("teacher"), columns={"kind": "step"}),
-    Method("train-distilled", stage("student"), needs=("train-teacher",), columns={"kind": "step"}),
+    Method("train-teacher", stage("teacher"), columns={"kind": STEP}),
+    Method("train-distilled", stage("student"), needs=("train-teacher",), columns={"kind": STEP}),
     *(
         Method(f"{model}-{number_format}", measured(model, number_format), needs=(f"train-{model}",))
         for model in MODELS
@@ -56,7 +57,7 @@ METHODS = (
 
 GRID = {
     "smoke": (Block("study-smoke.yaml", ("large",), 1),),
-    # What a model costs does not depend on the documents that it learnt from, and mpnet needs hours to learn from all.
+    # The cost of a model does not depend on its training documents, and mpnet needs hours to train on all of them.
     "cpu": (Block("study-cpu-l3.yaml", ("large",), 3), Block("study-cpu.yaml", ("small",), 3)),
     "gpu": (Block("study-gpu.yaml", ("large",), 3),),
 }

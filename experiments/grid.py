@@ -1,10 +1,10 @@
-"""What the study's scripts share: a grid of cells as data, run in order, each once.
+"""Grid of the study: cells as data, run in order and once each. All scripts of the study share it.
 
-A cell is a method at a place: a pair of teacher and student, a corpus, a size and a seed. What one experiment has
-trained in a place, the others find there: a teacher is trained once for all of them. A cell is finished when it has a
-row; whatever was interrupted goes on where it stopped.
+A cell is a method at a place, and a place is a pair of teacher and student, a corpus, a size and a seed. Experiments
+share what is trained at a place: one teacher serves all of them. A cell is finished when it has a row, and an
+interrupted cell resumes where it stopped.
 
-    <out>/<pair>/<corpus>-<size>-<seed>/    a place: run folders of the methods, their rows in them
+    <out>/<pair>/<corpus>-<size>-<seed>/    a place: the run folders of its methods, with their rows
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig, load_config
 from kdh_ray.errors import UserError
+from kdh_ray.results.method_rows import STEP, TRIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,11 +37,11 @@ Columns = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where methods are compared.
+    """Pair, corpus, size and seed at which methods are compared.
 
     Attributes:
-        config: Base configuration of the pair, with this place's size and seed. Its name is the pair's.
-        folder: Of all that is trained here.
+        config: Base configuration of the pair, with the size and seed of this place. Its name is that of the pair.
+        folder: Folder of everything that is trained here.
         local: Train in this process instead of on Ray Train workers.
         verbose: Show Ray's own log lines.
     """
@@ -52,20 +53,21 @@ class Place:
 
     @property
     def key(self) -> str:
+        """``PAIR/CORPUS/SIZE/SEED``."""
         data = self.config.data
         return f"{self.config.name}/{data.corpus}/{data.size}/{self.config.seed}"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to a classifier.
+    """Method that makes or measures a classifier.
 
     Attributes:
-        name: As in tables.
-        perform: Trains or measures it, and writes its row with the given columns.
+        name: Name in tables.
+        perform: Function that trains or measures it and writes its row with the given columns.
         needs: Methods whose checkpoints it reads.
         columns: Further columns of its row, such as ``variant``.
-        on_ray: Whether it uses Ray even where stages are trained in this process.
+        on_ray: Whether it uses Ray even if stages are trained in this process.
     """
 
     name: str
@@ -86,13 +88,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Methods and the grid they run on.
+    """Methods and the grid that they run on.
 
     Attributes:
-        name: As in rows.
-        methods: In an order in which each comes after what it needs.
+        name: Name in rows.
+        methods: Methods, each after those that it needs.
         grid: Preset -> blocks.
-        table: From rows to the table that is printed at the end.
+        table: Function from rows to the table that is printed at the end.
     """
 
     name: str
@@ -110,14 +112,21 @@ class Cell:
 
     @property
     def key(self) -> str:
+        """``PAIR/CORPUS/SIZE/SEED/METHOD``, which ``--cells`` matches and the row stores."""
         return f"{self.place.key}/{self.method.name}"
 
 
 def places(blocks: Sequence[Block], out: Path, overrides: Sequence[str], **how: bool) -> Iterator[Place]:
-    """Seed by seed, so that a study that is cut short compares alike.
+    """Yield the places of a grid, seed by seed, so that an unfinished study has the same seeds everywhere.
+
+    Args:
+        blocks: Parts of the grid.
+        out: Folder of the study.
+        overrides: Settings as ``SECTION.KEY=VALUE``, applied to every place.
+        how: ``local`` and ``verbose`` of each place.
 
     Raises:
-        ConfigError: If a base configuration with ``overrides`` is none, or differs from that of earlier calls.
+        ConfigError: If a base configuration with ``overrides`` is not valid.
     """
     for seed in range(max(block.seeds for block in blocks)):
         for block in (block for block in blocks if seed < block.seeds):
@@ -129,18 +138,23 @@ def places(blocks: Sequence[Block], out: Path, overrides: Sequence[str], **how: 
 
 
 def select(experiment: Experiment, everywhere: Sequence[Place], patterns: Sequence[str]) -> list[Cell]:
-    """Cells that match a pattern (all without patterns), and before each of them those that it needs.
+    """Return the cells that match a pattern (all without patterns), each after those that it needs.
+
+    Args:
+        experiment: Experiment whose methods make the cells.
+        everywhere: Places of the grid.
+        patterns: Keys of cells with ``*`` and ``?``.
 
     Raises:
         UserError: If a pattern matches no cell.
     """
     by_name = {method.name: method for method in experiment.methods}
-    found: dict[str, Cell] = {}
+    chosen: dict[str, Cell] = {}
 
     def add(cell: Cell) -> None:
         for name in cell.method.needs:
             add(Cell(by_name[name], cell.place))
-        found.setdefault(cell.key, cell)
+        chosen.setdefault(cell.key, cell)
 
     keys = []
     for place in everywhere:
@@ -151,11 +165,11 @@ def select(experiment: Experiment, everywhere: Sequence[Place], patterns: Sequen
     for pattern in patterns:
         if not any(fnmatchcase(key, pattern) for key in keys):
             raise UserError(f"--cells {pattern}: matches none of {len(keys)} cells, such as {keys[0]}")
-    return list(found.values())
+    return list(chosen.values())
 
 
 def rows_of(experiment: Experiment, folder: Path) -> pd.DataFrame:
-    """The finished cells' rows at or below ``folder``; empty where there are none.
+    """Return the rows of an experiment's finished cells at or below ``folder``; empty without rows.
 
     Raises:
         DataError: If a row file is corrupt; names it.
@@ -165,18 +179,17 @@ def rows_of(experiment: Experiment, folder: Path) -> pd.DataFrame:
     from kdh_ray.results import load_runs
     from kdh_ray.results import row_files as store
 
-    empty = pd.DataFrame({"cell": [], "kind": []})
     if not folder.exists() or not store.find(folder)[1]:
-        return empty
+        return pd.DataFrame({"cell": [], "kind": []})
     frame = load_runs(folder)
-    if "cell" not in frame:
-        return empty
-    ours = (frame["experiment"] == experiment.name) & frame["cell"].notna() & (frame["kind"] != "trial")
+    if "cell" not in frame:  # rows of ordinary runs only
+        return pd.DataFrame({"cell": [], "kind": []})
+    ours = (frame["experiment"] == experiment.name) & frame["cell"].notna() & (frame["kind"] != TRIAL)
     return frame[ours & (frame["status"] == "ok")]
 
 
 def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
-    """Run the cells that have no row, as stderr tells; returns how many failed."""
+    """Run the cells that have no row yet, report them on stderr, and return how many failed."""
     from kdh_ray.jobs.ray_train import JobError
 
     _hold_to_settings(cells, out)
@@ -200,10 +213,10 @@ def run_cells(experiment: Experiment, cells: Sequence[Cell], out: Path) -> int:
 
 
 def _hold_to_settings(cells: Sequence[Cell], out: Path) -> None:
-    """Refuse other settings than those of the rows that are there: a cell with a row is not looked at again.
+    """Refuse settings that differ from those of earlier calls, since cells with a row are not run again.
 
     Raises:
-        ConfigError: Says which settings of a pair differ.
+        ConfigError: If settings of a pair differ; names them.
     """
     from kdh_ray.jobs.claim import write_or_check_config
 
@@ -215,6 +228,7 @@ def _hold_to_settings(cells: Sequence[Cell], out: Path) -> None:
 
 
 def _outcome(experiment: Experiment, cell: Cell) -> str:
+    """Return the score of a cell in words."""
     rows = rows_of(experiment, cell.place.folder)
     rows = rows[rows["cell"] == cell.key]
     if rows.empty:
@@ -224,7 +238,7 @@ def _outcome(experiment: Experiment, cell: Cell) -> str:
 
 
 def _session(cells: Sequence[Cell]) -> AbstractContextManager[Any]:
-    """One Ray for all cells, if any of them needs it."""
+    """Start one Ray session for all cells if any of them needs it."""
     if not any(cell.method.on_ray or not cell.place.local for cell in cells):
         return nullcontext()
     from kdh_ray.cluster.session import ray_session
@@ -233,12 +247,18 @@ def _session(cells: Sequence[Cell]) -> AbstractContextManager[Any]:
 
 
 def main(experiment: Experiment, doc: str | None, argv: Sequence[str] | None = None) -> int:
-    """The command line of every script; returns the exit code (0 done, 1 a cell failed, 2 bad input)."""
+    """Run the command line of a script and return its exit code: 0 done, 1 a cell failed, 2 bad input.
+
+    Args:
+        experiment: Experiment of the script.
+        doc: Docstring of the script, shown in its help.
+        argv: Arguments; those of the process if None.
+    """
     args = _parser(experiment, doc).parse_args(argv)
     out = (args.out or Path("runs") / f"study-{args.preset}").expanduser()
     local = args.local or args.preset in IN_THIS_PROCESS
     if args.preset in IN_THIS_PROCESS:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # on batches so small a second thread mostly waits
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # batches are so small that a second thread mostly waits
     try:
         everywhere = list(places(experiment.grid[args.preset], out, args.set, local=local, verbose=args.verbose))
         cells = select(experiment, everywhere, args.cells)
@@ -251,19 +271,20 @@ def main(experiment: Experiment, doc: str | None, argv: Sequence[str] | None = N
         print(f"{experiment.name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{experiment.name}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"{experiment.name}: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `--list | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `--list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return int(failed > 0)
 
 
 def _print(experiment: Experiment, out: Path) -> None:
+    """Print the table of the experiment."""
     from kdh_ray.results import render
 
     rows = rows_of(experiment, out)
-    rows = rows[rows["kind"] != "step"]
+    rows = rows[rows["kind"] != STEP]
     if not rows.empty:
         print(render.to_plain(experiment.table(rows)))
 
@@ -281,7 +302,7 @@ def _parser(experiment: Experiment, doc: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cells", action="append", default=[], metavar="PATTERN",
-        help="only cells like PAIR/CORPUS/SIZE/SEED/METHOD, with * and ?, and what they need; may be repeated",
+        help="run only cells like PAIR/CORPUS/SIZE/SEED/METHOD, with * and ?, and what they need; may be repeated",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the cells and do nothing")
     parser.add_argument("--local", action="store_true", help="train in this process instead of on Ray Train workers")

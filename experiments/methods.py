@@ -1,4 +1,4 @@
-"""Ways to a classifier, as the grid performs them: each an ordinary run or search over the place's configuration.
+"""Methods that make a classifier at a place of the grid, each by an ordinary run or search.
 
 A base configuration has the stages ``teacher``, ``teacher-2``, ``plain-student``, ``student`` (distilled) and
 ``finetuned`` (the distilled student, fine-tuned on labels), and in ``tune`` the search for the settings of ``student``.
@@ -17,14 +17,18 @@ from typing import Any
 from experiments.grid import Columns, Place
 from kdh_ray.cli.display import Display
 from kdh_ray.config import RunConfig, StageConfig, load_config
+from kdh_ray.results.method_rows import STEP
 from kdh_ray.run_folder import RunFolder
 
 Perform = Callable[[Place, Columns], object]
-BASE, STUDENT, FINETUNED = "base", "student", "finetuned"
+"""Function that trains or measures a method at a place and writes its row with the given columns."""
+BASE = "base"
+STUDENT = "student"
+FINETUNED = "finetuned"
 
 
 def stage(name: str) -> Perform:
-    """A stage of the base configuration."""
+    """Train a stage of the base configuration."""
 
     def perform(place: Place, columns: Columns) -> None:
         _run(place.config, place.folder / BASE, name, place, columns)
@@ -33,7 +37,7 @@ def stage(name: str) -> Perform:
 
 
 def searched(searcher: str) -> Perform:
-    """The student, with the settings that a search finds."""
+    """Train the student with the settings that a search finds."""
 
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.jobs import search
@@ -51,7 +55,7 @@ def searched(searcher: str) -> Perform:
 
 
 def searched_finetuned(searcher: str) -> Perform:
-    """What :func:`searched` gives, fine-tuned on labels."""
+    """Fine-tune the student of :func:`searched` on labels."""
 
     def perform(place: Place, columns: Columns) -> None:
         start = str(_best(place, searcher).stage(STUDENT).checkpoint)
@@ -63,29 +67,31 @@ def searched_finetuned(searcher: str) -> Perform:
 
 
 def changed(changes: Callable[[Place], Mapping[str, Any]] | Mapping[str, Any], searcher: str = "pso") -> Perform:
-    """The student with the settings that the search found but for ``changes``, fine-tuned on labels.
+    """Train the student with the settings that a search found, except ``changes``, and fine-tune it on labels.
 
     Args:
-        changes: A setting of the stage (``loss.alpha``) to its value, or a function of the place that gives them.
-        searcher: Whose best settings are changed.
+        changes: Value of each changed setting of the stage (``loss.alpha``), or a function that returns them for a
+            place.
+        searcher: Searcher whose best settings are changed.
     """
 
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.jobs.stage_search.space import configured
 
-        found = load_config(_best(place, searcher).config).stages[STUDENT]
-        student = configured(found, changes(place) if callable(changes) else changes)
+        best = load_config(_best(place, searcher).config).stages[STUDENT]
+        student = configured(best, changes(place) if callable(changes) else changes)
         stages = {STUDENT: student, FINETUNED: place.config.stages[FINETUNED]}
         name = str(columns["method"])
         config, folder = derived(place, name, stages), place.folder / name
-        _run(config, folder, STUDENT, place, {**columns, "kind": "step", "cell": None})
+        # Only the row of the last stage finishes the cell, so that an interrupted one resumes.
+        _run(config, folder, STUDENT, place, {**columns, "kind": STEP, "cell": None})
         _run(config, folder, FINETUNED, place, columns)
 
     return perform
 
 
 def baseline(name: str) -> Perform:
-    """A linear model; ``embeddings`` are those of the plain student's encoder."""
+    """Fit a linear model, on TF-IDF or on embeddings of the plain student's encoder."""
 
     def perform(place: Place, columns: Columns) -> None:
         from kdh_ray.data import corpus_from_config
@@ -112,10 +118,12 @@ def checkpoint(place: Place, stage: str) -> Path:
 
 
 def _best(place: Place, searcher: str) -> RunFolder:
+    """Return the run folder of the student with the settings that a search found."""
     return RunFolder(place.folder / searcher).best
 
 
 def _run(config: RunConfig, folder: Path, stage: str, place: Place, columns: Columns) -> None:
+    """Run one stage of a configuration in ``folder``."""
     from kdh_ray.jobs import run
 
     with Display(config, folder, transient=True) as display:

@@ -1,9 +1,9 @@
-"""Searchers on real trials, replayed: what each has found after so many of them, with eight workers.
+"""Searchers on replayed real trials: the regret of each after so many trials, with eight simulated workers.
 
     python -m experiments.searchers --preset smoke|cpu|gpu [--out DIR]
 
 The tables in ``benchmarks/data`` hold every configuration of a grid, trained once (``benchmarks.train_grid``). Regret
-is 0 at the best of a table and 1 at its median. Workers are simulated, with durations drawn for the seed alone.
+is 0 at the best trial of a table and 1 at its median. The durations of trials depend on the seed only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from experiments.grid import Block, Columns, Experiment, Method, Place, main
 from experiments.methods import Perform
 from kdh_ray.results import tables
+from kdh_ray.results.method_rows import REPLAY
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEARCHERS = ("pso", "pso-plain", "pso-generational", "pyswarms", "nevergrad-pso", "optuna-tpe", "random")
@@ -25,7 +26,7 @@ WORKERS = 8
 
 
 def replayed(searcher: str) -> Perform:
-    """A searcher on the table of the place's configuration."""
+    """Replay a searcher on the table of the place's configuration."""
 
     def perform(place: Place, columns: Columns) -> None:
         from benchmarks.searchers.problems import trials
@@ -37,14 +38,14 @@ def replayed(searcher: str) -> Perform:
         config = place.config
         problem = trials(str(BENCHMARKS / "data" / f"{config.name}.parquet"))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the peers' packages
+            warnings.simplefilter("ignore")  # of the packages of other searchers
             made = PEERS[searcher](problem.space, config.seed, BUDGETS[-1])
             done = run(made, problem.function, BUDGETS[-1], WORKERS, config.seed)
-        row = stage_row(config, searcher, run_id(config, str(columns["experiment"])), problem.name, kind="searcher")
+        row = stage_row(config, searcher, run_id(config, str(columns["experiment"])), problem.name, kind=REPLAY)
         regrets = {f"regret_at_{n}": problem.regret(done.best_after(n)) for n in BUDGETS}
         curve = (1.0 - np.minimum.accumulate(done.values)).tolist()
-        found = {"validation_f1_micro": curve[-1], "curve": curve, "busy": done.busy, "workers": WORKERS}
-        write_row(place.folder / "searchers", {**row, **regrets, **found, **columns})
+        result = {"validation_f1_micro": curve[-1], "curve": curve, "busy": done.busy, "workers": WORKERS}
+        write_row(place.folder / "searchers", {**row, **regrets, **result, **columns})
 
     return perform
 

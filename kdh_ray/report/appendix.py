@@ -48,6 +48,7 @@ def configurations(frame: pd.DataFrame, label: str = "") -> Section:
         if name.startswith("config_") and name not in _NO_SETTINGS and rows[name].notna().any()
     ]
     rows = rows.assign(**{name: rows[name].map(_plain) for name in names})
+    # (n_methods, n_settings): the first run's, since seeds share their settings but for what a search found
     first = rows[rows["kind"] != BASELINE].groupby("method", sort=False)[names].first().astype(object)
     if first.empty:
         section.left_out.append(LeftOut("Configurations", "only baselines were run, which have no settings"))
@@ -110,6 +111,7 @@ def _ours(frame: pd.DataFrame, protocol: str | None) -> list[dict[str, Any]]:
     except DataError:
         return []
     size = (sizes(rows) or [_WHOLE])[-1]
+    # Publications train on the whole split; a smaller size must say so.
     by = "these rows" + ("" if size == _WHOLE else f", size {size} only")
     lines = []
     for line in ranked_methods(rows).to_dict("records"):

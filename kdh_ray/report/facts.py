@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("kdh_ray", "torch", "ray", "transformers")
 _MOST_VALUES = 12
 _COMMIT_LENGTH = 12
+_OUTCOMES = {"ok": "finished"}  # words for a status; others are words already
 
 
 def facts(frame: pd.DataFrame) -> dict[str, str]:
@@ -26,20 +27,22 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
     """
     rows = frame[~frame["kind"].isin(NO_METHOD)]
     versions = {name: _values(frame, f"version_{name}") for name in _PACKAGES}
-    found = {
+    by_heading = {
         "Corpus": _corpora(rows),
         "Methods": _methods(rows),
         "Encoders": _pairs(rows),
         "Seeds": _values(rows, "seed"),
-        "Results": ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items()),
+        "Results": ", ".join(
+            f"{n} {_OUTCOMES.get(status, status)}" for status, n in rows["status"].value_counts().items()
+        ),
         **_searches(frame),
         "Searchers replayed": _values(frame[frame["kind"] == REPLAY], "stage"),
         "When": _when(frame),
-        "Where": ", ".join(filter(None, (_values(frame, "device"), _values(frame, "precision")))),
+        "Devices": ", ".join(filter(None, (_values(frame, "device"), _values(frame, "precision")))),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "Commit": _values(frame, "commit", _COMMIT_LENGTH),
     }
-    return {name: words for name, words in found.items() if words}
+    return {name: words for name, words in by_heading.items() if words}
 
 
 def lede(frame: pd.DataFrame) -> str:
@@ -79,6 +82,7 @@ def _values(frame: pd.DataFrame, column: str, length: int = 60) -> str:
     if column not in frame:  # a package that no row names
         return ""
     values: list[Any] = sorted(frame[column].dropna().unique().tolist())
+    # A column in which some rows have no seed holds floats.
     whole = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
     shown = list(dict.fromkeys(str(value)[:length] for value in whole))
     if len(whole) > 2 and whole == list(range(len(whole))):
@@ -104,9 +108,11 @@ def _searches(frame: pd.DataFrame) -> dict[str, str]:
     counts = rows["status"].value_counts()
     outcomes = {"ok": "to the end", "stopped": "stopped early", "failed": "failed"}
     states = ", ".join(f"{counts.get(status, 0)} {words}" for status, words in outcomes.items())
-    found = {"Search": f"{len(rows)} trials by {_values(rows, 'searcher')}: {states}"}
+    by_heading = {"Search": f"{len(rows)} trials by {_values(rows, 'searcher')}: {states}"}
     whole = rows["epochs_full"].sum() or rows["config_epochs"].sum()  # epochs of all trials, had none been stopped
     if rows["epochs_run"].notna().any() and whole:
         ran = rows["epochs_run"].sum()
-        found["Early stopping"] = f"trials ran {ran:.0f} of the {whole:.0f} epochs of their whole trainings"
-    return found
+        by_heading["Early stopping"] = (
+            f"trials ran {ran:.0f} of the {whole:.0f} epochs that they would have run without it"
+        )
+    return by_heading

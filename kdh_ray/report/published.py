@@ -28,16 +28,16 @@ PUBLISHED = (
     Source(
         None,
         "KDH-MLTC (the paper)",
-        "F1 on its own largest sample of the corpus, with the spread that it reports; samples and splits are not"
-        " published, so that nothing here can be measured under the same conditions.",
-        "arXiv 2505.07162, whose abstract has the score without the spread",
+        "F1 on its own largest sample of the corpus, with the spread that it reports. Its samples and splits are not"
+        " published, so nothing here was measured under the same conditions.",
+        "arXiv 2505.07162; its abstract gives the score without the spread",
         {"KDH-MLTC: BERT to DistilBERT, settings by particle swarm": "82.70 ± 0.89"},
     ),
     Source(
         "hoc-blurb",
         "BLURB",
-        "1,295/186/371 abstracts, unlabelled ones included; micro F1; means of five runs. Ours tune the threshold"
-        " on validation.",
+        "1,295/186/371 abstracts, including those without labels; micro F1; means of five runs. Our methods tune their"
+        " threshold on validation.",
         "Gu et al. 2020, arXiv 2007.15779, table 6",
         {
             "BERT, uncased": "80.20",
@@ -52,8 +52,9 @@ PUBLISHED = (
     Source(
         "hoc-blue",
         "BLUE",
-        "1,108/157/315 labelled abstracts; F1 of mean document precision and recall. Which documents these are is"
-        " not known here: ours are the 1,098/164/318 labelled ones of BLURB's splits, so they are near, not the same.",
+        "1,108/157/315 labelled abstracts; F1 of mean document precision and recall. The source does not list its"
+        " documents. Ours are the 1,098/164/318 labelled documents of BLURB's splits, so the two are close but not the"
+        " same.",
         "Peng et al. 2019, arXiv 1906.05474, table of github.com/ncbi-nlp/BLUE_Benchmark",
         {
             "ML-Net (Du et al. 2019)": "81.5",

@@ -78,7 +78,7 @@ def make_report(
     frame = normalise_rows(frame.reset_index(drop=True))
     frame = frame.assign(protocol=frame["protocol"].fillna(""))
     notes = [*notes, *repetitions(frame)]
-    frame = frame[~is_repeated(frame)]
+    frame = frame[~is_repeated(frame)]  # a note at the end names the runs that are replaced
     predictions = predictions or {}
     winners: list[Winner] = []
     sections: list[Section] = []
@@ -171,6 +171,7 @@ def _name_figures_uniquely(sections: list[Section]) -> None:
     for section in sections:
         for index, each in enumerate(section.figures):
             names = (each.name if n == 1 else f"{each.name}-{n}" for n in count(1))
+            # Some file systems do not distinguish upper and lower case.
             name = next(name for name in names if name.casefold() not in seen)
             seen.add(name.casefold())
             section.figures[index] = replace(each, name=name)
@@ -182,6 +183,7 @@ def _without_special_sections(part: pd.DataFrame) -> pd.DataFrame:
     Where no finished row would be left, all rows are returned.
     """
     ablations = part.loc[part["method"] == REFERENCE, "experiment"]
+    # Measured classifiers and changed methods would fill the comparison with near copies of its methods.
     is_special = part[LATENCY].notna() | part["experiment"].isin(ablations)
     try:
         finished_rows(part[~is_special])
@@ -269,6 +271,7 @@ def _significance(rows: pd.DataFrame, reference: str) -> tuple[pd.DataFrame, lis
         raise DataError("no two methods share more than one seed")
     limits = zip(table["low"], table["high"], strict=True)
     sizes = [table[["size"]]] if table["size"].notna().any() else []
+    # Points with their sign, since the question is which method is better.
     text = pd.DataFrame(
         {
             "method": table["method"],
@@ -309,10 +312,14 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     )
     made, section.left_out = attempt(SEARCH_FIGURES, part)
     section.figures = _named(made, label)
-    varied = [name for name in ("size", "seed") if rows[name].nunique() > 1]
+    best = rows.nlargest(_BEST_TRIALS, "score")
+    varied = [name for name, trials in (("size", best), ("seed", rows)) if trials[name].nunique() > 1]
     names = ["searcher", *varied, "trial", "particle", "status", "epochs_run", "score", *searched_settings(rows)]
-    best = rows.nlargest(_BEST_TRIALS, "score")[names].dropna(axis="columns", how="all")
+    one_size = "" if "size" in varied or rows["size"].nunique() < 2 else f" All are of size {best['size'].iloc[0]}."
+    best = best[names].dropna(axis="columns", how="all")
     best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
     best = best.rename(columns={str(name): setting_name(str(name)) for name in best} | {"epochs_run": "epochs run"})
-    section.tables.append(Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %."))
+    section.tables.append(
+        Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %.{one_size}")
+    )
     return section

@@ -96,7 +96,8 @@ class Winner:
     def basis(self) -> str:
         """Sentence that names the sample of the intervals."""
         over = list(dict.fromkeys(each.over for each in self.comparisons if each.over))
-        return f"Intervals over {' or '.join(over)}." if over else ""
+        samples = " or ".join(f"test {each}" if each == "documents" else each for each in over)
+        return f"95 % intervals over {samples}." if over else ""
 
 
 def winner(rows: pd.DataFrame, predictions: Mapping[Key, StagePrediction]) -> Winner:
@@ -194,10 +195,13 @@ def _compare(
     """Compare the best method with another one, with an interval over documents if there are predictions."""
     first, second = (rows[rows["method"] == method].set_index("seed") for method in (best, other))
     seeds = sorted(set(first.index.dropna()) & set(second.index.dropna()))
+    # (n_seeds,) in points
     differences = np.array([100 * (first.loc[seed, "score"] - second.loc[seed, "score"]) for seed in seeds])
     pairs = [(_prediction(first, seed, predictions), _prediction(second, seed, predictions)) for seed in seeds]
     whole = [(a, b) for a, b in pairs if a is not None and b is not None]
-    size, points, basis = parameters(second), float(differences.mean()), _seed_words(differences, test)
+    size = parameters(second)
+    points = float(differences.mean())
+    basis = _seed_words(differences, test)
     obstacle = _no_interval_over_documents(metric_name(rows), whole, len(seeds))
     if obstacle is None:
         low, high, over_documents = _interval_over_documents(whole)
@@ -261,6 +265,7 @@ def _interval_over_documents(pairs: list[tuple[StagePrediction, StagePrediction]
     """
     from kdh_ray.evaluation.statistics import compare_over_documents
 
+    # (n_documents, n_seeds * n_labels)
     targets = np.hstack([first.targets for first, _ in pairs])
     first, second = (np.hstack([pair[side].labels for pair in pairs]) for side in range(2))
     comparison = compare_over_documents(targets, first, second, resamples=_RESAMPLES)

@@ -73,6 +73,7 @@ def _compare_all(keys: list[Key], predictions: dict[Key, StagePrediction], refer
         return []
     others = [name for name in models if name != reference]
     comparisons = [_compare(models[name], models[reference]) for name in others]
+    # Holm's correction is over the methods of one protocol, size and seed; each seed has test results of its own.
     corrected = holm([comparison["p"] for comparison in comparisons])
     lines = []
     for name, comparison, p_holm in zip(others, comparisons, corrected, strict=True):

@@ -14,12 +14,17 @@ from kdh_ray.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIAL, STEP, REPLAY = "trial", "step", "searcher"
+# Kinds of rows, as rows store them.
+TRIAL = "trial"
+STEP = "step"
+REPLAY = "searcher"
+STUDENT = "student"
+TEACHER = "teacher"
+BASELINE = "baseline"
+KINDS = (STUDENT, TEACHER, BASELINE)
 NO_METHOD = (TRIAL, STEP, REPLAY)
 """Kinds of rows that are not the result of a method: trials of a search, stages on the way to a method's own stage, and
 searchers on replayed trials."""
-STUDENT, TEACHER, BASELINE = "student", "teacher", "baseline"
-KINDS = (STUDENT, TEACHER, BASELINE)
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """Columns that rows of one method share. With the same seed as well, they are the same run, repeated."""
 SETTINGS = ("protocol", "size")
@@ -66,6 +71,7 @@ def finished_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def is_repeated(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return which finished rows a later one replaces: the same method on the same data with the same seed."""
     same = [*GROUP, "method", "pair", "seed"]
+    # Without a seed, two rows may be two seeds; failed rows are reported and never averaged.
     counted = (frame["status"] == "ok") & ~frame["kind"].isin(NO_METHOD) & frame["seed"].notna()
     return counted & frame[same].assign(counted=counted).duplicated(keep="last")
 
@@ -104,7 +110,7 @@ def official_scores(frame: pd.DataFrame) -> pd.Series[float]:
 
     scores = pd.Series(float("nan"), index=frame.index)
     metrics = frame["metric"].where(frame["metric"].notna(), _MICRO_F1)
-    for metric in metrics.unique():
+    for metric in metrics.unique():  # rows of several protocols have several official metrics
         column = f"test_{metric}"
         if column in frame:
             scores = scores.where(metrics != metric, pd.to_numeric(frame[column], errors="coerce"))
@@ -145,7 +151,7 @@ def means_over_seeds(
     lines = []
     rows = rows.assign(counted=True if counted is None else counted)
     for key, group in rows.groupby(list(by), sort=False, dropna=False):
-        used = group[group["counted"]]
+        used = group[group["counted"]]  # (n, n_columns), a row per seed
         line = {**dict(zip(by, key, strict=True)), "n": len(used)}
         for name in scores:
             values = pd.to_numeric(used[name], errors="coerce")
@@ -171,7 +177,7 @@ def ranked_methods(rows: pd.DataFrame) -> pd.DataFrame:
     table.insert(1, "kind", [next(iter(own["kind"].dropna()), "") for _, own in groups])
     table = table.assign(lowest=groups["score"].min().to_numpy(), highest=groups["score"].max().to_numpy())
     table = table.sort_values("score", ascending=False, kind="stable")
-    shown = table.assign(score=(100 * table["score"]).round(1))
+    shown = table.assign(score=(100 * table["score"]).round(1))  # a tenth of a point
     order = shown.sort_values(["score", "n"], ascending=False, kind="stable").index
     return table.loc[order].reset_index(drop=True)
 

@@ -175,6 +175,7 @@ def to_plain(table: pd.DataFrame) -> str:
     lines = [[_one_line(title) for title in text.header], *_marked(text, _one_line, "{} *")]
     widths = [max(len(line[column]) for line in lines) for column in range(len(text.header))]
     body = ["  ".join(_pad(*cell) for cell in zip(line, widths, text.numeric, strict=True)).rstrip() for line in lines]
+    # A star needs its meaning only where there is one.
     note = f"* {text.best}" if any(map(any, text.bold)) else ""
     return "\n".join(part for part in (text.caption, *body, note) if part) + "\n"
 

@@ -62,6 +62,7 @@ def write_row(folder: str | os.PathLike[str], row: Mapping[str, Any]) -> Path:
     if values.get("error"):
         values["error"] = next(iter(str(values["error"]).strip().splitlines()), "")[:_ERROR_LENGTH]
     values.setdefault("written", datetime.now(UTC).isoformat(timespec="microseconds"))
+    # The name helps people; a unique suffix, added on writing, keeps writers apart.
     stem = "-".join(["row", _slug(row["run_id"]), _slug(row["stage"])])
     file = store.write(folder, stem, pa.table({name: [values[name]] for name in order_columns(values)}))
     _merge(folder, store.mergeable(folder))
@@ -175,7 +176,7 @@ def _latest(table: Any) -> Any:
     written = [name for name in ("written", "started") if name in frame]
     if written:
         frame = frame.sort_values(written, kind="stable", na_position="first")
-    frame = frame.drop_duplicates(["run_id", "stage"], keep="last")
+    frame = frame.drop_duplicates(["run_id", "stage"], keep="last")  # the index still has each row's position
     if "started" in frame:
         frame = frame.sort_values("started", kind="stable")
     order = frame.index.to_numpy()

@@ -104,7 +104,7 @@ def load_predictions(
         Predictions by run id and stage, and a sentence for each file that can't be used.
     """
     predictions: dict[Key, StagePrediction] = {}
-    reasons: dict[str, None] = {}
+    reasons: dict[str, None] = {}  # each once, in order
     of_other_runs: dict[Key, str] = {}
     corpora: dict[str, Corpus] = {}
     try:
@@ -161,6 +161,7 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
     schema = pa.schema({**texts, "ids": pa.list_(pa.string()), "logits": pa.list_(pa.float32())})
     lines = [{**vars(saved), "logits": saved.logits.ravel()} for saved in kept.values()]
     filesystem, root = locate(target)
+    # A unique name, so that predictions kept later never replace these.
     name = f"predictions-{len(lines)}-{uuid.uuid4().hex[:12]}.parquet"
     try:
         write_parquet(filesystem, f"{root}/{name}", pa.Table.from_pylist(lines, schema=schema), **_ENCODING)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
+from kdh_ray.results.columns import normalise_rows
 from kdh_ray.results.method_rows import METRIC_NAMES, TRIAL
 
 if TYPE_CHECKING:
@@ -32,11 +33,15 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["kind"] == TRIAL]
     if rows.empty:
         raise DataError("there are no trials of a search among the rows")
+    # Trials have no test scores: without those columns, which a study's frame has, pandas works faster.
+    rows = normalise_rows(rows.dropna(axis="columns", how="all"))
+    # pandas made these floats, since rows of other kinds have none; trials that have none at all stay as they are.
     rows = rows.astype({name: "Int64" for name in ("trial", "particle") if rows[name].notna().any()})
     seconds = pd.to_numeric(rows["seconds"]).fillna(0.0)
     started = pd.to_datetime(rows["started"], utc=True, format="ISO8601")
     return rows.assign(
         search=rows["run_id"].astype(str).str.replace(r"-trial-\d+$", "", regex=True),
+        # The objective that the searcher saw; older rows only have micro F1.
         score=pd.to_numeric(rows["score"]).fillna(pd.to_numeric(rows["validation_f1_micro"])),
         curve=rows["curve"].map(_curve),
         seconds=seconds,
@@ -62,8 +67,8 @@ def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if scored.empty:
         raise DataError("no trial has a score")
     chosen = scored.nlargest(1, "score")["search"].iloc[0]
-    sentence = f" Of {len(searches)} searches, the one with the best score: {chosen}." if len(searches) > 1 else ""
-    return rows[rows["search"] == chosen], sentence
+    sentence = f" Of {len(searches)} searches, this is the one with the best score: {chosen}."
+    return rows[rows["search"] == chosen], sentence if len(searches) > 1 else ""
 
 
 def searched_settings(rows: pd.DataFrame) -> list[str]:

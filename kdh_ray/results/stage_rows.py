@@ -58,6 +58,7 @@ def stage_row(
         "status": _status(error),
         "error": error and f"{type(error).__name__}: {error}",
     }
+    # Later columns win: the caller's over those of the result, and these over the configuration's.
     return {**row, **config_columns(config, stage), **result_columns(result or {}), **columns(), **more}
 
 

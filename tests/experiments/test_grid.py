@@ -43,7 +43,7 @@ def test_every_preset_makes_cells_in_order_of_need(experiment: Experiment, tmp_p
             assert all(f"{cell.place.key}/{need}" in keys[:number] for need in cell.method.needs)
 
 
-def test_the_smallest_pair_has_ten_seeds_and_the_other_six(tmp_path: Path) -> None:
+def test_smaller_pair_has_ten_seeds(tmp_path: Path) -> None:
     found = list(places(dataset_sizes.GRID["cpu"], tmp_path, []))
     seeds = {name: len({place.config.seed for place in found if place.config.name == name}) for name in
              ("minilm-l3", "mpnet-minilm")}  # fmt: skip
@@ -51,7 +51,7 @@ def test_the_smallest_pair_has_ten_seeds_and_the_other_six(tmp_path: Path) -> No
     assert [place.config.seed for place in found] == sorted(place.config.seed for place in found)
 
 
-def test_the_study_compares_what_it_is_about() -> None:
+def test_study_has_its_methods() -> None:
     names = {each.name: {method.name for method in each.methods} for each in EXPERIMENTS}
     assert names["dataset_sizes"] == {
         "teacher", "plain-student", "distilled", "distilled-finetuned", "swarm-tuned", "swarm-tuned-finetuned"
@@ -133,7 +133,7 @@ def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
         select(fake.experiment, list(places(fake.experiment.grid["smoke"], tmp_path, [])), ["*/tiny/*"])
 
 
-def test_a_failed_cell_stops_no_other_and_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_cell_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Fake()
     fake.failing = {"teacher"}
     assert fake.run(tmp_path) == 1
@@ -144,7 +144,7 @@ def test_a_failed_cell_stops_no_other_and_is_run_again(tmp_path: Path, capsys: p
     assert len(fake.calls) == 12
 
 
-def test_a_format_that_can_not_be_measured_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unmeasurable_format_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise UnavailableError("no bfloat16 here")
 
@@ -169,7 +169,7 @@ def test_a_folder_keeps_to_one_set_of_settings(tmp_path: Path, capsys: pytest.Ca
     assert fake.run(tmp_path, "--set", "job.workers=2") == 0  # where it runs may differ
 
 
-def test_a_corrupt_row_is_named_and_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_corrupt_row_stops_the_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Fake()
     fake.run(tmp_path)
     broken = next(tmp_path.rglob("*.parquet"))
@@ -180,7 +180,7 @@ def test_a_corrupt_row_is_named_and_nothing_is_run(tmp_path: Path, capsys: pytes
     assert len(fake.calls) == before
 
 
-def test_a_reader_who_has_seen_enough_is_no_failure() -> None:
+def test_closed_pipe_is_no_failure() -> None:
     command = [sys.executable, "-m", "experiments.dataset_sizes", "--preset", "cpu", "--list"]
     with subprocess.Popen(command, cwd=CONFIGS.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         if process.stdout is None or process.stderr is None:

@@ -83,7 +83,7 @@ def test_saved_predictions_are_compared_document_by_document(study: Path, capsys
     assert "no seed has saved predictions of 'nobody'" in capsys.readouterr().err
 
 
-def test_an_ablation_changes_one_setting_of_what_the_search_found(study: Path, encoder: Path) -> None:
+def test_ablation_changes_one_found_setting(study: Path, encoder: Path) -> None:
     here = place(encoder, study)
     found = here.config.stages[STUDENT].model_copy(update={"learning_rate": 7e-4})
     best = RunFolder(here.folder / "pso").best.config

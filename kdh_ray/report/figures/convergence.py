@@ -42,7 +42,7 @@ def convergence(frame: pd.DataFrame) -> Plot:
     legend(drawing, axes[0])
     text = (
         f"Best validation score at the end: {'; '.join(shown)}. Trials stopped early count with the score that they"
-        " reached. Thin lines are single searches; the first trials' lower scores may lie below the picture."
+        " reached. Thin lines are single searches; lower scores of the first trials may be below the visible range."
     )
     return Plot(text, rows[["name", "searcher", "search", "trials", "minutes", "best"]], drawing)
 
@@ -78,6 +78,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         DataError: If no trial has a score.
     """
+    # Trials run concurrently, so the order in which they ended is not that of their numbers.
     ordered = rows.sort_values(["search", "ended", "trial"], kind="stable")
     groups = ordered.groupby("search", sort=False)
     ordered = ordered.assign(
@@ -86,6 +87,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
         minutes=groups["seconds"].cumsum() / 60,
         best=100 * groups["score"].cummax(),
     )
+    # A failed trial has no score and leaves the best so far as it was.
     ordered["best"] = ordered.groupby("search", sort=False)["best"].ffill()
     several_sizes = ordered["size"].nunique() > 1
     ordered["name"] = ordered["searcher"] + (", " + ordered["size"].astype(str) if several_sizes else "")
@@ -95,7 +97,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered.reset_index(drop=True)
 
 
-@figure("regret", "What searchers have found after so many trials")
+@figure("regret", "Regret of searchers after each number of trials")
 def regret(frame: pd.DataFrame) -> Plot:
     """Draw the mean regret of each searcher on replayed trials with its interval, a panel per table of trials."""
     table = regrets(frame)

@@ -34,7 +34,9 @@ COLOURS = {
     "series-5": ("#c02f6b", "#ff8fb8"),
     "series-6": ("#317f8f", "#71d0e3"),
 }
-INK, MUTED, RULE = (COLOURS[name][0] for name in ("ink", "muted", "rule"))
+INK = COLOURS["ink"][0]
+MUTED = COLOURS["muted"][0]
+RULE = COLOURS["rule"][0]
 SERIES = [light for name, (light, _) in COLOURS.items() if name.startswith("series")]
 MARKERS = "osD^vP*X"
 # Inches: a column of a paper. It is 259 points, so that text of 8 points has 11 pixels on a phone that is 390 wide.
@@ -236,8 +238,9 @@ def _themed(svg: str, name: str, text: str) -> str:
     """Return an SVG file as an element for a page: unique ids, a text alternative, and colours as CSS variables."""
     from html import escape
 
-    svg = svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") :]  # without the XML declaration, which HTML does not allow here
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Matplotlib numbers ids per file, so that two figures of a page would share them.
     svg = re.sub(r'\b(id=")', rf"\1{name}-", svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\1{name}-", svg)
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', _opening(escape(text)), svg, count=1)

@@ -25,9 +25,10 @@ def swarm(frame: pd.DataFrame) -> Plot:
     """Draw every position that was tried, joined in each particle's order, and each particle's personal best."""
     everything = trial_rows(frame)
     rows, which_search = best_search(everything)
+    # Failed trials have a position but no score, so no place in a particle's path.
     rows = rows[rows["particle"].notna() & rows["score"].notna()]
     if rows.empty:
-        raise DataError("no trial says which particle it was: the searcher was no swarm")
+        raise DataError("no trial says which particle it was: the searcher was not a swarm")
     names = [name for name in searched_settings(rows) if is_number(rows[name])]
     if len(names) < 2:
         raise DataError("fewer than two settings that are numbers were searched")
@@ -84,6 +85,7 @@ def workers(frame: pd.DataFrame) -> Plot:
     if rows.empty:
         raise DataError("no trial says which worker it ran on and when")
     first = rows["started"].min()
+    # Workers from top to bottom in the order in which they began to work.
     order = rows.groupby("worker")["started"].min().sort_values().index.tolist()
     table = rows.assign(
         line=rows["worker"].map(order.index),

@@ -44,7 +44,7 @@ def cost(frame: pd.DataFrame) -> Plot:
     named = table if len(table) <= MOST_NAMED else table[table["best"]]
     others = table.drop(index=named.index)
     drawing, (axes,) = canvas(2.6 + 0.15 * (len(named) + (len(others) > 0)))
-    front = table[table["best"]].sort_values("cost")
+    front = table[table["best"]].sort_values("cost")  # (n_front, n_columns), cheapest first
     _draw_methods(axes, front, named, others)
     axes.set_xscale("log")
     axes.margins(x=0.12)

@@ -185,7 +185,7 @@ def ablation(frame: pd.DataFrame) -> Plot:
         f"Against the full method ({100 * full['score']:.1f} % over {plural(full['n'], 'seed')}), {worst['method']}"
         f" loses most ({worst['difference']:+.1f} points) and {best['method']} does best ({best['difference']:+.1f})."
         " Differences are paired by seed; bars are Student's 95 % intervals, not corrected for the number of changes:"
-        f" {', '.join(clear) or 'none'} {'leaves' if len(clear) < 2 else 'leave'} out zero."
+        f" {', '.join(clear) or 'none'} {'excludes' if len(clear) < 2 else 'exclude'} zero."
     )
     columns = ["changed", "method", "shared", "difference", "low", "high"]
     return Plot(text, table[columns].rename(columns={"shared": "n"}), drawing)

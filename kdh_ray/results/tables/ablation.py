@@ -75,6 +75,7 @@ def changes(frame: pd.DataFrame, reference: str = REFERENCE, score: str = "offic
     if frame["method"].isna().all():
         raise DataError("an ablation's rows have a method; these are no study's rows")
     rows = method_rows(frame if score == "official" else normalise_rows(frame, score))
+    # The plain name of a method: its pair is a column of its own here.
     rows = _students_of_ablations(rows.assign(method=rows["study_method"]), reference)
     rows = pd.concat([rows, *_at_other_thresholds(rows[rows["method"] == reference], score)])
     rows = rows[rows[score].notna() & rows["seed"].notna()]

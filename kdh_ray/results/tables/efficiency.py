@@ -72,6 +72,7 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows.rename(columns={"number_format": "format"})
     measured = [name for name in EFFICIENCY if rows[name].notna().any()]
     rows = rows.astype(dict.fromkeys(measured, float))
+    # Threads and training size change what is measured, so their rows are not averaged together.
     keys = ["protocol", "method", "format", *(name for name in ("size", "threads") if rows[name].nunique() > 1)]
     groups = rows.groupby(keys, sort=False, dropna=False)
     means, spreads = groups[measured].mean().reset_index(), groups[measured].std(ddof=1).reset_index()
@@ -79,6 +80,7 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     best = pd.DataFrame(False, index=table.index, columns=table.columns)
     for name in measured:
         measure = EFFICIENCY[name]
+        # Scores of different protocols do not compare, and neither do costs on their documents.
         best_of_protocol = means.groupby("protocol", dropna=False)[name].transform(
             "max" if measure.higher_is_better else "min"
         )

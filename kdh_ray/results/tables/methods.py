@@ -62,6 +62,7 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
     table = means_over_seeds(rows, GROUP, (*scores, *COSTS), counts)
     groups = rows.groupby(list(GROUP), sort=False, dropna=False)
     position = len(GROUP)
+    # Both group the same rows by the same columns, so their lines are in the same order.
     table.insert(position, "metric", [next(iter(own["metric"].dropna()), None) for _, own in groups])
     table.insert(position + 2, "unfinished", groups.size().to_numpy() - table["n"].to_numpy())
     table["best"] = _is_best(table)
@@ -116,6 +117,7 @@ def by_size(frame: pd.DataFrame, score: str = "official") -> pd.DataFrame:
     sizes = sorted(table["size"].unique().tolist(), key=lambda size: (size == NO_SIZE, size_order(size)))
     lines, best = [], []
     for (protocol, method), group in table.groupby(["protocol", "method"], sort=False, dropna=False):
+        # A method of two experiments has two lines of a size, which must not overwrite each other.
         cells = {line["size"]: line for line in group.to_dict("records")}
         if len(cells) < len(group):
             raise DataError(

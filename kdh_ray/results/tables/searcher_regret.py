@@ -67,6 +67,7 @@ def regrets(frame: pd.DataFrame) -> pd.DataFrame:
     if not budgets:
         raise DataError(f"no row has a searcher's regret on replayed trials ({_REGRET}N)")
     lines = []
+    # Replays store the table as the pair and the searcher as the method.
     for table, rows in frame[frame[columns].notna().any(axis=1)].groupby("pair", sort=False):
         groups = rows.groupby("method")
         for searcher in groups[f"{_REGRET}{budgets[-1]}"].mean().sort_values(kind="stable").index:

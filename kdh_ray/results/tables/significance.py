@@ -64,6 +64,7 @@ def within_pairs(compare: Callable[[pd.DataFrame], pd.DataFrame], frame: pd.Data
     if not parts:
         raise next(iter(without.values()), NothingToCompareError("no pair has rows"))
     table = pd.concat(parts, ignore_index=True)
+    # pandas keeps the attributes of a concatenation only where all parts agree.
     notes = [*dict.fromkeys(part.attrs.get("note") for part in parts)]
     if without:
         notes.append(f"no {reference!r} to compare with among {', '.join(without)}")
@@ -111,6 +112,7 @@ def _significance(frame: pd.DataFrame, reference: str, score: str) -> pd.DataFra
         if reference not in set(group["method"]):
             continue
         scores = scores_by_seed(group, score)
+        # Differences are paired by seed: without a shared seed there is nothing to test.
         if not any(own.keys() & scores[reference].keys() for name, own in scores.items() if name != reference):
             without_shared_seed.append(" ".join(name for name in (protocol, size) if isinstance(name, str)))
             continue

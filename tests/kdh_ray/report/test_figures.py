@@ -69,7 +69,7 @@ def test_files_for_a_paper_keep_their_colours(study: pd.DataFrame) -> None:
     assert figure.png().startswith(b"\x89PNG")
 
 
-def test_methods_stand_from_best_to_worst_at_the_largest_size(study: pd.DataFrame) -> None:
+def test_methods_are_ranked_at_largest_size(study: pd.DataFrame) -> None:
     figure = figures.by_method(study)
     assert figure.data["method"].tolist() == ["teacher", "distilled", "plain", "tf-idf"]
     line = figure.data.iloc[1]
@@ -77,7 +77,7 @@ def test_methods_stand_from_best_to_worst_at_the_largest_size(study: pd.DataFram
     assert "teacher with 81.0 ± 1.0 % over 3 seeds" in figure.text
 
 
-def test_a_size_that_has_one_method_so_far_says_nothing_yet(study: pd.DataFrame) -> None:
+def test_size_with_one_method_is_skipped(study: pd.DataFrame) -> None:
     rows = finished_rows(study)
     begun = rows[(rows["stage"] == "plain") & (rows["size"] == "large")]
     assert largest_size(pd.concat([rows[rows["size"] == "small"], begun]))["size"].unique().tolist() == ["small"]
@@ -91,7 +91,7 @@ def test_failed_rows_trials_and_steps_are_not_drawn(study: pd.DataFrame, search:
     assert figure.data["method"].tolist() == ["distilled", "tf-idf"]
 
 
-def test_methods_of_two_experiments_are_told_apart(study: pd.DataFrame) -> None:
+def test_methods_of_two_experiments_stay_separate(study: pd.DataFrame) -> None:
     figure = figures.by_method(pd.concat([study, study.assign(experiment="again")]))
     assert len(figure.data) == 8
     assert "distilled, again" in figure.data["method"].tolist()
@@ -109,7 +109,7 @@ def test_sizes_grow_along_the_line(study: pd.DataFrame) -> None:
     assert line["mean"].tolist() == pytest.approx([67.0, 72.0, 77.0])
 
 
-def test_sizes_that_a_method_has_not_reached_hide_nobody(study: pd.DataFrame) -> None:
+def test_unreached_sizes_hide_no_method(study: pd.DataFrame) -> None:
     """A study under way: the line that goes on is not called the highest where another is higher."""
     begun = study[(study["size"] == "small") | ((study["size"] == "medium") & (study["stage"] == "plain"))]
     figure = figures.by_size(begun)
@@ -133,7 +133,7 @@ def test_heat_map_has_a_line_a_label(study: pd.DataFrame) -> None:
     assert data.loc["a_cough $x$", "distilled"] == pytest.approx(57.0)
 
 
-def test_cost_marks_what_nothing_beats(study: pd.DataFrame) -> None:
+def test_cost_marks_undominated_methods(study: pd.DataFrame) -> None:
     data = figures.cost(study).data.set_index("method")
     assert data["best"].to_dict() == {"teacher": True, "distilled": True, "plain": False}
 
@@ -149,7 +149,7 @@ def many(study: pd.DataFrame, n: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def test_of_many_methods_the_front_is_named_in_the_picture_and_all_in_the_data(study: pd.DataFrame) -> None:
+def test_crowded_cost_figure_names_the_front(study: pd.DataFrame) -> None:
     figure = figures.cost(many(study, 30))
     assert len(figure.data) == 30
     assert figure.data.loc[figure.data["best"], "method"].tolist() == ["method 0", "method 28"]
@@ -162,7 +162,7 @@ def test_of_many_methods_the_front_is_named_in_the_picture_and_all_in_the_data(s
     assert "others" not in few.text
 
 
-def test_methods_that_have_no_room_are_counted(study: pd.DataFrame) -> None:
+def test_hidden_methods_are_counted(study: pd.DataFrame) -> None:
     rows = many(study, 21)
     figure = figures.by_method(rows)
     assert len(figure.data) == 21
@@ -188,20 +188,18 @@ def test_long_names_stay_within_the_figure(study: pd.DataFrame, maker: figures.M
     assert axes.get_window_extent().width > 0.4 * figure.drawing.bbox.width
 
 
-def test_signs_that_the_drawing_fonts_lack_are_left_to_the_readers(
-    study: pd.DataFrame, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_missing_glyphs_are_left_to_readers(study: pd.DataFrame, recwarn: pytest.WarningsRecorder) -> None:
     assert "病历" in figures.by_method(study.assign(stage=study["stage"] + " 病历")).svg()
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
-def test_models_alike_but_for_a_thousandth_cost_the_same(study: pd.DataFrame) -> None:
+def test_nearly_equal_models_cost_the_same(study: pd.DataFrame) -> None:
     study["parameters"] = study["stage"].map({"teacher": 22.7e6, "plain": 22.702e6, "distilled": 22.7e6})
     with pytest.raises(DataError, match="fewer than two models of different size"):
         figures.cost(study)
 
 
-def test_latency_is_shown_rather_than_size_where_it_was_measured(study: pd.DataFrame) -> None:
+def test_measured_latency_replaces_size(study: pd.DataFrame) -> None:
     study["latency_p50_ms"] = study["stage"].map({"teacher": 90.0, "plain": 12.0, "distilled": 12.0})
     assert figures.cost(study).data.columns[2] == "median latency of a document, in ms"
 
@@ -210,7 +208,7 @@ def test_not_dominated_keeps_equals() -> None:
     assert not_dominated(pd.Series([1, 1, 2, 3]), pd.Series([2, 2, 1, 3])) == [True, True, True, False]
 
 
-def test_ranks_over_nested_sizes_are_refused_with_the_reason(study: pd.DataFrame) -> None:
+def test_ranks_over_nested_sizes_are_refused(study: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="samples of one corpus"):
         figures.ranks(study)
 
@@ -233,7 +231,7 @@ def test_ranks_say_whom_they_leave_out(study: pd.DataFrame) -> None:
     assert figure.text.endswith("Left out, since some corpora have no result of them: tf-idf.")
 
 
-def test_best_so_far_never_falls_and_counts_every_ended_trial(search: pd.DataFrame) -> None:
+def test_best_so_far_never_falls(search: pd.DataFrame) -> None:
     line = progress(trial_rows(search))
     assert line["best"].is_monotonic_increasing
     assert line["trials"].max() == 24
@@ -272,7 +270,7 @@ def test_regret_has_a_panel_a_table() -> None:
     check_whole(figure)
 
 
-def test_what_makes_the_score_is_most_important(search: pd.DataFrame) -> None:
+def test_decisive_setting_is_most_important(search: pd.DataFrame) -> None:
     shares = importances(trial_rows(search))
     assert shares.index[0] == "config_learning_rate"
     assert shares.iloc[0] > 0.5
@@ -294,29 +292,29 @@ def test_importances_of_several_searches_leave_their_levels_aside(search: pd.Dat
     assert f"{both['validation_f1_micro'].count()} trials of 2 searches" in figures.importance(both).text
 
 
-def test_few_trials_tell_no_importance(search: pd.DataFrame) -> None:
+def test_few_trials_give_no_importance(search: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="at least 10 trials"):
         figures.importance(search.head(8))
 
 
-def test_ablation_is_paired_by_seed_with_the_full_method(ablations: pd.DataFrame) -> None:
+def test_ablation_figure_is_paired_by_seed(ablations: pd.DataFrame) -> None:
     figure = figures.ablation(ablations)
     table = figure.data.set_index("method")
     assert table.index.tolist() == ["without-distillation", "alpha-1"]
     assert table["difference"].tolist() == pytest.approx([-5.0, 1.0])
     assert table["n"].tolist() == [3, 2]
     assert table["changed"].tolist() == ["distillation", "alpha"]
-    assert "without-distillation, alpha-1 leave out zero" in figure.text
+    assert "without-distillation, alpha-1 exclude zero" in figure.text
     check_whole(figure)
 
 
-def test_ablation_marks_what_its_interval_tells(ablations: pd.DataFrame) -> None:
+def test_ablation_names_clear_changes(ablations: pd.DataFrame) -> None:
     ablations.loc[ablations["method"] == "alpha-1", "test_f1_micro"] += [0.0, 0.05]
     figure = figures.ablation(pd.concat([ablations, ablations.assign(experiment="other", method="distilled")]))
     assert figure.data["method"].tolist() == ["without-distillation", "alpha-1"]  # other experiments are no ablation
     line = figure.data.set_index("method").loc["alpha-1"]
     assert (line["low"], line["high"]) == (pytest.approx(-28.27, abs=0.01), pytest.approx(35.27, abs=0.01))
-    assert "without-distillation leaves out zero" in figure.text
+    assert "without-distillation excludes zero" in figure.text
 
 
 def test_ablation_needs_the_full_method(study: pd.DataFrame) -> None:
@@ -341,11 +339,11 @@ def test_trials_alike_in_size_have_no_front(search: pd.DataFrame) -> None:
 
 
 def test_swarm_needs_particles(search: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="no swarm"):
+    with pytest.raises(DataError, match="not a swarm"):
         figures.swarm(search.assign(particle=None))
 
 
-def test_swarm_is_shown_in_the_two_most_important_numbers(search: pd.DataFrame) -> None:
+def test_swarm_uses_two_most_important_numbers(search: pd.DataFrame) -> None:
     data = figures.swarm(search).data
     assert data.columns[3] == "learning_rate"
     assert data.groupby("particle").size().sum() == 23  # one trial failed without a score

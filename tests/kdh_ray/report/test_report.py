@@ -62,7 +62,7 @@ def test_page_is_well_formed_and_needs_no_network(page: str) -> None:
     assert "prefers-color-scheme: dark" in page
 
 
-def test_first_screen_says_who_won_and_by_how_much(page: str) -> None:
+def test_first_screen_names_winner_and_margin(page: str) -> None:
     first = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", page[page.index("<header>") : page.index("</header>")]))
     assert "77.0 ± 1.0 % test micro F1 of distilled, the best student on hoc-blurb, size large" in first
     assert re.search(r"\+6\.0 points \(95 %: \+\d+\.\d to \+\d+\.\d\) against plain", first)
@@ -76,7 +76,7 @@ def test_names_from_rows_are_escaped(page: str) -> None:
     assert "<chills>" not in page
 
 
-def test_what_is_missing_leaves_itself_out_with_the_reason(study: pd.DataFrame) -> None:
+def test_missing_parts_name_their_reason(study: pd.DataFrame) -> None:
     report = make_report(study[study["size"] == "small"])
     missing = next(section for section in report.sections if section.title == "Not shown")
     assert "Search" in missing.reasons["there are no trials of a search among the rows"]
@@ -130,7 +130,7 @@ def pairs(study: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([study, better, more], ignore_index=True)
 
 
-def test_each_pair_of_encoders_has_a_winner_and_tests_of_its_own(pairs: pd.DataFrame) -> None:
+def test_each_pair_has_its_own_winner(pairs: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     report = make_report(pairs)
     shown = [(each.pair, each.method, each.parameters, round(each.mean)) for each in report.winners]
@@ -162,7 +162,7 @@ def test_each_pair_of_encoders_has_a_winner_and_tests_of_its_own(pairs: pd.DataF
     assert first.count('class="score"') == 2
 
 
-def test_runs_without_a_pair_stand_beside_the_pairs(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
+def test_runs_without_pair_have_their_section(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
     """Ensembles, say: two experiments whose student has one name."""
     alone = study[study["stage"] == "distilled"]
     ensembles = [alone.assign(experiment=name, run_id=name + alone["run_id"]) for name in ("ensemble", "from-plain")]
@@ -174,7 +174,7 @@ def test_runs_without_a_pair_stand_beside_the_pairs(pairs: pd.DataFrame, study: 
     assert "Scores: other runs" in [section.title for section in report.sections]
 
 
-def test_runs_without_a_pair_are_not_those_of_the_only_pair(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
+def test_runs_without_pair_join_no_pair(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
     """The quickstart's beside the smoke study's, say: another student, of other documents."""
     own = study.assign(experiment="quickstart", run_id="quickstart-" + study["run_id"])
     report = make_report(pd.concat([own, pairs[pairs["pair"] == "small-pair"]], ignore_index=True))
@@ -217,7 +217,7 @@ def test_replayed_searchers_have_a_section_of_their_own(study: pd.DataFrame) -> 
     assert "regret at 20" in to_html(alone)
 
 
-def test_many_notes_are_folded_and_keep_folders_to_themselves(study: pd.DataFrame) -> None:
+def test_many_notes_fold_and_hide_folders(study: pd.DataFrame) -> None:
     report = make_report(study, notes=[f"/home/somebody/runs/{n}/base/config.yaml: gone" for n in range(41)])
     table = next(table for section in report.sections for table in section.tables if table.title == "Notes (41)")
     assert table.folded
@@ -238,20 +238,20 @@ def test_ablation_and_efficiency_stand_apart_from_the_comparison(study: pd.DataF
     assert "distilled" in to_html(report)
 
 
-def test_rows_without_a_corpus_are_told_apart_from_those_with_one(study: pd.DataFrame) -> None:
+def test_rows_without_corpus_have_their_section(study: pd.DataFrame) -> None:
     report = make_report(pd.concat([study, study.assign(protocol=None)]))
     assert [each.protocol for each in report.winners] == ["hoc-blurb", ""]
     assert report.facts["Corpus"] == "hoc-blurb (small, medium, large)"
     assert "Scores: no corpus named" in [section.title for section in report.sections]
 
 
-def test_scores_of_a_part_of_the_training_split_say_so_beside_published_ones(study: pd.DataFrame) -> None:
+def test_published_table_marks_smaller_training_sizes(study: pd.DataFrame) -> None:
     for size, said in (("small", "these rows, size small only"), ("large", "these rows")):
         tables = {table.title: table.frame for table in published_results(study[study["size"] == size]).tables}
         assert set(tables["BLURB"]["by"]) == {said, "publication"}
 
 
-def test_published_numbers_stand_beside_ours_of_the_same_protocol_only(study: pd.DataFrame) -> None:
+def test_published_scores_meet_ours_by_protocol(study: pd.DataFrame) -> None:
     report = make_report(study)
     tables = {table.title: table for section in report.sections for table in section.tables}
     assert "distilled" in tables["BLURB"].frame["model"].tolist()
@@ -275,7 +275,7 @@ def test_configurations_show_what_differs_and_no_folders(study: pd.DataFrame) ->
     assert pd.isna(teachers["plain"])
 
 
-def test_settings_in_brackets_and_relative_paths_are_read_as_they_are(study: pd.DataFrame) -> None:
+def test_bracketed_settings_are_not_parsed(study: pd.DataFrame) -> None:
     study["config_data.text_column"] = "[text]"
     study["config_start"] = "runs/of/somebody/" + study["stage"] + "/stages/teacher/checkpoint"
     words = " ".join(table.frame.to_csv() for table in configurations(study).tables)
@@ -284,14 +284,14 @@ def test_settings_in_brackets_and_relative_paths_are_read_as_they_are(study: pd.
     assert "runs" not in words
 
 
-def test_measurements_of_one_pair_make_no_empty_table_for_the_others(pairs: pd.DataFrame) -> None:
+def test_only_measured_pairs_have_efficiency(pairs: pd.DataFrame) -> None:
     measured = pairs[(pairs["pair"] == "small-pair") & (pairs["stage"] == "distilled")].tail(1)
     measured = measured.assign(run_id="measured", experiment="efficiency", model="distilled", latency_p50_ms=9.0)
     report = make_report(pd.concat([pairs, measured], ignore_index=True))
     assert [section.title for section in report.sections if "Efficiency" in section.title] == ["Efficiency: small-pair"]
 
 
-def test_figures_of_corpora_that_differ_in_signs_have_names_of_their_own(study: pd.DataFrame) -> None:
+def test_similar_corpora_have_unique_figure_names(study: pd.DataFrame) -> None:
     part = study[study["size"] == "large"].drop(columns=[name for name in study if "label" in str(name)])
     names = ("notes a", "notes-a", "病历", "x" * 300, "x" * 299)
     report = make_report(pd.concat([part.assign(protocol=name) for name in names]))
@@ -301,7 +301,7 @@ def test_figures_of_corpora_that_differ_in_signs_have_names_of_their_own(study: 
     assert max(map(len, found)) < 100
 
 
-def test_the_best_trials_are_told_with_all_their_settings(search: pd.DataFrame) -> None:
+def test_best_trials_show_all_settings(search: pd.DataFrame) -> None:
     report = make_report(search.assign(config_epochs=1 + search["trial"] % 3))
     tables = {table.title: table for section in report.sections for table in section.tables}
     best = tables["The best trials"]

@@ -32,14 +32,14 @@ def test_winner_is_a_student_compared_with_each_kind(study: pd.DataFrame) -> Non
     }
 
 
-def test_winner_of_scores_that_look_the_same_is_that_of_more_seeds(study: pd.DataFrame) -> None:
+def test_more_seeds_win_a_tie(study: pd.DataFrame) -> None:
     lucky = study[(study["stage"] == "distilled") & (study["seed"] == 0)].assign(stage="lucky", run_id="lucky")
     for f1, best in ((0.7704, "distilled"), (0.7706, "lucky")):
         found = winner(finished_rows(pd.concat([study, lucky.assign(test_f1_micro=f1)])), {})
         assert found.method == best
 
 
-def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.DataFrame) -> None:
+def test_method_with_other_seeds_hides_no_rival(study: pd.DataFrame) -> None:
     lucky = study[(study["stage"] == "teacher") & (study["seed"] == 0)].assign(stage="lucky", seed=9, run_id="lucky")
     lucky["test_f1_micro"] += 0.1
     found = winner(finished_rows(pd.concat([study, lucky])), {})
@@ -47,7 +47,7 @@ def test_a_better_method_that_ran_with_other_seeds_alone_hides_nobody(study: pd.
 
 
 @pytest.mark.parametrize("start", ["distilled", "/runs/best/stages/distilled/checkpoint"])
-def test_what_goes_on_from_a_distilled_student_is_not_called_untaught(study: pd.DataFrame, start: str) -> None:
+def test_finetuned_distilled_student_counts_as_distilled(study: pd.DataFrame, start: str) -> None:
     tuned = study[study["stage"] == "plain"].assign(stage="finetuned", config_start=start)
     tuned["test_f1_micro"] += 0.02
     found = winner(finished_rows(pd.concat([study, tuned], ignore_index=True)), {})
@@ -62,7 +62,7 @@ def test_one_seed_makes_no_table_of_tests(study: pd.DataFrame) -> None:
     assert reasons["Tests over seeds"] == "no two methods share more than one seed"
 
 
-def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) -> None:
+def test_without_predictions_seeds_give_the_interval(study: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     study.loc[(study["stage"] == "plain") & (study["seed"] == 1), "test_f1_micro"] -= 0.02
     first = winner(finished_rows(study), {}).comparisons[0]
@@ -73,7 +73,7 @@ def test_without_predictions_the_spread_over_seeds_is_told(study: pd.DataFrame) 
     assert "no saved predictions" in first.words
 
 
-def test_first_screen_and_table_tell_the_same_p(study: pd.DataFrame) -> None:
+def test_first_screen_and_table_share_p(study: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     report = make_report(study)
     tables = {table.title: table for section in report.sections for table in section.tables}
@@ -94,7 +94,7 @@ def test_methods_without_enough_common_seeds_are_named(study: pd.DataFrame) -> N
     assert "Not tested, for lack of two common seeds: teacher." in table.note
 
 
-def test_a_size_that_shares_no_seed_takes_no_test_from_the_others(study: pd.DataFrame) -> None:
+def test_size_without_shared_seed_is_skipped(study: pd.DataFrame) -> None:
     pytest.importorskip("statsmodels", reason="extra 'report' is not installed")
     study.loc[(study["size"] == "small") & (study["stage"] == "distilled"), "seed"] += 9
     report = make_report(study)
@@ -104,7 +104,7 @@ def test_a_size_that_shares_no_seed_takes_no_test_from_the_others(study: pd.Data
     assert "Nothing shares a seed with 'distilled' on hoc-blurb small." in table.note
 
 
-def test_a_run_that_was_repeated_counts_once_and_is_told(study: pd.DataFrame) -> None:
+def test_repeated_run_counts_once_with_a_note(study: pd.DataFrame) -> None:
     again = study[(study["stage"] == "plain") & (study["size"] == "large")].assign(run_id="again", test_f1_micro=0.5)
     report = make_report(pd.concat([study, again]))
     tables = {table.title: table for section in report.sections for table in section.tables}
@@ -127,7 +127,7 @@ def test_seeds_with_other_test_documents_are_not_stacked(
     assert "paired bootstrap" not in first.words
 
 
-def test_what_rounds_to_nothing_has_no_sign() -> None:
+def test_rounded_zero_has_no_sign() -> None:
     assert [signed(points) for points in (-0.04, 0.0, 0.06, -1.25)] == ["0.0", "0.0", "+0.1", "-1.2"]
 
 
@@ -152,6 +152,6 @@ def test_predictions_of_some_seeds_give_no_interval(
     assert "paired bootstrap" not in first.words
 
 
-def test_one_seed_is_said_to_be_one(study: pd.DataFrame) -> None:
+def test_single_seed_is_named(study: pd.DataFrame) -> None:
     found = winner(finished_rows(study[study["seed"] == 0]), {})
     assert "how it varies with the seed is not known" in found.comparisons[0].words

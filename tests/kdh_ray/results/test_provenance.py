@@ -17,7 +17,7 @@ def test_columns_name_versions_and_commit() -> None:
     assert {"version_torch", "version_transformers", "version_ray", "commit"} <= columns.keys()
 
 
-def test_a_package_inside_a_foreign_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_in_foreign_checkout_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     package = tmp_path / "site-packages" / "kdh_ray" / "results"
     package.mkdir(parents=True)

@@ -86,7 +86,7 @@ def test_a_flipped_bit_in_a_value_is_named(tmp_path: Path) -> None:
         load_runs(tmp_path)
 
 
-def test_any_flipped_bit_is_an_error_that_names_the_file_or_none(tmp_path: Path) -> None:
+def test_flipped_bits_never_crash_the_reader(tmp_path: Path) -> None:
     file = write_row(tmp_path, row("broken", seed=3, test_f1_micro=0.8123, protocol="p"))
     whole = bytearray(file.read_bytes())
     messages = []
@@ -102,7 +102,7 @@ def test_any_flipped_bit_is_an_error_that_names_the_file_or_none(tmp_path: Path)
     assert all(file.name in message for message in messages)
 
 
-def test_a_folder_of_corrupt_rows_only_is_an_error_even_when_warned(tmp_path: Path) -> None:
+def test_folder_of_corrupt_rows_always_fails(tmp_path: Path) -> None:
     broken = write_row(tmp_path, row())
     broken.write_bytes(b"PAR1")
     with pytest.warns(RuntimeWarning, match=broken.name), pytest.raises(DataError, match="no result rows"):
@@ -115,7 +115,7 @@ def test_a_foreign_parquet_file_is_named(tmp_path: Path) -> None:
         load_runs(tmp_path)
 
 
-def test_a_file_with_two_columns_of_one_name_is_named(tmp_path: Path) -> None:
+def test_file_with_duplicate_columns_is_named(tmp_path: Path) -> None:
     write_row(tmp_path, row())
     columns = [pa.array([value]) for value in ("run-1", "distil", "ok", 1, 2)]
     pq.write_table(pa.table(columns, names=[*rows.REQUIRED, "x", "x"]), tmp_path / "row-twice.parquet")
@@ -146,7 +146,7 @@ def test_missing_and_empty_folders_are_errors(tmp_path: Path) -> None:
         load_runs(tmp_path)
 
 
-def test_columns_that_some_rows_lack_are_missing_values(tmp_path: Path) -> None:
+def test_absent_columns_are_missing_values(tmp_path: Path) -> None:
     write_row(tmp_path, row("a", config_layers=None, test_f1_micro=1))
     write_row(tmp_path, row("b", config_layers=3, test_f1_micro=0.5, extra="x"))
     frame = load_runs(tmp_path).set_index("run_id")
@@ -240,7 +240,7 @@ def test_merged_files_grow_so_that_there_are_few() -> None:
     assert written < 10 * 20_000
 
 
-def test_files_merged_while_they_are_read_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merge_while_reading_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         write_row(tmp_path, row(f"run-{number}"))
     read_file = rows._read_file
@@ -254,7 +254,7 @@ def test_files_merged_while_they_are_read_lose_no_row(tmp_path: Path, monkeypatc
     assert len(load_runs(tmp_path)) == 5
 
 
-def test_a_listing_that_misses_a_merge_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_that_misses_a_merge_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         write_row(tmp_path, row(f"run-{number}"))
     listed, calls = store._list, []
@@ -271,7 +271,7 @@ def test_a_listing_that_misses_a_merge_is_taken_again(tmp_path: Path, monkeypatc
     assert len(load_runs(tmp_path)) == 3
 
 
-def test_recorded_stages_are_told_without_reading_all(tmp_path: Path) -> None:
+def test_recorded_stages_skip_corrupt_rows(tmp_path: Path) -> None:
     assert recorded(tmp_path / "nowhere") == set()
     write_row(tmp_path, row("a", "teacher"))
     write_row(tmp_path, row("a", "student"))
@@ -359,7 +359,7 @@ def test_arrays_are_refused(tmp_path: Path) -> None:
         write_row(tmp_path, row(x=np.zeros(3)))
 
 
-def test_a_folder_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
+def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="a result row can't be written"):
         write_row(tmp_path / "file" / "rows", row())
@@ -386,7 +386,7 @@ def of_tables(*paths: str, corpus: str = "table") -> pd.DataFrame:
     )
 
 
-def test_tables_of_one_name_in_two_folders_are_two_protocols() -> None:
+def test_tables_in_two_folders_are_two_protocols() -> None:
     told = distinguish_tables(of_tables("ward-a/notes.csv", "/data/ward-b/notes.csv", "../x/ward-a/notes.csv"))
     assert told["protocol"].tolist() == [f"notes (ward-{name}/notes.csv)" for name in "aba"]
     deeper = distinguish_tables(of_tables("/data/a/texts/notes.csv", "/data/b/texts/notes.csv", "notes.csv"))

@@ -22,7 +22,7 @@ def test_significance_is_paired_by_seed_within_a_size() -> None:
     assert render.to_plain(table).startswith("hoc-blurb, difference: mean of test micro F1 less the reference's")
 
 
-def test_what_can_not_be_paired_is_said() -> None:
+def test_unpaired_methods_are_reported() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     students = SIZES[SIZES["kind"] == "student"]
     with pytest.raises(DataError, match="a seed that both have"):
@@ -36,7 +36,7 @@ def test_what_can_not_be_paired_is_said() -> None:
     assert table.attrs["note"] == "nothing shares a seed with 'plain' on hoc-blurb small"
 
 
-def test_no_pair_is_left_out_in_silence() -> None:
+def test_skipped_pairs_are_reported() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     students = FRAME[FRAME["kind"] == "student"]
     one, two = (students.assign(pair=pair, method=students["stage"]) for pair in ("a-b", "b-c"))
@@ -50,7 +50,7 @@ def test_no_pair_is_left_out_in_silence() -> None:
         significance(pd.concat([one, two, two.assign(experiment="again")]), "plain")
 
 
-def test_a_method_without_a_common_seed_is_a_line_of_its_own() -> None:
+def test_method_without_common_seed_keeps_its_line() -> None:
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     students = FRAME[FRAME["kind"] == "student"]
     lonely = pd.DataFrame([row("late", 0.9, 9)])
@@ -75,7 +75,7 @@ def test_significance_refuses_unknown_references_and_two_experiments() -> None:
         significance(pd.concat([students, students.assign(experiment="again")]), "plain")
 
 
-def test_an_ablation_compares_with_the_full_method_seed_by_seed() -> None:
+def test_ablation_pairs_changes_with_full_method() -> None:
     table = ablation(ABLATION)
     assert table["method"].tolist() == ["full", "softmax-loss", "threshold-0.5"]
     assert table["changed"].tolist() == ["reference", "soft loss", "thresholds"]

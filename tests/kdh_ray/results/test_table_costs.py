@@ -11,7 +11,7 @@ from kdh_ray.results import render
 from kdh_ray.results.tables import efficiency, pareto, regrets, searchers, stage_table
 
 
-def test_efficiency_has_a_line_a_model_and_number_format() -> None:
+def test_efficiency_has_a_line_per_number_format() -> None:
     rows = [
         row("student", 0.8, model="distilled", method=f"distilled-{name}", number_format=name, latency_p50_ms=latency,
             latency_p95_ms=2 * latency, inference_documents_per_second=1000 / latency, flops_per_document=2e9)
@@ -33,7 +33,7 @@ def measured(latency: float, seed: int = 0, **more: Any) -> dict[str, Any]:
     return row("student", 0.8, seed, **about, **more)
 
 
-def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
+def test_efficiency_of_several_seeds_has_a_spread() -> None:
     table = efficiency(frame_of(measured(10.0), measured(12.0, 1), row("plain", 0.7, 0), row("plain", 0.6, 0)))
     assert "| distilled | int8 | 2 | **22.7** | **11.0 ± 1.4** | **80.0** |" in render.to_markdown(table)
     assert "mean ± standard deviation over n seeds" in render.to_plain(table)
@@ -41,12 +41,12 @@ def test_efficiency_of_several_seeds_has_its_spread_and_number() -> None:
     assert "run again" not in render.to_plain(table)  # that is of rows that are not in this table
 
 
-def test_what_was_measured_otherwise_is_not_averaged() -> None:
+def test_other_thread_counts_are_not_averaged() -> None:
     rows = [measured(10.0, threads=1), measured(6.0, 1, threads=2), measured(5.0, 2, threads=2)]
     assert efficiency(frame_of(*rows))[["threads", "n", "p50 ms"]].to_numpy().tolist() == [[1, 1, 10.0], [2, 2, 5.5]]
 
 
-def test_rows_without_measurements_make_no_table_of_efficiency() -> None:
+def test_efficiency_needs_measured_rows() -> None:
     frame = FRAME.assign(latency_p50_ms=None)
     with pytest.raises(DataError, match="no row has a measured latency"):
         efficiency(frame)
@@ -56,7 +56,7 @@ def test_numbers_just_below_a_thousand_have_no_exponent() -> None:
     assert "1,000" in render.to_plain(efficiency(frame_of(measured(999.7))))
 
 
-def test_front_holds_what_nothing_beats() -> None:
+def test_front_holds_undominated_trials() -> None:
     def trial(number: int, score: float, latency: float, **more: Any) -> dict[str, Any]:
         about = {"kind": "trial", "trial": number, "validation_f1_micro": score, "latency_ms": latency}
         return {**row("student", 0.0), **about, "config_layers": number, "config_epochs": 4, **more}
@@ -99,12 +99,12 @@ def test_searchers_are_ranked_by_regret() -> None:
         searchers(FRAME)
 
 
-def test_regret_has_an_interval_that_is_never_below_nothing() -> None:
+def test_interval_of_regret_stays_above_zero() -> None:
     table = regrets(frame_of(*replays("t"))).set_index(["searcher", "trials"])
     line = table.loc[("random", 40)]
     assert (line["low"], line["high"]) == (0.0, pytest.approx(0.55 + 12.706 * 0.05, abs=1e-3))
 
 
-def test_replayed_searchers_are_no_methods() -> None:
+def test_replayed_searchers_are_not_methods() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame(replays("t"))]))
     assert not {"pso", "random"} & set(table["stage"])

@@ -27,7 +27,7 @@ def test_lines_keep_the_order_of_stages() -> None:
     assert stage_table(FRAME)["stage"].tolist() == ["tfidf", "teacher", "plain", "distilled"]
 
 
-def test_best_is_a_student_never_a_teacher_or_baseline() -> None:
+def test_best_is_always_a_student() -> None:
     table = stage_table(FRAME)
     assert table.loc[table["best"], "stage"].tolist() == ["distilled"]
 
@@ -43,13 +43,13 @@ def test_protocols_are_never_ranked_together() -> None:
     assert table["official"].iloc[-2] == pytest.approx(1.0)
 
 
-def test_of_scores_that_look_the_same_the_one_of_more_seeds_is_the_best() -> None:
+def test_more_seeds_win_a_tie() -> None:
     rows = [row("distilled", 0.7702, seed) for seed in range(3)]
     tables = [stage_table(frame_of(*rows, row("lucky", f1))) for f1 in (0.7704, 0.7706)]
     assert [table.loc[table["best"], "stage"].tolist() for table in tables] == [["distilled"], ["lucky"]]
 
 
-def test_a_line_alone_in_its_size_is_not_called_the_best() -> None:
+def test_only_line_of_a_size_is_not_best() -> None:
     begun = pd.DataFrame([row("plain", 0.99, size="medium"), row("distilled", float("nan"), 1, size="medium")])
     table = stage_table(pd.concat([FRAME, begun]))
     assert table.loc[table["best"], "size"].tolist() == ["large"]
@@ -70,7 +70,7 @@ def test_seconds_are_named_after_the_stage_alone() -> None:
     assert "stage s" in render.to_text_table(stage_table(FRAME), narrow=True).header
 
 
-def test_a_finished_row_without_a_score_is_in_no_mean_and_no_count() -> None:
+def test_finished_row_without_score_is_not_counted() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame([row("distilled", float("nan"), 9)])]))
     assert table.set_index("stage").loc["distilled", ["n", "unfinished"]].tolist() == [3, 1]
     assert "82.0 ± 2.0 (3)" in render.to_plain(table)
@@ -147,7 +147,7 @@ def test_terminal_table_takes_markup_in_names_literally() -> None:
     assert "[red]x" in console.export_text()
 
 
-def test_official_metric_has_a_column_where_it_is_another() -> None:
+def test_other_official_metric_has_a_column() -> None:
     assert "F1 (BLUE)" not in render.to_plain(stage_table(FRAME))
     assert "F1 (BLUE)" in render.to_plain(stage_table(FRAME.assign(metric="f1_blue")))
 
@@ -159,7 +159,7 @@ def test_sizes_stand_side_by_side_small_first() -> None:
     assert (line["small"], line["large"]) == ("72.0 ± 2.0 (3)", "82.0 ± 2.0 (3)")
 
 
-def test_rows_of_other_sizes_or_of_none_have_columns_too() -> None:
+def test_unknown_and_missing_sizes_have_columns() -> None:
     table = by_size(
         pd.concat([SIZES, pd.DataFrame([row("distilled", 0.5, size=None), row("plain", 0.4, size="tiny")])])
     )
@@ -181,7 +181,7 @@ def test_two_experiments_are_not_mixed_in_one_cell() -> None:
         by_size(pd.concat([FRAME.assign(experiment="first"), other]))
 
 
-def test_a_run_that_was_repeated_counts_once_in_every_table() -> None:
+def test_repeated_run_counts_once_in_every_table() -> None:
     """The last one of a seed; that it failed or ran as a trial changes nothing."""
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     later = [row("plain", 0.60, 1), row("plain", 0.1, 0, status="failed"), row("plain", 0.9, 0, "trial")]
@@ -198,7 +198,7 @@ def test_a_run_that_was_repeated_counts_once_in_every_table() -> None:
     assert "run again" not in render.to_plain(stage_table(FRAME))
 
 
-def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
+def test_lines_are_ordered_by_pair_and_size() -> None:
     rows = [
         row("student", 0.8, seed, method="distilled", pair=pair, size=size)
         for seed in (0, 1)
@@ -210,24 +210,24 @@ def test_lines_go_by_protocol_pair_and_size_whatever_ran_first() -> None:
     assert table["stage"].tolist() == ["distilled, a-b"] * 3 + ["distilled, b-c"] * 3
 
 
-def test_methods_of_a_study_go_by_their_own_names() -> None:
+def test_study_methods_keep_their_names() -> None:
     table = stage_table(ABLATION)
     assert table["stage"].tolist() == ["softmax-loss", "full", "teacher"]
     assert table.set_index("stage").loc["full", "n"] == 3  # without the step on its way
 
 
-def test_pairs_of_encoders_are_told_apart() -> None:
+def test_pairs_of_encoders_have_separate_lines() -> None:
     pairs = pd.concat([ABLATION.assign(pair="a-b"), ABLATION.assign(pair="b-c")])
     assert by_size(pairs)["method"].tolist()[:2] == ["softmax-loss, a-b", "full, a-b"]
 
 
-def test_rows_from_before_pairs_were_told_are_not_those_of_a_pair() -> None:
+def test_rows_without_pair_join_no_pair() -> None:
     mixed = pd.concat([ABLATION.assign(pair="a-b"), ABLATION.assign(pair=None)])
     assert set(by_size(mixed)["method"]) >= {"full, a-b", "full"}
     assert stage_table(mixed).set_index("stage").loc["full, a-b", "n"] == 3
 
 
-def test_trials_are_no_methods() -> None:
+def test_trials_are_not_methods() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame([row("trial", 0.99, kind="trial")])]))
     assert "trial" not in set(table["stage"])
     with pytest.raises(DataError, match="trials of searches"):
