@@ -32,9 +32,7 @@ def facts(frame: pd.DataFrame) -> dict[str, str]:
         "Methods": _methods(rows),
         "Encoders": _pairs(rows),
         "Seeds": _values(rows, "seed"),
-        "Results": ", ".join(
-            f"{n} {_OUTCOMES.get(status, status)}" for status, n in rows["status"].value_counts().items()
-        ),
+        "Results": _outcomes(rows),
         **_searches(frame),
         "Searchers replayed": _values(frame[frame["kind"] == REPLAY], "stage"),
         "When": _when(frame),
@@ -53,6 +51,12 @@ def lede(frame: pd.DataFrame) -> str:
     seeds = f"seeds {known['Seeds']}" if "Seeds" in known else ""
     search = known.get("Search", "").split(":")[0]
     return "; ".join(filter(None, (known.get("Corpus"), methods, seeds, search)))
+
+
+def _outcomes(rows: pd.DataFrame) -> str:
+    """Return the number of rows by status."""
+    counts = {str(status): n for status, n in rows["status"].value_counts().items()}
+    return ", ".join(f"{n} {_OUTCOMES.get(status, status)}" for status, n in counts.items())
 
 
 def _methods(rows: pd.DataFrame) -> str:

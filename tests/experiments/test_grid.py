@@ -1,4 +1,4 @@
-"""The grid: which cells there are, in what order, and that each is run once."""
+"""Grid of the study: its cells, their order, and that each is run once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_study_has_its_methods() -> None:
 
 
 class Fake:
-    """An experiment of two methods that write rows and count their calls."""
+    """Experiment with two methods that write rows and record their calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

@@ -1,4 +1,4 @@
-"""Methods of the study, trained for real on the tiny encoder and the synthetic corpus."""
+"""Methods of the study, trained with a tiny encoder on the synthetic corpus."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings(encoder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``dataset_sizes`` leaves of the methods that search nothing, at the small size."""
+    """Folder of ``dataset_sizes`` at the small size, with the methods that need no search."""
     out = tmp_path_factory.mktemp("study")
     patterns = [f"--cells=*/small/*/{name}" for name in ("plain-student", "distilled-finetuned")]
     assert main(dataset_sizes.EXPERIMENT, None, arguments(encoder, out, *patterns)) == 0
@@ -106,7 +106,7 @@ def test_every_change_of_the_ablation_makes_a_configuration(study: Path, encoder
 
 
 def run_smoke(out: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    """The command as in the README, and the CPU seconds of the script itself."""
+    """Run the command of the documentation and return it with the CPU seconds of the script."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "experiments.dataset_sizes", "--preset", "smoke", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)

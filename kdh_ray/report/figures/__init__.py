@@ -17,7 +17,7 @@ from kdh_ray.report.figures.particles import swarm, workers
 from kdh_ray.report.figures.reliability import calibration
 from kdh_ray.report.figures.score_against_cost import cost, pareto
 from kdh_ray.report.figures.scores import ablation, by_method, by_size, labels, ranks
-from kdh_ray.report.figures.settings import importance, parallel_coordinates
+from kdh_ray.report.figures.searched_settings import importance, parallel_coordinates
 
 __all__ = [
     "Figure", "LeftOut", "Maker", "ablation", "attempt", "by_method", "by_size", "calibration", "convergence", "cost",

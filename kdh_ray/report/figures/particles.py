@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError, UserError
 from kdh_ray.report.figures.drawing import MUTED, SERIES, Plot, canvas, figure, legend, log_scale, spans_decades
-from kdh_ray.report.figures.settings import importances, is_number
+from kdh_ray.report.figures.searched_settings import importances, is_number
 from kdh_ray.report.wording import plural
 from kdh_ray.results.columns import setting_name
 from kdh_ray.results.search_trials import best_search, searched_settings, trial_rows

@@ -1,4 +1,4 @@
-"""Figures: what is drawn from rows with known answers, and that every one is well-formed and has words."""
+"""Figures of rows with known answers: their data, their text, and whether they are well-formed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdh_ray.report.figures import drawing
 from kdh_ray.report.figures.convergence import progress
 from kdh_ray.report.figures.reliability import reliability
 from kdh_ray.report.figures.score_against_cost import not_dominated
-from kdh_ray.report.figures.settings import importances
+from kdh_ray.report.figures.searched_settings import importances
 from kdh_ray.results.method_rows import finished_rows, largest_size
 from kdh_ray.results.saved_predictions import StagePrediction
 from kdh_ray.results.search_trials import trial_rows
@@ -34,7 +34,7 @@ def test_figures_of_searches_are_whole(search: pd.DataFrame, maker: figures.Make
 
 
 def check_whole(figure: figures.Figure) -> None:
-    """Well-formed SVG with the words in it, no colour that a dark page can't change, PNG, data."""
+    """Check that a figure is well-formed, has a text and data, and only colours that a dark page can change."""
     themed = figure.svg(themed=True)
     root = ElementTree.fromstring(themed)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -56,7 +56,7 @@ PHONE = 390 - 2 * 16  # pixels that a page has within its margins
 
 
 def smallest_text(svg: str) -> float:
-    """In units of the drawing."""
+    """Return the smallest font size, in units of the drawing."""
     return min(float(size) for size in re.findall(r"font-size: ([0-9.]+)px", svg))
 
 
@@ -110,7 +110,7 @@ def test_sizes_grow_along_the_line(study: pd.DataFrame) -> None:
 
 
 def test_unreached_sizes_hide_no_method(study: pd.DataFrame) -> None:
-    """A study under way: the line that goes on is not called the highest where another is higher."""
+    """In an unfinished study, the method that is ahead in sizes need not be the best at any size."""
     begun = study[(study["size"] == "small") | ((study["size"] == "medium") & (study["stage"] == "plain"))]
     figure = figures.by_size(begun)
     assert set(figure.data.loc[figure.data["size"] == "small", "method"]) == {"teacher", "distilled", "plain", "tf-idf"}
@@ -139,7 +139,7 @@ def test_cost_marks_undominated_methods(study: pd.DataFrame) -> None:
 
 
 def many(study: pd.DataFrame, n: int) -> pd.DataFrame:
-    """``n`` methods at the largest size, each a point worse than the one before; the last but one is the smallest."""
+    """Return ``n`` methods at the largest size, each a point worse than the last; the last but one is the smallest."""
     part = study[(study["stage"] == "distilled") & (study["size"] == "large")]
     sizes = [1e6 if place == n - 2 else 9e6 for place in range(n)]
     parts = [
@@ -249,7 +249,7 @@ def test_two_searchers_have_lines_of_their_own(search: pd.DataFrame) -> None:
 
 
 def test_searches_at_several_sizes_are_not_averaged_together(search: pd.DataFrame) -> None:
-    """Their scores don't compare; those of one size have a mean, and the seeds' range in words."""
+    """Scores of different sizes do not compare; those of one size have a mean, and their range in the text."""
     other = search.assign(run_id=search["run_id"].str.replace("look", "other"))
     small = search.assign(run_id=search["run_id"].str.replace("look", "small"), size="small")
     other["validation_f1_micro"] -= 0.1

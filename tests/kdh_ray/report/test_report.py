@@ -1,4 +1,4 @@
-"""The report's page: its sections, what it leaves out and why, and that it keeps to itself."""
+"""Page of a report: its sections, what they leave out and why, and that it loads nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOID = {"meta", "link", "br", "hr", "img"}
 
 
 class Tags(HTMLParser):
-    """Collects tags, addresses and ids, and refuses ends that don't match."""
+    """Parser that collects tags, addresses and ids, and fails on a closing tag that does not match."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(study_rows: pd.DataFrame, search_rows: pd.DataFrame) -> str:
-    """Of a study and a search, with a name that would be a tag."""
+    """Page of a study and a search, with a name that would be a tag."""
     rows = pd.concat([study_rows.assign(experiment="<script>alert(1)</script>"), search_rows])
     return to_html(make_report(rows, make_predictions()))
 
@@ -163,7 +163,7 @@ def test_each_pair_has_its_own_winner(pairs: pd.DataFrame) -> None:
 
 
 def test_runs_without_pair_have_their_section(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
-    """Ensembles, say: two experiments whose student has one name."""
+    """For instance ensembles: two experiments whose student has one name."""
     alone = study[study["stage"] == "distilled"]
     ensembles = [alone.assign(experiment=name, run_id=name + alone["run_id"]) for name in ("ensemble", "from-plain")]
     report = make_report(pd.concat([pairs, *ensembles], ignore_index=True))
@@ -175,14 +175,14 @@ def test_runs_without_pair_have_their_section(pairs: pd.DataFrame, study: pd.Dat
 
 
 def test_runs_without_pair_join_no_pair(pairs: pd.DataFrame, study: pd.DataFrame) -> None:
-    """The quickstart's beside the smoke study's, say: another student, of other documents."""
+    """For instance the quickstart's student next to that of the smoke study, which learns from other documents."""
     own = study.assign(experiment="quickstart", run_id="quickstart-" + study["run_id"])
     report = make_report(pd.concat([own, pairs[pairs["pair"] == "small-pair"]], ignore_index=True))
     assert [each.pair for each in report.winners] == [None, "small-pair"]
 
 
 def test_searches_of_two_pairs_show_what_was_searched(pairs: pd.DataFrame, search: pd.DataFrame) -> None:
-    """A setting that is another in the other pair, or in the other seed's search, was not searched."""
+    """A setting that only differs between pairs, or between searches of different seeds, was not searched."""
     searches = [
         search.assign(pair=pair, config_start=start, config_epochs=epochs, seed=seed,
                       run_id=search["run_id"].str.replace("look", f"look{seed}-{pair}"))

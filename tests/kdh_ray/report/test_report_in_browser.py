@@ -1,4 +1,4 @@
-"""The report in a real Chromium: nothing on the console, every figure to be seen, in both themes, on a phone too."""
+"""Report in a real Chromium: an empty console and visible figures, in both themes, on a desktop and a phone."""
 
 from __future__ import annotations
 

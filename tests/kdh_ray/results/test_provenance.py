@@ -1,4 +1,4 @@
-"""Where a result comes from."""
+"""Provenance of a result: versions and commit."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Rows: written whole or not at all, read back all or by name."""
+"""Rows: written whole or not at all; on reading, none is lost and bad files are named."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Tables of what models cost, of score against cost, and of searchers on replayed trials."""
+"""Tables of efficiency, of score against cost, and of searchers on replayed trials."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_front_holds_undominated_trials() -> None:
 
 
 def replays(*names: str) -> list[dict[str, Any]]:
-    """Of random search (regret 0.5 and 0.6 at both budgets) and the swarm (0.1 and 0.2) on the tables ``names``."""
+    """Return rows of random search (regret 0.5 and 0.6) and the swarm (0.1 and 0.2) on the tables ``names``."""
     return [
         {**row(name, float("nan"), seed, "searcher", test_f1_blue=None), "pair": table, "method": name,
          "regret_at_10": base + seed / 10, "regret_at_40": base + seed / 10}

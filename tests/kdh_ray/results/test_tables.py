@@ -65,7 +65,7 @@ def test_failed_rows_are_counted_and_not_averaged() -> None:
 
 
 def test_seconds_are_named_after_the_stage_alone() -> None:
-    """A student fine-tuned on labels took its distillation as well, which is a line of its own."""
+    """The time of a fine-tuned student does not contain its distillation, which has a line of its own."""
     assert "stage seconds" in render.to_plain(stage_table(FRAME)).splitlines()[1]
     assert "stage s" in render.to_text_table(stage_table(FRAME), narrow=True).header
 
@@ -182,7 +182,7 @@ def test_two_experiments_are_not_mixed_in_one_cell() -> None:
 
 
 def test_repeated_run_counts_once_in_every_table() -> None:
-    """The last one of a seed; that it failed or ran as a trial changes nothing."""
+    """The last run of a seed counts; rows that failed or are trials replace nothing."""
     pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
     later = [row("plain", 0.60, 1), row("plain", 0.1, 0, status="failed"), row("plain", 0.9, 0, "trial")]
     frame = pd.concat([FRAME, pd.DataFrame(later)])

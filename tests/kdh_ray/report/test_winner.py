@@ -1,4 +1,4 @@
-"""The first screen of a report: who won, by how much, and what that rests on."""
+"""First screen of a report: the best student, its differences from others, and how they were computed."""
 
 from __future__ import annotations
 
