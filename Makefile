@@ -23,7 +23,7 @@ test-cluster: $(INSTALLED)
 
 # The documentation as a folder of pages that need no network: site/index.html. A warning is an error.
 docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo 'Built site/index.html'
 
 docs-serve: $(INSTALLED)

@@ -4,6 +4,7 @@ MkDocs calls :func:`on_page_markdown` for each page. A page asks for a part with
 
     <!-- settings: StageConfig -->    a table of the fields of that section of a configuration
     <!-- help: predict -->            what `kdh-ray predict --help` prints
+    <!-- help: every-verb -->         the same for each verb, under a heading of its own
     <!-- file: CONTRIBUTING.md -->    a Markdown file, its first heading included
 """
 
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = re.compile(r"^<!-- (settings|help|file): (\S+) -->$", re.MULTILINE)
+SEEDS = 2**31  # the bound of seeds, which no reader needs
 BOUNDS = {"ge": "≥ {:g}", "gt": "> {:g}", "le": "≤ {:g}", "lt": "< {:g}"}
 
 
@@ -28,13 +30,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def settings_table(section: str) -> str:
-    """Return a Markdown table with a line for each setting: name, type, default, range and meaning."""
+    """Return a Markdown table with a line for each setting: its name, meaning, default, and what it takes."""
     import kdh_ray.config
 
-    lines = ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
+    lines = ["| setting | meaning | default | takes |", "|---|---|---|---|"]
     for name, field in getattr(kdh_ray.config, section).model_fields.items():
         default = "required" if field.is_required() else _default(field.default)
-        cells = [f"`{name}`", _type(field.annotation), default, _bounds(field), field.description or ""]
+        takes = ", ".join(filter(None, [_type(field.annotation), _bounds(field)]))
+        cells = [f"`{name}`", field.description or "", default, takes]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -72,7 +75,10 @@ def _bounds(field: Any) -> str:
         for part in getattr(each, "__metadata__", ()):
             found += getattr(part, "metadata", [part])
     return ", ".join(
-        text.format(getattr(each, kind)) for each in found for kind, text in BOUNDS.items() if hasattr(each, kind)
+        text.format(getattr(each, kind))
+        for each in found
+        for kind, text in BOUNDS.items()
+        if hasattr(each, kind) and getattr(each, kind) < SEEDS
     )
 
 
@@ -80,6 +86,9 @@ def verb_help(verb: str) -> str:
     """Return what ``kdh-ray VERB --help`` prints, as a code block."""
     from kdh_ray.cli import main
 
+    if verb == "every-verb":
+        verbs = [each for group in main.VERBS.values() for each in group]
+        return "\n\n".join(f"## `kdh-ray {each}`\n\n{verb_help(each)}" for each in verbs)
     os.environ["COLUMNS"] = "88"
     subparsers = next(action for action in main._parser(verb)._actions if action.dest == "verb")
     assert subparsers.choices is not None  # noqa: S101 - argparse's own type is wider

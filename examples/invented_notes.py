@@ -43,9 +43,9 @@ def invented_notes(count: int = 600, seed: int = 0) -> list[dict[str, str | int]
     return rows
 
 
-def main(file: str) -> None:
-    """Write the table as CSV."""
-    rows = invented_notes()
+def main(file: str, count: int | str = 600) -> None:
+    """Write ``count`` notes to a CSV file."""
+    rows = invented_notes(int(count))
     with open(file, "w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, list(rows[0]))
         writer.writeheader()
