@@ -22,6 +22,11 @@ class DataConfig(Section):
     label_columns: tuple[str, ...] = Field((), description="one 0/1 column per label")
     labels_column: str | None = Field(None, description="one column with a list of labels")
     label_separator: str = Field(";", description="separates labels in a list column of strings", min_length=1)
+    segments_column: str | None = Field(
+        None,
+        description='column of labelled parts, a list of {"text": ..., "labels": [...]}; the parts make up the text if'
+        " there is no text column",
+    )
     split_column: str | None = Field(None, description="column of split names; seeded splits if not set")
     max_tokens: int = Field(256, description="tokens per document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts, if the corpus has them")

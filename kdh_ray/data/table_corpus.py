@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.config import DataConfig
-from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
+from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
 from kdh_ray.data.sampling import grouped_parts
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
+from kdh_ray.data.table_parts import Part
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.errors import DataError
 
@@ -47,11 +48,12 @@ def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:
     if data.label_columns:
         return data.label_columns
     labels = tuple(sorted({label for document in documents for label in document.labels}))
+    column = data.labels_column or data.segments_column
     if not labels:
-        raise DataError(f"{data.path}: column {data.labels_column!r} must hold labels; every list is empty")
+        raise DataError(f"{data.path}: column {column!r} must hold labels; every list is empty")
     if len(labels) >= max(2, len(documents)):
         raise DataError(
-            f"{data.path}: column {data.labels_column!r} must hold labels that documents share; "
+            f"{data.path}: column {column!r} must hold labels that documents share; "
             f"got {len(labels)} labels on {len(documents)} documents"
         )
     return labels
@@ -62,7 +64,24 @@ def _as_one_split(documents: Sequence[Document], labels: Sequence[str]) -> Split
     targets = np.zeros((len(documents), len(labels)), dtype=np.int8)  # (n_documents, n_labels)
     for row, document in enumerate(documents):
         targets[row, [column[label] for label in document.labels]] = 1
-    return Split([document.id for document in documents], [document.text for document in documents], targets)
+    segments = None
+    if all(document.parts is not None for document in documents):
+        segments = Segments(
+            [np.array([(part.begin, part.end) for part in _parts(document)], dtype=np.int32) for document in documents],
+            [_part_targets(document, column) for document in documents],
+        )
+    return Split([document.id for document in documents], [document.text for document in documents], targets, segments)
+
+
+def _parts(document: Document) -> tuple[Part, ...]:
+    return document.parts or ()
+
+
+def _part_targets(document: Document, column: dict[str, int]) -> NDArray[np.int8]:
+    targets = np.zeros((len(_parts(document)), len(column)), dtype=np.int8)  # (n_parts, n_labels)
+    for row, part in enumerate(_parts(document)):
+        targets[row, [column[label] for label in part.labels]] = 1
+    return targets
 
 
 def _assign_splits(

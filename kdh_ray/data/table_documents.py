@@ -15,6 +15,7 @@ from kdh_ray.config import DataConfig
 from kdh_ray.data.label_cells import CellError, find_separator, is_missing, parse_binary, parse_labels, split_plain_text
 from kdh_ray.data.messages import check_columns_exist, listing
 from kdh_ray.data.table_files import SPLIT_ALIASES, Table
+from kdh_ray.data.table_parts import Part, parse_parts
 from kdh_ray.errors import DataError
 
 MAX_KINDS_OF_FAULTS = 8  # in one message
@@ -29,12 +30,14 @@ class Document:
         text: The document.
         labels: Names of its labels.
         split: ``train``, ``validation`` or ``test``; None where neither its file nor a column names one.
+        parts: Labelled parts, if a column holds them.
     """
 
     id: str
     text: str
     labels: frozenset[str]
     split: str | None
+    parts: tuple[Part, ...] | None = None
 
 
 @dataclass
@@ -85,9 +88,11 @@ def read_documents(tables: Sequence[Table], data: DataConfig) -> list[Document]:
 
 
 def _check_choice(data: DataConfig) -> None:
-    if bool(data.label_columns) == (data.labels_column is not None):
+    ways = bool(data.label_columns) + (data.labels_column is not None)
+    if ways > 1 or (ways == 0 and data.segments_column is None):
         raise DataError(
-            "a table needs either data.label_columns (one 0/1 column per label) or data.labels_column (a list); "
+            "a table needs either data.label_columns (one 0/1 column per label) or data.labels_column (a list), or"
+            " data.segments_column; "
             f"got {'both' if data.label_columns else 'neither'}"
         )
     repeated = [column for column, count in Counter(data.label_columns).items() if count > 1]
@@ -100,7 +105,9 @@ def _check_choice(data: DataConfig) -> None:
 
 
 def _check_columns(table: Table, data: DataConfig) -> None:
-    wanted = [data.text_column, *data.label_columns, data.labels_column, data.id_column, data.split_column]
+    joined = data.segments_column is not None and data.text_column not in table.columns
+    text = [] if joined else [data.text_column]
+    wanted = [*text, *data.label_columns, data.labels_column, data.segments_column, data.id_column, data.split_column]
     named = [name for name in wanted if name is not None]
     check_columns_exist(table.source, named, table.columns, table.has_json_keys)
 
@@ -123,10 +130,12 @@ class _RowReader:
         name = f"{Path(table.source).name}-{number}" if self._several_files else str(number)
         id_ = self._id(row, name)
         name = id_ or name
-        text = self._text(row.get(self._data.text_column), name)
         labels = self._labels(row, name)
         split = table.split if self._data.split_column is None else self._split(row, name)
-        return Document(id_, text, labels, split)
+        if self._data.segments_column is None:
+            return Document(id_, self._text(row.get(self._data.text_column), name), labels, split)
+        text, parts = self._parts(row, name, self._data.text_column in table.columns)
+        return Document(id_, text, labels.union(*(part.labels for part in parts)), split, tuple(parts))
 
     def check_separator(self) -> None:
         """Note the rows whose labels are separated by something else than ``data.label_separator``."""
@@ -160,6 +169,19 @@ class _RowReader:
         elif is_missing(value) or not value.strip():
             self._faults.add(f"column {column!r} must hold text; empty", name)
         return str(value)
+
+    def _parts(self, row: dict[str, Any], name: str, has_text: bool) -> tuple[str, list[Part]]:
+        text = self._text(row.get(self._data.text_column), name) if has_text else None
+        column = self._data.segments_column
+        try:
+            document, parts = parse_parts(row.get(column), text, self._data.label_separator)  # type: ignore[arg-type]
+        except CellError as error:
+            self._faults.add(f"column {column!r} {error}", name)
+            return text or "", []
+        known = self._data.label_columns
+        if known and any(not part.labels.issubset(known) for part in parts):
+            self._faults.add(f"column {column!r}: labels of parts must be data.label_columns; another one", name)
+        return document, parts
 
     def _labels(self, row: dict[str, Any], name: str) -> frozenset[str]:
         column = self._data.labels_column

@@ -7,9 +7,11 @@ CSV, TSV, JSON Lines and Parquet files are read, folders of such files named aft
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ SPLIT_ALIASES = {
     "dev": "validation",
     "test": "test",
 }
+GZIP = ".gz"
 LONGEST_FIELD = 2**31 - 1  # characters; the csv module stops at 128 KiB, which a long note exceeds
 MISSING_CLASS = -1  # what ``datasets`` writes where a ClassLabel is missing
 SAVED_DATASET_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
@@ -70,7 +73,7 @@ def read_tables(path: Path) -> list[Table]:
             return [_read_file(path, None)]
         if any((path / name).is_file() for name in SAVED_DATASET_FILES):
             return _read_saved_dataset(path)
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS and _split_of(file))
+        files = sorted(file for file in path.iterdir() if _suffix(file) in READERS and _split_of(file))
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from None
     if not files:
@@ -86,12 +89,19 @@ def _check_formats(folder: Path, files: list[Path]) -> None:
     """Check that each split has files of one format: ``train.csv`` and ``train.parquet`` hold the same text twice."""
     formats: dict[str | None, set[str]] = {}
     for file in files:
-        formats.setdefault(_split_of(file), set()).add(file.suffix.lower())
+        formats.setdefault(_split_of(file), set()).add(_suffix(file))
     for split, suffixes in formats.items():
         if len(suffixes) > 1:
             raise DataError(
                 f"{folder}: files of the {split} split must have one format; got {', '.join(sorted(suffixes))}"
             )
+
+
+def _suffix(file: Path) -> str:
+    """Return a file's ending in lower case, without the ``.gz`` of a compressed one."""
+    suffix = Path(file.name.lower().removesuffix(GZIP)).suffix
+    is_binary = suffix == ".parquet"  # compressed inside
+    return GZIP if is_binary and file.name.lower().endswith(GZIP) else suffix
 
 
 def _split_of(file: Path) -> str | None:
@@ -100,7 +110,7 @@ def _split_of(file: Path) -> str | None:
 
 
 def _read_file(path: Path, split: str | None) -> Table:
-    suffix = path.suffix.lower()
+    suffix = _suffix(path)
     if suffix not in READERS:
         raise DataError(f"{path}: files end in one of {', '.join(READERS)}; got {path.suffix!r}")
     try:
@@ -237,8 +247,18 @@ def _class_names(feature: Any) -> list[str] | None:
     return list(names) if names is not None else None
 
 
+def _read_bytes(path: Path) -> bytes:
+    if not path.name.lower().endswith(GZIP):
+        return path.read_bytes()
+    try:
+        with gzip.open(path) as stream:
+            return stream.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{path}: is not an intact gzip file") from None
+
+
 def _decode(path: Path) -> str:
-    content = path.read_bytes()
+    content = _read_bytes(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
