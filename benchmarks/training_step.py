@@ -30,7 +30,7 @@ from kdh_ray.hardware import precision
 from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import load_tokenizer, locate, quiet
+from kdh_ray.models.encoders import load_tokenizer, quiet, resolve_encoder
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import Training
 
@@ -120,7 +120,7 @@ def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = 
 
     with quiet():
         model = AutoModelForSequenceClassification.from_pretrained(
-            locate(encoder), num_labels=split.targets.shape[1], problem_type="multi_label_classification"
+            resolve_encoder(encoder), num_labels=split.targets.shape[1], problem_type="multi_label_classification"
         )
     chosen = TrainingArguments(
         folder, per_device_train_batch_size=BATCH, report_to=[], save_strategy="no", logging_strategy="no",

@@ -1,1 +1,1 @@
-"""How good a classifier is: metrics, decision thresholds, and the baselines it must beat."""
+"""Metrics, decision thresholds, tests of significance, and the linear models that a classifier must beat."""

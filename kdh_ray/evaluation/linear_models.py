@@ -1,8 +1,9 @@
-"""Linear models over bags of words or frozen embeddings: what any fine-tuned encoder has to beat.
+"""Linear models over bags of words or frozen embeddings, which any fine-tuned encoder has to beat.
 
-Each is one classifier a label (one against the rest), classes weighted by their inverse frequency: on Hallmarks of
-Cancer that is better than not, and a weak baseline flatters whatever stands beside it. Its regularisation C is the one
-with the highest micro F1 on the validation split, each at its own tuned threshold; the test split is only predicted.
+Each model has one classifier per label (one against the rest), with classes weighted by their inverse frequency: on
+Hallmarks of Cancer that scores higher, and a weak baseline would flatter what is compared with it. The regularisation
+strength C is chosen by micro F1 on the validation split, with a threshold tuned for each C. The test split is only
+predicted.
 """
 
 from __future__ import annotations
@@ -18,55 +19,55 @@ from kdh_ray.errors import DataError
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.thresholds import tune_global
 
-_RARE = 20  # below so many training documents, words that one document holds are kept
+_FEW_DOCUMENTS = 20  # with fewer training documents, words of a single document are features too
 
 Probabilities = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Of the validation and of the test split, each (n_documents, n_labels)."""
+"""Probabilities of the validation and of the test split, each (n_documents, n_labels)."""
 
 
 def tfidf_logistic(corpus: Corpus, seed: int = 0) -> Probabilities:
-    """TF-IDF over words and word pairs (logarithmic term frequencies), then logistic regression.
+    """Fit TF-IDF over words and word pairs (logarithmic term frequencies), then logistic regression.
 
     Args:
-        corpus: Its training split fits, its validation split chooses C.
-        seed: Of the solver.
+        corpus: The training split fits the model, the validation split chooses C.
+        seed: Seed of the solver.
 
     Raises:
         DataError: If no text of the training split holds a word.
     """
-    return _best(corpus, _tfidf(corpus), lambda c: _logistic(c, seed), (1.0, 10.0, 100.0, 1000.0))
+    return _fit_best(corpus, _tfidf(corpus), lambda c: _logistic(c, seed), (1.0, 10.0, 100.0, 1000.0))
 
 
 def tfidf_svm(corpus: Corpus, seed: int = 0) -> Probabilities:
-    """The same features, then a linear support vector machine.
+    """Fit the same features, then a linear support vector machine.
 
-    Its probabilities are the logistic function of its margin: in the margin's order, and 0.5 where it decides.
-    Arguments and errors as for :func:`tfidf_logistic`.
+    Its probabilities are the logistic function of its margin: they have the margin's order, and are 0.5 at its decision
+    boundary. Arguments and errors are those of :func:`tfidf_logistic`.
     """
-    return _best(corpus, _tfidf(corpus), lambda c: _svm(c, seed), (0.01, 0.1, 1.0, 10.0))
+    return _fit_best(corpus, _tfidf(corpus), lambda c: _svm(c, seed), (0.01, 0.1, 1.0, 10.0))
 
 
 def features_logistic(corpus: Corpus, features: Mapping[str, NDArray[Any]], seed: int = 0) -> Probabilities:
-    """Logistic regression over features of any kind, such as a frozen encoder's embeddings.
+    """Fit logistic regression over features of any kind, such as a frozen encoder's embeddings.
 
     Args:
-        corpus: Whose labels they are to tell.
-        features: Split -> (n_documents, n_features).
-        seed: Of the solver.
+        corpus: Provides the labels.
+        features: Split -> (n_documents, n_features). They are standardised.
+        seed: Seed of the solver.
     """
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features["train"])
     scaled = {name: scaler.transform(values) for name, values in features.items()}
-    return _best(corpus, scaled, lambda c: _logistic(c, seed), (0.001, 0.01, 0.1, 1.0))
+    return _fit_best(corpus, scaled, lambda c: _logistic(c, seed), (0.001, 0.01, 0.1, 1.0))
 
 
 def _tfidf(corpus: Corpus) -> dict[str, Any]:
-    """Split -> (n_documents, n_terms) sparse matrix."""
+    """Return split -> (n_documents, n_terms) sparse matrix."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     train = corpus.splits["train"]
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1 if len(train) < _RARE else 2)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1 if len(train) < _FEW_DOCUMENTS else 2)
     try:
         vectorizer.fit(train.texts)
     except ValueError:
@@ -74,19 +75,20 @@ def _tfidf(corpus: Corpus) -> dict[str, Any]:
     return {name: vectorizer.transform(split.texts) for name, split in corpus.splits.items()}
 
 
-def _best(
-    corpus: Corpus, features: Mapping[str, Any], model: Callable[[float], Any], strengths: tuple[float, ...]
+def _fit_best(
+    corpus: Corpus, features: Mapping[str, Any], make_model: Callable[[float], Any], strengths: tuple[float, ...]
 ) -> Probabilities:
-    """Probabilities of the C in ``strengths`` that is best on validation."""
-    train, validation = corpus.splits["train"], corpus.splits["validation"]
-    candidates = []
+    """Fit a model for each C in ``strengths``, and return the probabilities of the one that is best on validation."""
+    targets = corpus.splits["validation"].targets
+    best_f1 = -1.0
     for strength in strengths:
-        models = _fit(model(strength), features["train"], train.targets)
+        models = _fit(make_model(strength), features["train"], corpus.splits["train"].targets)
         probabilities = _probabilities(models, features["validation"])
-        threshold = tune_global(validation.targets, probabilities)
-        candidates.append((score(validation.targets, probabilities, threshold)["f1_micro"], models, probabilities))
-    _, models, probabilities = max(candidates, key=lambda candidate: candidate[0])
-    return probabilities, _probabilities(models, features["test"])
+        f1 = score(targets, probabilities, tune_global(targets, probabilities))["f1_micro"]
+        if f1 > best_f1:  # of equals, the strongest regularisation
+            best_f1, best = f1, (models, probabilities)
+    best_models, best_probabilities = best
+    return best_probabilities, _probabilities(best_models, features["test"])
 
 
 def _logistic(strength: float, seed: int) -> Any:
@@ -102,7 +104,7 @@ def _svm(strength: float, seed: int) -> Any:
 
 
 def _fit(model: Any, features: Any, targets: NDArray[np.int8]) -> list[Any]:
-    """A fitted copy of ``model`` a label; a probability where all training documents agree."""
+    """Fit a copy of ``model`` per label. A label on which all training documents agree has its probability instead."""
     from sklearn.base import clone
 
     return [
@@ -111,14 +113,17 @@ def _fit(model: Any, features: Any, targets: NDArray[np.int8]) -> list[Any]:
 
 
 def _probabilities(models: list[Any], features: Any) -> NDArray[np.float64]:
+    """Predict (n_documents, n_labels) probabilities."""
     columns = [
-        np.full(features.shape[0], model) if isinstance(model, float) else _positive(model, features)
+        np.full(features.shape[0], model) if isinstance(model, float) else _positive_probability(model, features)
         for model in models
     ]
     return np.stack(columns, axis=1)
 
 
-def _positive(model: Any, features: Any) -> NDArray[np.float64]:
+def _positive_probability(model: Any, features: Any) -> NDArray[np.float64]:
+    """Predict (n_documents,) probabilities of one label."""
     if hasattr(model, "predict_proba"):
         return np.asarray(model.predict_proba(features)[:, 1])
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * model.decision_function(features))))
+    margin = model.decision_function(features)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin)))  # 1 / (1 + exp(-margin)), without overflow

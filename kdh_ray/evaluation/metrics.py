@@ -1,11 +1,18 @@
 """Multi-label metrics, computed by scikit-learn.
 
-Rules where a metric is not defined, the same everywhere:
+With TP, FP and FN the numbers of true positives, false positives and false negatives::
 
-* a ratio of zero by zero is 0 (scikit-learn's ``zero_division=0``). So a document without labels for which none is
-  predicted adds 0 to the ``samples`` averages, and a label without positives adds 0 to the ``macro`` averages;
-* average precision has no meaning for a label without positives: the macro average leaves such labels out, and is NaN
-  where no label has a positive.
+    precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 TP / (2 TP + FP + FN)
+
+``micro`` sums the numbers over all labels and documents. ``macro`` is the mean of the labels' values, ``weighted``
+their mean weighted by support, and ``samples`` the mean of the documents' values.
+
+Where a metric is not defined:
+
+* zero divided by zero is 0 (scikit-learn's ``zero_division=0``). So a document that has no label and is predicted none
+  adds 0 to the ``samples`` averages, and a label without positives adds 0 to the ``macro`` averages;
+* average precision is not defined for a label without positives. The macro average leaves such labels out, and is NaN
+  if no label has a positive.
 
 A label is predicted where its probability is at or above its threshold.
 """
@@ -33,8 +40,8 @@ METRICS = (
 Thresholds = float | Sequence[float] | NDArray[np.float64]
 
 
-def check(targets: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Both as arrays of one shape, (n_documents, n_labels).
+def checked_arrays(targets: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Check targets and probabilities, and return them as arrays, both (n_documents, n_labels).
 
     Raises:
         DataError: If shapes differ or are empty, targets are not 0 or 1, or probabilities are not in 0..1.
@@ -55,43 +62,53 @@ def check(targets: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int8
     return truth.astype(np.int8), scores
 
 
-def predict(probabilities: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
-    """Where a probability reaches its threshold, as 0 and 1.
+def apply_thresholds(probabilities: NDArray[np.float64], thresholds: Thresholds) -> NDArray[np.int8]:
+    """Predict the labels whose probability is at or above the threshold.
 
     Args:
         probabilities: (n_documents, n_labels).
         thresholds: One for all labels, or (n_labels,).
 
+    Returns:
+        (n_documents, n_labels) of 0 and 1.
+
     Raises:
-        DataError: If there is not one threshold, or one a label, or one is NaN.
+        DataError: If the number of thresholds is neither 1 nor n_labels, or one is NaN.
     """
     limits = np.asarray(thresholds, dtype=np.float64)
     if limits.shape not in ((), (probabilities.shape[1],)) or np.isnan(limits).any():
         raise DataError(
-            f"thresholds must be one number or {probabilities.shape[1]}, one a label, none of them NaN; "
+            f"thresholds must be one number or {probabilities.shape[1]}, one per label, none of them NaN; "
             f"got shape {limits.shape}"
         )
     return (probabilities >= limits).astype(np.int8)
 
 
 def score(targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds = 0.5) -> dict[str, float]:
-    """Every metric of :data:`METRICS`.
+    """Compute every metric of :data:`METRICS`.
 
-    ``f1_blue`` is the official metric of ``hoc-blue``: the harmonic mean of the mean per-document precision and the
-    mean per-document recall (Peng et al. 2019, doi:10.18653/v1/W19-5006; ``blue/eval_hoc.py`` of BLUE_Benchmark).
+    ``f1_blue`` is the official metric of ``hoc-blue``: with P and R the means over documents of precision and recall,
+    2 P R / (P + R) (Peng et al. 2019, doi:10.18653/v1/W19-5006; ``blue/eval_hoc.py`` of BLUE_Benchmark).
 
     Args:
         targets: (n_documents, n_labels) of 0 and 1.
         probabilities: (n_documents, n_labels) in 0..1.
         thresholds: One for all labels, or (n_labels,).
 
+    Returns:
+        Metric -> value in 0..1, or NaN where ``average_precision_macro`` is not defined.
+
     Raises:
         DataError: If shapes differ, or values are outside what is allowed.
+
+    Example:
+        >>> score([[1, 0], [0, 1]], [[0.9, 0.2], [0.6, 0.8]])["f1_micro"]
+        0.8
     """
     from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
 
-    truth, scores = check(targets, probabilities)
-    predicted = predict(scores, thresholds)
+    truth, scores = checked_arrays(targets, probabilities)
+    predicted = apply_thresholds(scores, thresholds)
     result: dict[str, float] = {}
     for average in AVERAGES:
         precision, recall, f1, _ = precision_recall_fscore_support(
@@ -110,24 +127,28 @@ def score(targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds =
 def per_label(
     targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds = 0.5, labels: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """One dict a label, in column order: label, support, precision, recall, f1, average_precision, threshold.
+    """Compute the metrics of each label.
 
     Args:
         targets: (n_documents, n_labels) of 0 and 1.
         probabilities: (n_documents, n_labels) in 0..1.
         thresholds: One for all labels, or (n_labels,).
-        labels: Names; the columns' numbers if not given.
+        labels: Names of the labels; the columns' numbers if not given.
+
+    Returns:
+        One dict per label, in column order, with ``label``, ``support``, ``precision``, ``recall``, ``f1``,
+        ``average_precision`` (NaN without positives) and ``threshold``.
 
     Raises:
-        DataError: As :func:`score`, and where the number of names differs from the number of columns.
+        DataError: As :func:`score`, and if the number of names differs from the number of columns.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    truth, scores = check(targets, probabilities)
+    truth, scores = checked_arrays(targets, probabilities)
     names = [str(column) for column in range(truth.shape[1])] if labels is None else list(labels)
     if len(names) != truth.shape[1]:
         raise DataError(f"there must be a name for each of {truth.shape[1]} labels; got {len(names)}")
-    predicted = predict(scores, thresholds)
+    predicted = apply_thresholds(scores, thresholds)
     values = precision_recall_fscore_support(
         *_two_columns(truth, predicted), labels=range(truth.shape[1]), average=None, zero_division=0.0
     )
@@ -149,7 +170,14 @@ def per_label(
 
 
 def average_precisions(targets: NDArray[np.int8], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_labels,): average precision of each label; NaN where it has no positive."""
+    """Compute (n_labels,) average precisions; NaN for a label without positives.
+
+    ``AP = sum_n (R_n - R_(n-1)) P_n``, with P_n and R_n precision and recall at the n-th threshold.
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        probabilities: (n_documents, n_labels).
+    """
     from sklearn.metrics import average_precision_score
 
     return np.array(
@@ -161,9 +189,9 @@ def average_precisions(targets: NDArray[np.int8], probabilities: NDArray[np.floa
 
 
 def _two_columns(*arrays: NDArray[np.int8]) -> list[NDArray[np.int8]]:
-    """The arrays, a lone label joined by an empty one.
+    """Return the arrays, with a column of zeros added where there is only one label.
 
-    scikit-learn takes a single column for a binary problem: it would count the negatives as a second class.
+    scikit-learn takes a single column for a binary problem, and would count the negatives as a second class.
     """
     return [np.pad(array, ((0, 0), (0, 1))) if array.shape[1] == 1 else array for array in arrays]
 

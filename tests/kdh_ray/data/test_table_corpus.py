@@ -1,4 +1,4 @@
-"""A user's own tables: their columns, labels and splits, and what is said when they won't do."""
+"""A user's own tables: their columns, labels and splits, and messages for values that can't be used."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_text_column_taken_for_labels_is_refused(tmp_path: Path) -> None:
     assert "can't be the texts" in fault(path, id_column="text")
 
 
-def test_label_of_the_test_split_alone_is_refused(tmp_path: Path) -> None:
+def test_label_only_in_test_split_is_refused(tmp_path: Path) -> None:
     names = ["train", "train", "dev", "test"]
     content = [{**row, "pain": int(i % 4 == 3), "part": names[i % 4]} for i, row in enumerate(rows())]
     path = write(tmp_path / "notes.csv", content)

@@ -1,4 +1,4 @@
-"""Files of a user's own text: what is read, and what is said when they can't be."""
+"""Files of a user's own text: formats that are read, and messages for files that can't be."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_saved_dataset_names_its_class_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("one", [True, False])
 def test_saved_dataset_without_a_label_is_refused(tmp_path: Path, one: bool) -> None:
-    """``datasets`` writes -1 where a label is missing, which as a place in a list would be the last label."""
+    """``datasets`` writes -1 where a label is missing, which as an index would be the last label."""
     from datasets import ClassLabel, Dataset, Features, List, Value
 
     kind = ClassLabel(names=LABELS)
@@ -99,7 +99,7 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, said: st
     assert name.split("/")[0] in message
 
 
-def test_a_split_in_two_formats_is_refused(tmp_path: Path) -> None:
+def test_split_in_two_formats_is_refused(tmp_path: Path) -> None:
     for name in ("train.csv", "train.tsv", "test.csv"):
         (tmp_path / name).write_text("text,pain,fever\nx,1,0\n")
     assert "the train split must have one format; got .csv, .tsv" in fault(tmp_path)

@@ -1,4 +1,4 @@
-"""Blocks: every document of a file once, whatever its format, and faults by file and number."""
+"""Blocks hold every document of a file once, in any format; faults name file and document."""
 
 import csv
 import json
@@ -55,7 +55,7 @@ def test_quotes_within_a_field_are_characters(tmp_path: Path, form: str, size: i
     assert max(block.count for block in blocks) <= size
 
 
-def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
+def test_headers_match_those_of_training_tables(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id, text \n1,x\n")
     assert read_block(plan_blocks([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
     for content, message in (
@@ -68,7 +68,7 @@ def test_headers_are_read_as_those_of_training_tables(tmp_path: Path) -> None:
             plan_blocks([str(tmp_path / "a.csv")], 4)
 
 
-def test_a_row_group_is_not_cut_into_very_many_blocks(tmp_path: Path) -> None:
+def test_row_group_has_few_blocks(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["x"] * 1000}).to_parquet(tmp_path / "a.parquet")
     blocks = plan_blocks([str(tmp_path / "a.parquet")], 10)
     assert len(blocks) == 16
@@ -119,7 +119,7 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
         ("a.jsonl", b'{"text": "secret \\ud83d"}\n', "document 0: column 'text' holds half a surrogate pair"),
     ],
 )
-def test_faults_are_named_without_the_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_faults_name_documents_without_their_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         read_block(plan_blocks([str(tmp_path / name)], 4)[0], "text", None)

@@ -1,4 +1,4 @@
-"""Linear baselines."""
+"""Linear baselines learn from the training split only, and take few documents and labels."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ WORDS = ("apoptosis", "angiogenesis", "glycolysis")
 
 
 def corpus(n_documents: int = 60, labels: int = 3, seed: int = 0) -> Corpus:
-    """Documents that hold a label's word where they have the label; the last label is never given."""
+    """Documents that contain a label's word if they have the label. No document has the last label."""
     generator = np.random.default_rng(seed)
 
     def split(name: str) -> Split:
@@ -34,7 +34,7 @@ def test_baseline_learns_words_that_mean_labels(baseline: Callable[..., Probabil
     assert score(toy.splits["test"].targets, test)["f1_micro"] == 1.0
 
 
-def test_label_that_training_never_has_is_never_predicted() -> None:
+def test_label_unseen_in_training_is_never_predicted() -> None:
     assert (tfidf_logistic(corpus())[1][:, 2] == 0.0).all()
 
 
@@ -60,14 +60,14 @@ def test_texts_without_words_are_one_clear_error() -> None:
         tfidf_logistic(Corpus("toy", ["x"], dict.fromkeys(("train", "validation", "test"), split)))
 
 
-def test_margins_of_the_svm_are_made_probabilities() -> None:
+def test_svm_margins_become_probabilities() -> None:
     toy = corpus()
     _, test = tfidf_svm(toy)
     assert ((test >= 0.0) & (test <= 1.0)).all()
     assert score(toy.splits["test"].targets, test, 0.5)["f1_micro"] == 1.0  # 0.5 is where the margin changes sign
 
 
-def test_features_of_any_kind_will_do() -> None:
+def test_features_of_any_kind_are_learnt() -> None:
     toy = corpus()
     noise = np.random.default_rng(0)
     features = {

@@ -88,7 +88,7 @@ def test_per_label_rows_name_support_and_threshold() -> None:
         ([[1, 0]], [[3.2, 0.5]], r"0\.5\.\.3\.2"),
     ],
 )
-def test_bad_arrays_are_refused_with_what_was_received(targets: object, probabilities: object, message: str) -> None:
+def test_bad_arrays_are_refused_by_value(targets: object, probabilities: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         score(targets, probabilities)  # type: ignore[arg-type]
 

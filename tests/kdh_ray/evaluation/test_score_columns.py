@@ -1,4 +1,4 @@
-"""Scores as the columns of a row."""
+"""Scores as columns of a row: thresholds come from validation, and every metric is there."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ VALIDATION = (np.array([[1, 0], [0, 1], [1, 1], [0, 0]]), np.array([[0.3, 0.1], 
 TEST = (np.array([[1, 0], [0, 1]]), np.array([[0.25, 0.1], [0.2, 0.6]]))
 
 
-def test_thresholds_come_from_validation_alone() -> None:
+def test_thresholds_come_from_validation_only() -> None:
     columns = score_columns(VALIDATION, TEST, ["a", "b"])
     swapped = score_columns(VALIDATION, (1 - TEST[0], TEST[1]), ["a", "b"])
     assert columns["threshold"] == swapped["threshold"] == pytest.approx(0.2)

@@ -71,13 +71,13 @@ def test_holm_multiplies_step_by_step() -> None:
     assert holm([0.04]) == [0.04]
 
 
-def test_one_seed_tells_nothing_and_says_so() -> None:
+def test_one_seed_warns_of_no_significance() -> None:
     comparison = compare_over_seeds({"plain": {0: 0.5}, "distilled": {0: 0.6}}, "plain")[0]
     assert comparison.p == comparison.smallest_p == 1.0
     assert comparison.note == "1 seed can't give p below 1; at least 10 are wanted"
 
 
-def test_only_methods_that_can_be_tested_are_corrected_for() -> None:
+def test_untested_methods_need_no_correction() -> None:
     seeds = range(6)
     scores = {
         "plain": dict.fromkeys(seeds, 0.5),
@@ -91,7 +91,7 @@ def test_only_methods_that_can_be_tested_are_corrected_for() -> None:
     assert (found["late"].n, found["late"].p_holm, found["late"].note) == (0, 1.0, "no seed in common")
 
 
-def test_interval_over_seeds_is_students() -> None:
+def test_interval_over_seeds_equals_scipy() -> None:
     differences = [0.01, 0.03, 0.02, 0.06]
     scores = {"plain": dict.fromkeys(range(4), 0.5), "distilled": {n: 0.5 + d for n, d in enumerate(differences)}}
     comparison = compare_over_seeds(scores, "plain")[0]
@@ -99,7 +99,7 @@ def test_interval_over_seeds_is_students() -> None:
     assert (comparison.low, comparison.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_five_seeds_can_not_be_significant_and_say_so() -> None:
+def test_five_seeds_warn_of_no_significance() -> None:
     scores = {"plain": dict.fromkeys(range(5), 0.5), "distilled": {seed: 0.6 + seed / 100 for seed in range(5)}}
     comparison = compare_over_seeds(scores, "plain")[0]
     assert comparison.p == comparison.smallest_p == 0.0625
@@ -126,7 +126,7 @@ def test_equal_scores_are_no_difference() -> None:
     assert (comparison.p, comparison.effect, comparison.difference) == (1.0, 0.0, 0.0)
 
 
-def test_seeds_that_do_not_meet_are_refused() -> None:
+def test_methods_without_common_seed_are_refused() -> None:
     with pytest.raises(DataError, match="no seed in common"):
         compare_over_seeds({"a": {0: 0.5}, "b": {1: 0.5}}, "a")
     with pytest.raises(DataError, match="must be one of a, b; got 'c'"):
@@ -218,14 +218,14 @@ def test_too_few_or_missing_cells_are_refused() -> None:
         compare_over_corpora(DEMSAR.where(DEMSAR != 0.763))
 
 
-def test_probabilities_are_refused_where_predictions_are_wanted() -> None:
+def test_probabilities_instead_of_predictions_are_refused() -> None:
     with pytest.raises(DataError, match=r"0 or 1; got other values \(probabilities\?\)"):
         compare_over_documents(TARGETS, TARGETS * 0.7, TARGETS)
     with pytest.raises(DataError, match=r"got \(120, 5\), \(120, 4\)"):
         compare_labels(TARGETS, TARGETS[:, :4], TARGETS, list("abcde"))
 
 
-def test_a_missing_extra_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "statsmodels.stats.multitest", None)
     with pytest.raises(UnavailableError, match="pip install"):
         holm([0.1, 0.2])

@@ -1,4 +1,4 @@
-"""Tuned thresholds are the best there are, on the data they were tuned on."""
+"""Tuned thresholds are the best possible ones on the data that they were tuned on."""
 
 import numpy as np
 import pytest

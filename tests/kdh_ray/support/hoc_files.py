@@ -14,11 +14,11 @@ SUBLEVELS = ("", "--Some part", "--Some part--A part of it")
 
 
 def write_hoc(root: Path, per_split: int = 22, splits: bool = True) -> Path:
-    """``per_split`` abstracts a split; abstract n speaks for hallmark n, in turn, and every eleventh for none."""
+    """Write ``per_split`` abstracts per split. Abstract n has hallmark n, in turn, and every eleventh has none."""
     for folder in ("text", "labels", "splits"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for place, file in enumerate(SPLIT_FILES.values()):
-        pmids = [str(1000 * (place + 1) + n) for n in range(per_split)]
+    for number, file in enumerate(SPLIT_FILES.values(), start=1):
+        pmids = [str(1000 * number + n) for n in range(per_split)]
         for n, pmid in enumerate(pmids):
             write_abstract(root, pmid, *abstract(n, pmid))
         (root / "splits" / file).write_text("\n".join(pmids) + "\n")
@@ -30,7 +30,7 @@ def write_hoc(root: Path, per_split: int = 22, splits: bool = True) -> Path:
 
 
 def abstract(n: int, pmid: str) -> tuple[list[str], list[str]]:
-    """Three sentences and their label fields, with the quirks of the original."""
+    """Return three sentences and their label fields, with the peculiarities of the original."""
     sentences = [f"Opening of {pmid} .", f"Mäuse were studied in {pmid} .", f"End\u2028of {pmid} ."]
     if n % 11 == 10:
         return sentences, [" ", "NULL", " "]
@@ -46,7 +46,7 @@ def write_abstract(root: Path, pmid: str, sentences: list[str], fields: list[str
 
 
 def zip_of(root: Path, target: Path, extra: Mapping[str, bytes] | None = None) -> Path:
-    """A ZIP archive as GitHub makes it: everything under one folder."""
+    """Write a ZIP archive like GitHub's, with everything inside one folder."""
     with zipfile.ZipFile(target, "w") as archive:
         for folder in ("text", "labels"):
             for file in sorted((root / folder).iterdir()):
