@@ -79,7 +79,10 @@ def _describe(args: argparse.Namespace) -> int:
     data, encoder = _data_and_encoder(args)
     corpus = corpus_from_config(data)
     try:
-        tokenizer, note = _tokenizer(args.encoder or encoder), f"tokens: as {args.encoder or encoder} counts them"
+        tokenizer, note = (
+            _tokenizer(args.encoder or encoder),
+            f"tokens: counted by the tokenizer of {args.encoder or encoder}",
+        )
     except UserError as error:
         if args.encoder is not None:
             raise
@@ -129,11 +132,17 @@ def _print(description: Description, notes: Sequence[str], max_tokens: int) -> N
         _show(console, table)
     for duplicates in description.duplicates:
         if duplicates.earlier == duplicates.later:
-            console.print(f"{len(duplicates.ids)} repeated texts within the {duplicates.later} split", highlight=False)
+            console.print(
+                f"{_count(len(duplicates.ids), 'repeated text')} within the {duplicates.later} split", highlight=False
+            )
     for warning in description.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     if not any(warning.startswith("leak") for warning in description.warnings):
         console.print("No text is in two splits.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _show(console: Console, table: Table) -> None:

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = "; run the same command again to resume" if getattr(args, "resumable", False) else ""
+        hint = "; to resume, run the same command again" if getattr(args, "resumable", False) else ""
         print(f"kdh-ray: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `kdh-ray results | head`

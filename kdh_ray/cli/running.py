@@ -58,8 +58,8 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
         The exit code.
     """
     from kdh_ray.cli.progress import show_progress
+    from kdh_ray.jobs import run
     from kdh_ray.jobs.ray_train import JobError
-    from kdh_ray.jobs.run import run
 
     out = run_folder(config, args)
     finished = all(RunFolder(out).stage(name).finished for name in stages or config.stages)

@@ -67,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
             print(f"kdh-ray: no longer following; {job} is still running", file=sys.stderr)
             return 130
         except UnavailableError as error:
-            raise UnavailableError(f"{error}; {resume_hint(args)} when it is back") from None
+            raise UnavailableError(f"{error}; {resume_hint(args)}") from None
     print(f"kdh-ray: {job}: {status.lower()}", file=sys.stderr)
     return 0 if status == "SUCCEEDED" else 1
 
@@ -81,7 +81,7 @@ def entrypoint(args: argparse.Namespace, config: str) -> str:
 
 def resume_hint(args: argparse.Namespace) -> str:
     """Return what to do to resume an interrupted job."""
-    return f"run the same command {'with --resume' if args.tune and not args.resume else 'again'} to resume"
+    return f"to resume, run the same command {'with --resume' if args.tune and not args.resume else 'again'}"
 
 
 @contextmanager

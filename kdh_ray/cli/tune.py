@@ -72,7 +72,7 @@ def search_and_print(config: RunConfig, args: argparse.Namespace, *, resume: boo
         return 1
     except KeyboardInterrupt:
         repeat = "again" if resume else "with --resume"
-        print(f"kdh-ray: interrupted; run the same command {repeat} to resume", file=sys.stderr)
+        print(f"kdh-ray: interrupted; to resume, run the same command {repeat}", file=sys.stderr)
         return 130
     print_table(frame[frame["kind"] != "trial"])
     print_summary(frame, config, display.board, out)

@@ -232,6 +232,8 @@ def _read_file(filesystem: Any, name: str, columns: list[str] | None = None) -> 
     except FileNotFoundError as error:
         return error
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a column name that is not UTF-8
+        if not name.endswith(".parquet"):
+            return DataError(f"{name}: not a result row: name a run's folder, or a Parquet file of its rows")
         return DataError(f"{name}: corrupt or half-written result row ({' '.join(str(error).split())[:120]})")
 
 

@@ -1,5 +1,7 @@
 """``kdh-ray`` before a verb runs: its help, and mistakes on the command line."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -7,6 +9,7 @@ from kdh_ray.cli import run
 from kdh_ray.cli.main import VERBS, main
 from kdh_ray.config import parse_config
 
+AGAIN = "; to resume, run the same command again"
 NAMES = [name for verbs in VERBS.values() for name in verbs]
 
 
@@ -41,6 +44,47 @@ def test_every_option_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         for line, following in zip(lines, [*lines[1:], ""], strict=True):
             if line.startswith("  -"):  # an option; its help stands in the same line, or indented in the next
                 assert len(line.lstrip().split("  ")) > 1 or following.startswith("    ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "my.yaml"], AGAIN),
+        (["tune", "my.yaml"], "; to resume, run the same command with --resume"),
+        (["tune", "my.yaml", "--resume"], AGAIN),
+        (
+            ["predict", "checkpoint", "--input", "notes.csv", "--output", "out"],
+            "; to resume, run the same command again",
+        ),
+        (["evaluate", "checkpoint"], ""),
+        (["results", "runs"], ""),
+    ],
+)
+def test_ctrl_c_exits_with_130(
+    arguments: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("data: {documents: 60}\nstages: {student: {}}\n")
+    for name in (
+        "kdh_ray.jobs.run", "kdh_ray.jobs.search", "kdh_ray.inference.predict_files", "kdh_ray.results.load_runs",
+        "kdh_ray.models.checkpoint.load_card",
+    ):  # fmt: skip
+        monkeypatch.setattr(name, interrupt)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == f"kdh-ray: interrupted{hint}\n"
+
+
+@pytest.mark.parametrize("verb", ["run", "teach", "tune"])
+def test_unwritable_folder_is_one_line(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("data: {documents: 60}\nstages: {a: {}, b: {teachers: [a]}}\n")
+    assert main([verb, "my.yaml", "--out", "my.yaml/out"]) == 2
+    assert capsys.readouterr().err == f"kdh-ray: {tmp_path}/my.yaml/out can't be written: Not a directory\n"
 
 
 def test_configuration_in_the_help_is_valid() -> None:

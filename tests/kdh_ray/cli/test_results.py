@@ -60,6 +60,17 @@ def test_missing_folder_exits_with_2(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert streams.err == f"kdh-ray: {tmp_path}/nowhere: no such file or folder\n"
 
 
+def test_file_without_rows_exits_with_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    notes = tmp_path / "notes.csv"
+    notes.write_text("text,pain\nhello,1\n")
+    for verb in ("results", "report"):
+        assert main([verb, str(notes)]) == 2
+        assert (
+            capfd.readouterr().err
+            == f"kdh-ray: {notes}: not a result row: name a run's folder, or a Parquet file of its rows\n"
+        )
+
+
 def test_folder_without_rows_exits_with_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["results", str(tmp_path)]) == 2
     assert capfd.readouterr().err.count("\n") == 1

@@ -90,7 +90,7 @@ def test_lost_head_gives_a_hint_to_resume(
     config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submitted(monkeypatch, Cluster(lost=True), config, "--tune") == 2
-    assert "run the same command with --resume to resume when it is back" in capsys.readouterr().err
+    assert "to resume, run the same command with --resume" in capsys.readouterr().err
 
 
 def test_working_dir_is_sent(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
