@@ -73,10 +73,10 @@ def test_best_by_time_counts_ended_evaluations() -> None:
 
 @pytest.mark.parametrize("name", ["nevergrad-ngopt", "nevergrad-de"])
 def test_nevergrad_knows_the_number_of_workers(name: str) -> None:
-    """NGOpt waits for ever if twelve workers ask and it expects one."""
+    """NGOpt waits for ever if twelve workers ask but it expects one."""
     pytest.importorskip("nevergrad")
     searcher = peers(12)[name](SPACE, 0, 24)
-    assert searcher._engine._optimizer.num_workers == 12
+    assert searcher._peer._optimizer.num_workers == 12
     assert len(run(searcher, bowl, 24, 12, 0).values) == 24
 
 

@@ -1,4 +1,4 @@
-"""One suite over every searcher that the factory makes: Ray Tune's contract, and what users of any can count on."""
+"""Conformance suite: Ray Tune's contract, and the guarantees to users, for every searcher of the factory."""
 
 import copy
 import importlib.util
@@ -19,7 +19,7 @@ from ray.tune.search import ConcurrencyLimiter  # noqa: E402
 
 from searchers import Float, Space  # noqa: E402
 from searchers.factory import SEARCHERS, make_searcher  # noqa: E402
-from searchers.peers import Nevergrad, ReplayedPeer  # noqa: E402
+from searchers.peers import Nevergrad, OptunaTPE, ReplayedPeer  # noqa: E402
 
 NEEDS = {"optuna-tpe": "optuna", "pyswarms": "pyswarms"}
 
@@ -101,7 +101,7 @@ def test_every_end_of_a_trial_is_learnt(make):
         result = {"loss": float(i), "training_iteration": 1}
         if i % 4 == 0:
             search.on_trial_result(f"t{i}", result)
-            search.on_trial_complete(f"t{i}")  # stopped while paused
+            search.on_trial_complete(f"t{i}")  # was stopped while paused
         elif i % 4 == 1:
             search.on_trial_complete(f"t{i}", error=True)
         elif i % 4 == 2:
@@ -145,7 +145,7 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def sequences():
-    """{hash seed: {name: configurations}}, all searchers in one process a hash seed."""
+    """Suggestions as {hash seed: {searcher: configurations}}, from one process per hash seed."""
     names = [name for name in SEARCHERS if installed(name)]
     processes = {}
     for hash_seed in ("1", "2"):
@@ -214,13 +214,20 @@ def test_new_experiment_waits_for_no_old_trial(make, tmp_path):
 
 
 def test_ngopt_runs_on_current_numpy():
-    """Its surrogate, from some thirty results on, made a float of an array of one."""
+    """Its surrogate, used from about thirty results on, converts an array of one element to float."""
     pytest.importorskip("nevergrad")
-    engine = type("NGOpt", (Nevergrad,), {"name": "NGOpt", "n_workers": 8})
-    search = ReplayedPeer(engine, Space({"x": Float(0, 1), "y": Float(0, 1)}), seed=0, budget=60)
+    optimiser = type("NGOpt", (Nevergrad,), {"name": "NGOpt", "n_workers": 8})
+    search = ReplayedPeer(optimiser, Space({"x": Float(0, 1), "y": Float(0, 1)}), seed=0, budget=60)
     for _ in range(60):
         move = search.ask()
         search.tell(move.id, move.config["x"] ** 2 + move.config["y"])
+
+
+def test_tpe_searches_logarithmic_floats_of_step_one():
+    """Optuna refuses a step for logarithmic floats, whatever its value."""
+    pytest.importorskip("optuna")
+    search = ReplayedPeer(OptunaTPE, Space({"x": Float(1.0, 64.0, log=True, step=1.0)}), seed=0, budget=None)
+    assert all(search.ask().config["x"] in range(1, 65) for _ in range(5))
 
 
 def test_points_to_evaluate_run_first(make):
@@ -284,7 +291,7 @@ def test_new_concurrency_limit_overrides_restored_one(make, tmp_path):
 
 
 def test_searchers_can_be_copied_and_pickled(make):
-    """As Tune does with its Tuner; in mid-run, with a point of the user's in the air."""
+    """Tune does both with its Tuner. Here a search is under way, and a point to evaluate is pending."""
     search = ready(make, points_to_evaluate=[{"lr": 1e-3}])
     config = search.suggest("point")
     run(search, 6)
@@ -323,7 +330,7 @@ def test_points_survive_a_state_without_space(make, tmp_path):
 
 
 def test_tune_does_not_unwrap_searchers(make):
-    """It takes what has an attribute ``searcher`` for a wrapper, and saves what is inside."""
+    """Tune treats objects with an attribute ``searcher`` as wrappers, and saves the inner object only."""
     assert not hasattr(ready(make), "searcher")
 
 

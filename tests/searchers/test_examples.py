@@ -1,4 +1,4 @@
-"""The examples in the docstrings of `searchers` run as they stand."""
+"""Examples in the docstrings of `searchers`."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""Moves that are late, and moves that never come back."""
+"""Pending moves: late ones and lost ones."""
 
 import json
 
@@ -8,7 +8,7 @@ SPACE = {"x": Float(-5.0, 5.0), "y": Float(-5.0, 5.0)}
 
 
 def movers(swarm, n):
-    """Which particles the next moves are of, each told before the next."""
+    """Return the particles of the next ``n`` moves, each told before the next is asked for."""
     moved = []
     for i in range(n):
         move = swarm.ask()
@@ -18,7 +18,7 @@ def movers(swarm, n):
 
 
 def test_particle_of_lost_move_moves_again():
-    """Once every other has moved three times meanwhile; the move still counts if it is told after all."""
+    """It does once every other particle has had three results; a late result of the lost move counts."""
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     lost = swarm.ask()
     assert set(movers(swarm, 12)) == {1, 2, 3}
@@ -37,13 +37,13 @@ def test_slow_move_that_reports_is_awaited():
     for rung in range(1, 6):
         assert 0 not in movers(swarm, 10)
         swarm.report(slow.id, 5.0, fidelity=rung)
-    assert 0 in movers(swarm, 20)  # silent for long
-    swarm.report(slow.id, 5.0, fidelity=6)  # and back
+    assert 0 in movers(swarm, 20)  # silent for too long
+    swarm.report(slow.id, 5.0, fidelity=6)  # reports again
     assert 0 not in movers(swarm, 10)
 
 
 def test_many_workers_make_patience_longer():
-    """As many results as there are moves in the air say nothing: patience grows with them."""
+    """A slow move is not lost just because all other pending moves have had one result each."""
     swarm = ParticleSwarm(SPACE, 4, seed=0)
     moves = [swarm.ask() for _ in range(40)]
     for move in moves[20:]:

@@ -1,4 +1,4 @@
-"""The swarm under Ray Tune: what is particular to it, and whole runs of a local Ray."""
+"""The swarm as a Ray Tune searcher, and complete searches on a local Ray."""
 
 import json
 import math
@@ -123,7 +123,7 @@ def test_earlier_results_count_as_full_runs():
 
 
 def test_earlier_trials_keep_their_fidelities():
-    """Each was stopped by a scheduler, the last at its ``max_t``; one raised, one never reported, one still runs."""
+    """A scheduler stopped some, one of them at ``max_t``; one failed, one never reported, one still runs."""
     trials = [
         SimpleNamespace(status=status, config={"a": a, "b": "x", "data": 3}, last_result=result)
         for status, a, result in (
@@ -151,7 +151,7 @@ def test_trial_stopped_in_pause_keeps_last_report():
 
 
 def test_last_report_with_the_metric_counts():
-    """Where each fifth epoch is evaluated, say: as far as it had come then."""
+    """A trainable may evaluate only every fifth epoch: that epoch is the fidelity."""
     for last in (None, {"training_iteration": 6}):
         search = ready("min")
         search.suggest("a"), search.suggest("b")
@@ -169,7 +169,7 @@ def test_last_report_with_the_metric_counts():
 @pytest.mark.parametrize("lost", [3, 8])
 @pytest.mark.parametrize("screening", [True, False])
 def test_trials_cut_off_block_nothing(tmp_path, lost, screening):
-    """Tune never completes them. Fewer than there are particles, and more; in this session and in the next."""
+    """Tune never completes them: fewer than there are particles, or more, in this session and the next."""
 
     def trial(search, number):
         config = search.suggest(f"t{number}")
@@ -185,12 +185,12 @@ def test_trials_cut_off_block_nothing(tmp_path, lost, screening):
     assert len(set(tried)) == lost + 40
     assert later.swarm.best[1] < 0.01
     assert len(later.swarm.pending) == lost
-    report(later, "cut0", -1.0)  # Tune's own restore takes it up again: it counts
+    report(later, "cut0", -1.0)  # after Tuner.restore it runs again, and counts
     assert later.swarm.best == (cut[0], -1.0)
 
 
 def cut_off(tmp_path, n):
-    """The file of a searcher with ``n`` trials in the air."""
+    """Return the file of a saved searcher with ``n`` live trials."""
     search = ready("min", n_particles=4)
     search.set_max_concurrency(n)
     assert all(search.suggest(f"cut{i}") for i in range(n))
@@ -210,7 +210,7 @@ def test_tuner_restore_keeps_trials_live(tmp_path):
 
 
 def test_searcher_with_own_space_never_hangs(tmp_path):
-    """Nor can it hang then: trials count once they are heard of."""
+    """Tune passes it no properties. Old trials count as live only once they report."""
     search = ParticleSwarmSearch(SPACE, "metric", "min")
     search.restore(cut_off(tmp_path, 2))
     report(search, "cut0", 1.0, done=False)
@@ -220,13 +220,13 @@ def test_searcher_with_own_space_never_hangs(tmp_path):
 
 @pytest.mark.parametrize("sessions", [1, 2])
 def test_restored_searcher_ignores_old_trials(tmp_path, sessions):
-    """`restore`, then a new Tuner, which sets the properties; as after `OptunaSearch.restore`."""
+    """`restore` comes first, then a new Tuner sets the properties, as with Ray's OptunaSearch."""
     path = cut_off(tmp_path, 2)
     search = ParticleSwarmSearch()
     search.restore(path)
     search.set_max_concurrency(2)
     search.set_search_properties("metric", "min", SPACE)
-    if sessions == 2:  # the new experiment is resumed in its turn
+    if sessions == 2:  # the new experiment is resumed, too
         search.save(path)
         search = ParticleSwarmSearch()
         search.set_search_properties("metric", "min", SPACE)
@@ -235,7 +235,7 @@ def test_restored_searcher_ignores_old_trials(tmp_path, sessions):
     assert search.suggest("b") is not None
     assert search.suggest("c") is None
     report(search, "a", 3.0)
-    report(search, "cut0", 2.0, done=False)  # it runs after all, so it counts
+    report(search, "cut0", 2.0, done=False)  # it reports after all, so it counts
     assert search.suggest("c") is None
     report(search, "cut0", 1.0)
     report(search, "cut1", 0.5)
@@ -305,7 +305,7 @@ def test_own_parameters_work_without_tune_domains():
     assert set(ParticleSwarmSearch(space, "m", "min").suggest("t")) == {"x", "m"}
 
 
-# Ray's own searcher tests (python/ray/tune/tests/test_searchers.py), with this class put in
+# Ray's own searcher tests (python/ray/tune/tests/test_searchers.py), applied to this class
 
 
 @pytest.fixture(scope="session")
@@ -361,7 +361,7 @@ def test_ray_invalid_values(local_ray, tmp_path):
 
 @pytest.mark.ray
 def test_ray_restored_searcher_runs_new_experiment(local_ray, tmp_path):
-    """As many trials cut off as may run at once: a search that waited for them would never start one."""
+    """As many trials were cut off as may run at once: a search that waits for them starts none."""
     search = ParticleSwarmSearch()
     search.restore(cut_off(tmp_path, 2))
     results = fit(lambda config: tune.report({"metric": config["a"]}), SPACE, tmp_path, search, 5, mode="min",

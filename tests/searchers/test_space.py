@@ -1,4 +1,4 @@
-"""The search space and its unit cube."""
+"""Search spaces, and positions in the unit cube."""
 
 import json
 
@@ -127,7 +127,7 @@ def test_quantised_values_are_exact_at_zero():
 
 
 def test_wide_integer_ranges_keep_their_bounds():
-    """The slack for rounding errors of quantised floats was a whole step here."""
+    """The rounding slack of quantised floats would be a whole step here."""
     space = Space({"k": Integer(1, 10**12 + 7)})
     assert space.size == 10**12 + 7
     for value in (1, 10**12 + 6, 10**12 + 7):
@@ -145,7 +145,7 @@ def test_values_off_the_grid_are_refused(parameter, value):
 
 
 def test_numpy_values_become_python_values():
-    """As bounds, as choices (``tune.choice(np.array([8, 16]))``) and as values of a point; JSON has no others."""
+    """In bounds, in choices such as ``tune.choice(np.array([8, 16]))``, and in points. JSON needs it."""
     space = Space(
         {
             "x": Float(np.float32(0.1), np.float64(1.0)),
@@ -272,7 +272,7 @@ def test_constant_dicts_may_have_any_keys():
 
 
 def test_choices_and_constants_may_be_arrays():
-    """Tune copies what it hands on, so that they come back as others of the same values."""
+    """Tune copies configurations, so that arrays come back as equal, but other, objects."""
     arrays = np.array([1.0, 2.0]), np.array([3.0, 4.0])
     space = Space(
         {"w": Categorical([None, *arrays]), "m": Categorical([{"w": array} for array in arrays]), "c": arrays[0]}

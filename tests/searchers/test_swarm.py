@@ -1,4 +1,4 @@
-"""What a user of the swarm can count on."""
+"""Guarantees of the swarm to its users."""
 
 import heapq
 import json
@@ -115,7 +115,7 @@ def test_lower_fidelity_never_displaces_higher():
     swarm = ParticleSwarm(SPACE, 1, seed=0)
     full, stopped, longer = swarm.ask(), swarm.ask(), swarm.ask()
     swarm.tell(stopped.id, 0.1, fidelity=1)
-    assert swarm.best == (stopped.config, 0.1)  # all that is known is still used
+    assert swarm.best == (stopped.config, 0.1)  # results at a lower fidelity are still used
     swarm.tell(longer.id, 7.0, fidelity=3)
     assert swarm.best == (longer.config, 7.0)
     swarm.tell(full.id, 9.0)
@@ -125,7 +125,7 @@ def test_lower_fidelity_never_displaces_higher():
 
 
 def test_screening_works_under_early_stopping():
-    """Low rungs mislead by an offset, full runs are few: the screened swarm finds the optimum among them."""
+    """Values at low rungs have an offset, and full runs are few; the screened swarm still finds the optimum."""
 
     def near(screening):
         swarm = ParticleSwarm({"x": Float(0, 1), "y": Float(0, 1)}, seed=0, screening=screening)
@@ -180,22 +180,22 @@ def test_no_configuration_repeats_while_unseen_remain():
         seen.append(json.dumps(move.config))
         swarm.tell(move.id, move.config["a"])
     assert len(set(seen)) == size
-    assert swarm.ask() is not None  # used up: repeats rather than stops
+    assert swarm.ask() is not None  # exhausted: it repeats rather than stops
 
 
 @pytest.mark.parametrize("best", [0.0, 0.3])
 def test_no_real_number_repeats(best):
-    """A plain swarm that has converged moves by less than the 12 digits that a value has, or against a bound."""
+    """A converged plain swarm moves by less than the 12 digits of a value, or against a bound."""
     swarm = ParticleSwarm({"x": Float(0, 1)}, 4, seed=0, budget=40, screening=False)
     configs = []
     run(swarm, 300, lambda config: configs.append(config["x"]) or (config["x"] - best) ** 2)
     assert len(set(configs)) == 300
 
 
-@pytest.mark.parametrize("endless", [Float(0, 1), {"a": Integer(0, 2**39), "b": Integer(0, 2**39)}])
-def test_unseen_rest_of_a_space_is_found(endless):
-    """In ten of eleven places of the Sobol sequence."""
-    swarm = ParticleSwarm({"c": Categorical([*range(10, 110), endless])}, 4, seed=0, screening=False)
+@pytest.mark.parametrize("infinite", [Float(0, 1), {"a": Integer(0, 2**39), "b": Integer(0, 2**39)}])
+def test_unseen_rest_of_a_space_is_found(infinite):
+    """Most points of the Sobol sequence decode to one of the 100 choices that are soon exhausted."""
+    swarm = ParticleSwarm({"c": Categorical([*range(10, 110), infinite])}, 4, seed=0, screening=False)
     configs = []
     run(swarm, 160, lambda config: configs.append(json.dumps(config)) or 0.0)
     assert len(set(configs)) == 160
@@ -218,7 +218,7 @@ def test_more_asks_than_particles_are_shared():
     moves = [swarm.ask() for _ in range(12)]
     assert [swarm.particle_of(move.id)["particle"] for move in moves] == [0, 1, 2, 3] * 3
     swarm.tell(moves[5].id, 1.0)
-    assert swarm.particle_of(swarm.ask().id)["particle"] == 1  # the one with fewest moves in the air
+    assert swarm.particle_of(swarm.ask().id)["particle"] == 1  # the one with the fewest pending moves
 
 
 def test_generation_waits_for_its_last_particle():
@@ -260,7 +260,7 @@ def test_swarm_moves_after_its_first_results():
 
 
 def test_result_updates_the_particle_that_asked():
-    """Whatever the order: the personal best is where that particle was."""
+    """In any order of results, a personal best is at a position of its own particle."""
     swarm = ParticleSwarm(SPACE, 5, seed=0, screening=False)
     for _ in range(4):
         flown = {}
@@ -274,7 +274,7 @@ def test_result_updates_the_particle_that_asked():
 
 
 def test_equal_positions_decode_to_equal_configurations():
-    """Categories are read from a position, not drawn."""
+    """Categories follow from the position; they are not drawn at random."""
     space = {"c": Categorical(["a", "b", "c", "d"]), "k": Integer(0, 9), "x": Float(1e-4, 1.0, log=True)}
     swarm = ParticleSwarm(space, 4, seed=1)
     told = {}
@@ -319,7 +319,7 @@ def test_invalid_setting_error_states_the_rule(settings, words):
 
 
 def test_settings_survive_json():
-    """Numbers from NumPy, and velocities without a limit."""
+    """Among them NumPy numbers, and an infinite velocity limit."""
     screen = Screen(n_candidates=np.int64(20), kappa=np.float32(1.0))
     settings = {"n_particles": np.int64(3), "budget": np.int64(50), "velocity_limit": math.inf, "screening": screen}
     first = ParticleSwarm(SPACE, seed=np.int64(1), **settings)
@@ -347,7 +347,7 @@ def test_functions_may_be_choices():
 
 
 def test_cost_does_not_grow_with_the_swarm():
-    """Ten times the particles, as many moves: well under ten times the time (the issue's 1 ms is benchmarked)."""
+    """Ten times the particles and as many moves take well under ten times the time."""
     space = {f"x{i}": Float(0, 1) for i in range(50)}
     seconds = []
     for n in (100, 1000):
@@ -370,7 +370,7 @@ def test_import_needs_numpy_only():
 
 
 def test_candidates_are_scored_once_per_move(monkeypatch):
-    """Beyond an optimum in a corner many candidates are reflected to it, or decode to it."""
+    """If the optimum is in a corner, many candidates are reflected to it or decode to it."""
     scored = []
     order = Screening.order
     monkeypatch.setattr(Screening, "order", lambda self, *known: scored.append(1) or order(self, *known))
@@ -385,13 +385,13 @@ def test_candidates_are_scored_once_per_move(monkeypatch):
 
 
 def test_screening_stays_cheap_at_many_results():
-    """A suggestion may cost 100 ms; twice that here, for machines that do other things as well."""
+    """The bound is 100 ms per suggestion, and twice that here, since the machine may be busy."""
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(10)}, seed=0)
     rng = np.random.default_rng(0)
     for _ in range(1000):
         config = {f"x{i}": float(rng.random()) for i in range(10)}
         swarm.add_evaluated(config, sum(config.values()))
-    run(swarm, 12, lambda config: sum(config.values()))  # every particle has flown
+    run(swarm, 12, lambda config: sum(config.values()))  # every particle has a result
     started = time.process_time()
     run(swarm, 10, lambda config: sum(config.values()))
     assert (time.process_time() - started) / 10 < 0.2
@@ -399,7 +399,7 @@ def test_screening_stays_cheap_at_many_results():
 
 @pytest.mark.parametrize("workers", [8, 128])
 def test_asynchronous_workers_stay_busy(workers):
-    """Log-normal durations: the share of the workers' time in use, up to the last ask."""
+    """With log-normal durations, workers are in use for most of the time up to the last ask."""
     shares = {}
     for generational in (False, True):
         n = max(10, workers)

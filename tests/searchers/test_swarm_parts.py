@@ -1,4 +1,4 @@
-"""Sobol points, the rules of motion, the archive and the forest."""
+"""Parts of the swarm: Sobol sequence, motion, archive and surrogates."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_bounds_rules_move_particles_inside():
     rng = np.random.default_rng(0)
     x, v = confine(position, velocity, "reflect", rng)
     np.testing.assert_allclose(x, [0.2, 0.7, 0.5, 0.8])
-    np.testing.assert_allclose(v, [0.4, -0.6, 0.1, -2.0])  # -1.2 meets both walls
+    np.testing.assert_allclose(v, [0.4, -0.6, 0.1, -2.0])  # -1.2 is reflected at both bounds
     x, v = confine(position, velocity, "absorb", rng)
     np.testing.assert_allclose(x, [0, 1, 0.5, 0])
     np.testing.assert_allclose(v, [0, 0, 0.1, 0])
@@ -69,7 +69,7 @@ def test_ring_and_von_neumann_informants():
 
 @pytest.mark.parametrize(("topology", "informer"), [("global", 7), ("ring", 1), ("von-neumann", 3)])
 def test_particle_follows_its_best_informant(topology, informer):
-    """Particle 0 of nine, on a ring beside 1 and 8, on a 3 x 3 torus beside 1, 2, 3 and 6; 7 is the best of all."""
+    """Particle 0 of 9 has neighbours 1 and 8 on a ring, and 1, 2, 3, 6 on a 3 x 3 torus; 7 is the best of all."""
     rng = np.random.default_rng(0)
     particles = Particles(9, 1, topology, rng)
     for particle, value in enumerate([9.0, 3.0, 8.0, 2.0, 1.0, 7.0, 6.0, 0.0, 5.0]):
@@ -97,7 +97,7 @@ def settings(**changed):
 
 
 def test_velocities_follow_the_update_rule():
-    """v <- w v + c1 r1 (p - x) + c2 r2 (g - x), an r1 and an r2 a coordinate; chi (v + ...) with constriction."""
+    """v <- w v + c1 r1 (p - x) + c2 r2 (g - x), with r1 and r2 per coordinate; chi (v + ...) with constriction."""
     velocity, own, group = np.array([0.1, -0.2]), np.array([0.3, 0.0]), np.array([0.0, 0.4])
     rng = np.random.default_rng(0)
     r1, r2 = rng.random((3, 2)), rng.random((3, 2))
@@ -111,7 +111,7 @@ def test_velocities_follow_the_update_rule():
 
 
 def inertia(name, values, **given):
-    """The weight of the next move after results, of a swarm of four."""
+    """Return the inertia weight of the next move of a swarm of four, after results with ``values``."""
     swarm = ParticleSwarm({"x": Float(0, 1)}, 4, seed=0, inertia=name, screening=False, **given)
     for value in values:
         swarm.tell(swarm.ask().id, value)
@@ -145,7 +145,7 @@ def test_comparison_uses_highest_common_fidelity():
         (3.0, 9.0, {1.0: 7.0}),
         (np.inf, np.inf, {1.0: 0.0}),  # a failure compares with anything, whatever it showed before
         (4.0, 12.0, {1.0: 6.0}),
-        (2.0, 3.0, {}),  # never told its value at 1
+        (2.0, 3.0, {}),  # has no value at 1
     ]:
         archive.add(np.zeros(1), value, fidelity, curve)
 
@@ -153,7 +153,7 @@ def test_comparison_uses_highest_common_fidelity():
         indices, values = archive.comparable(full, at_least)
         return dict(zip(indices.tolist(), values.tolist(), strict=True))
 
-    assert compared(9.0, 2) == {1: 3.0, 2: np.inf, 3: 4.0}  # 12 is no more than full
+    assert compared(9.0, 2) == {1: 3.0, 2: np.inf, 3: 4.0}  # 12 counts as full
     assert compared(9.0, 3) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
     assert compared(np.inf, 2) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
     assert compared(9.0, 50) == {0: 5.0, 1: 7.0, 2: np.inf, 3: 6.0}
@@ -228,7 +228,7 @@ def test_process_is_uncertain_far_from_samples():
     process = GaussianProcess(inputs, scaled, None, 8)
     mean, deviation = process.predict(new)
     assert np.corrcoef(mean, function(new))[0, 1] > 0.98
-    assert process.theta[2] > process.theta[0]  # length scales tell what matters
+    assert process.theta[2] > process.theta[0]  # a long length scale means little influence
     far = process.predict(np.ones((1, 3)))[1]
     assert far > 2 * deviation.mean()
     np.testing.assert_allclose(process.predict(inputs)[0], scaled, atol=0.2)

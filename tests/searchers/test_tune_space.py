@@ -1,4 +1,4 @@
-"""Ray Tune's domains as a search space."""
+"""Conversion of Ray Tune's domains."""
 
 import numpy as np
 import pytest
