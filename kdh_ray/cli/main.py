@@ -31,6 +31,7 @@ VERBS = {
     },
     "use a classifier": {
         "predict": "label text: files of any size, or lines of stdin",
+        "serve": "answer HTTP with a classifier, and show a page to try it",
         "export": "write a classifier as files that run without torch",
     },
     "read results": {

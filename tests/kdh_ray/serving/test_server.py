@@ -1,0 +1,227 @@
+"""Addresses, tokens, and the verb from start to Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdh_ray.cli.main import main
+from kdh_ray.data.reading import Reading
+from kdh_ray.data.segmenter import Segmenter
+from kdh_ray.errors import ConfigError, UnavailableError
+from kdh_ray.inference.classifier import load_classifier
+from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
+from kdh_ray.models.encoders import load_tokenizer
+from kdh_ray.serving.server import Address, open_socket, read_token
+
+CANARY = "Ottilie Quendelmann"
+TOKEN = "correct-horse-battery-staple"
+TEXTS = ["The cell shows alpha. Growth in patients.", "early disease .", ""]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("served") / "checkpoint"
+    labels = ["alpha", "beta", "gamma"]
+    card = Card(labels, [0.0, 0.5, 1.0], max_tokens=16, segments=True, corpus={}).reads(Reading(16, Segmenter(), 4))
+    save_checkpoint(folder, build_classifier(str(encoder), 3, True, 0.0), load_tokenizer(str(encoder)), card)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KDH_RAY_TOKEN", raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.0.1"])
+def test_the_machine_itself_needs_no_token(host: str) -> None:
+    address = Address(host)
+    assert address.opened() == ""
+    assert address.host_names is not None
+    assert host in address.host_names
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "ward.example"])
+def test_other_addresses_need_a_token(host: str) -> None:
+    with pytest.raises(ConfigError, match="needs a token"):
+        Address(host)
+    address = Address(host, token=TOKEN)
+    assert address.host_names is None
+    assert "unencrypted" in address.opened()
+    encrypted = Address(host, token=TOKEN, certificate=Path("cert.pem"), key=Path("key.pem"))
+    assert "unencrypted" not in encrypted.opened()
+    assert encrypted.url(8000).startswith("https://")
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(ConfigError, match="must be given together"):
+        Address(certificate=Path("cert.pem"))
+
+
+def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_token(None) is None
+    monkeypatch.setenv("KDH_RAY_TOKEN", TOKEN)
+    assert read_token(None) == TOKEN
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}-of-the-file\n")
+    assert read_token(file) == f"{TOKEN}-of-the-file"
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"twenty characters ok?", "ü".encode() * 20, b"\xff" * 20])
+def test_a_poor_token_is_refused(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match="a token must"):
+        read_token(file)
+    with pytest.raises(UnavailableError, match="can't be read"):
+        read_token(tmp_path / "missing")
+
+
+def test_a_port_in_use_is_one_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_socket(Address(port=0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(checkpoint), "--local", "--port", str(port)]) == 2
+    expected = f"kdh-ray: port {port} of 127.0.0.1 is in use; choose another with --port\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--host", "0.0.0.0"], "needs a token"),
+        (["--port", "70000"], "--port must be from 0 to 65535; got 70000"),
+        (["--max-texts", "0"], "--max-texts must be 1 or more; got 0"),
+        (["--host", "203.0.113.7"], "needs a token"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], expected: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(checkpoint), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(tmp_path)]) == 2
+    assert "is not a checkpoint" in capsys.readouterr().err
+
+
+@contextmanager
+def served(checkpoint: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[tuple[Any, str]]:
+    """The verb in a process group of its own, as a terminal starts it; yields the process and its URL."""
+    command = [sys.executable, "-m", "kdh_ray.cli.main", "serve", str(checkpoint), "--port", "0", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("Serving"), process.stderr.read() if process.stderr else ""
+        yield process, line.split(" at ")[1].split()[0]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def interrupt(process: Any) -> tuple[int, str, str]:
+    """Send Ctrl-C as a terminal does, to the whole group; return the exit code, stdout and stderr."""
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output, errors
+
+
+def post(url: str, body: Any, **headers: str) -> tuple[int, Any]:
+    request = urllib.request.Request(
+        f"{url}/predict", json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def expected(checkpoint: Path) -> list[dict[str, float]]:
+    prediction = load_classifier(checkpoint).predict(TEXTS)
+    rows = prediction.probabilities.round(6).tolist()
+    return [dict(zip(prediction.label_names, row, strict=True)) for row in rows]
+
+
+def check_service(process: Any, url: str, checkpoint: Path) -> None:
+    """The service answers as the classifier does, and ends without a word when it is interrupted."""
+    status, answer = post(url, {"texts": TEXTS, "evidence": True})
+    assert status == 200
+    for prediction, probabilities in zip(answer["predictions"], expected(checkpoint), strict=True):
+        assert prediction["probabilities"] == pytest.approx(probabilities, abs=1e-3)
+        assert "alpha" in prediction["labels"]
+        assert "gamma" not in prediction["labels"]
+    begin, end = answer["predictions"][0]["evidence"]["alpha"]
+    assert TEXTS[0][begin:end] in ("The cell shows alpha.", "Growth in patients.")
+    assert post(url, {"texts": [CANARY, 3]})[0] == 422
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{url}/{CANARY.split()[0]}?note={CANARY.split()[1]}")
+    code, output, errors = interrupt(process)
+    assert code in (0, 130)
+    assert errors == ""
+    assert output == ""
+
+
+def test_a_local_service_from_start_to_ctrl_c(checkpoint: Path) -> None:
+    with served(checkpoint, "--local") as (process, url):
+        assert urllib.request.urlopen(url).read().startswith(b"<!DOCTYPE html>")
+        check_service(process, url, checkpoint)
+
+
+def test_a_body_over_the_limit_is_answered(checkpoint: Path) -> None:
+    with served(checkpoint, "--local", "--max-body", "1") as (process, url):
+        assert post(url, {"texts": ["x" * 5_000_000]})[0] == 413
+        assert post(url, {"texts": ["alpha"]})[0] == 200
+        assert interrupt(process)[0] in (0, 130)
+
+
+def test_an_open_service_asks_for_its_token(checkpoint: Path) -> None:
+    with served(checkpoint, "--local", "--host", "0.0.0.0", env={"KDH_RAY_TOKEN": TOKEN}) as (process, url):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        assert post(url, {"texts": ["alpha"]})[0] == 401
+        assert post(url, {"texts": ["alpha"]}, Authorization=f"Bearer {TOKEN}")[0] == 200
+        code, _, errors = interrupt(process)
+    assert code in (0, 130)
+    assert errors.count("\n") == 1
+    assert "has the token can send texts, which travel unencrypted" in errors
+    assert TOKEN not in errors
+
+
+def test_garbage_on_the_socket_leaves_no_trace(checkpoint: Path) -> None:
+    with served(checkpoint, "--local") as (process, url):
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+            connection.sendall(f"{CANARY} \xff\x00\r\n\r\n".encode())
+            assert b"400" in connection.recv(100)
+        assert interrupt(process) == (0, "", "")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_serve_answers_as_the_classifier_does(checkpoint: Path) -> None:
+    pytest.importorskip("grpc_reflection", reason="Ray Serve is not installed: pip install 'kdh-ray[serve]'")
+    with served(checkpoint) as (process, url):
+        check_service(process, url, checkpoint)
+    logs = Path("/tmp/ray/session_latest/logs")
+    assert not [file for file in logs.rglob("*") if file.is_file() and CANARY.encode() in file.read_bytes()]
