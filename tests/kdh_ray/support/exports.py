@@ -15,15 +15,17 @@ LABELS = ["alpha", "beta", "gamma"]
 THRESHOLDS = [0.45, 0.5, 0.55]
 
 
-def make_checkpoint(folder: Path, encoder: Path, segments: bool = True, rule: Rule = "sentences") -> Path:
-    """Write a classifier whose probabilities differ from text to text; documents over 16 tokens have windows."""
+def make_checkpoint(
+    folder: Path, encoder: Path, segments: bool = True, rule: Rule = "sentences", max_tokens: int = 16
+) -> Path:
+    """Write a classifier whose probabilities differ from text to text; longer documents have windows."""
     torch.manual_seed(3)
     model = build_classifier(str(encoder), len(LABELS), segments, 0.0)
     with torch.no_grad():
         for head in model.heads():
             head.weight.mul_(40)
-    reading = Reading(16, Segmenter(rule), 4)
-    card = Card(LABELS, THRESHOLDS, 16, segments, {"name": "tiny"}, notes={"run": "small", "stage": "student"})
+    reading = Reading(max_tokens, Segmenter(rule), 4)
+    card = Card(LABELS, THRESHOLDS, max_tokens, segments, {"name": "tiny"}, notes={"run": "small", "stage": "student"})
     save_checkpoint(folder, model, load_tokenizer(str(encoder)), card.reads(reading))
     return folder
 
