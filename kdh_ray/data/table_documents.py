@@ -117,7 +117,7 @@ class _RowReader:
 
     Args:
         data: Names the columns.
-        several_files: Whether rows need the name of their file to be told apart.
+        several_files: Whether the name of a row includes that of its file, since numbers repeat.
         faults: Receives the faults.
     """
 

@@ -41,8 +41,8 @@ class Table:
 
     Attributes:
         source: The file, for messages.
-        split: The split that its name stands for, or None.
-        columns: Column names in the file's order. Empty names stand for columns that can't be asked for.
+        split: The split that the file's name says, or None.
+        columns: Column names in the file's order. Columns with an empty name are not readable.
         rows: One mapping from column to value per row. Messages count rows from 1.
         has_json_keys: Whether column names are keys of JSON objects, so never a row of data.
     """
@@ -152,9 +152,10 @@ def _read_delimited(path: Path, delimiter: str) -> Content:
         raise DataError(f"{path}: line {reader.line_num} is malformed: {error}") from None
     if ragged and len(set(header)) == len(header):  # a repeated name is the fault to report first
         hint = separator_hint(header)
+        number = "1 field" if len(header) == 1 else f"{len(header)} fields"
         raise DataError(
-            f"{path}: every row needs {len(header)} fields, as the header has; {len(ragged)} rows differ, "
-            f"first row {ragged[0]}" + (f", {hint}" if hint else "")
+            f"{path}: every row needs {number}, as the header has; {len(ragged)} rows differ, first row {ragged[0]}"
+            + (f", {hint}" if hint else "")
         )
     return header, rows
 

@@ -138,7 +138,7 @@ def _parse_header(file: str, line: bytes) -> tuple[str, ...]:
     """Read the column names from the first record of a CSV or TSV file."""
     rows = list(_delimited_rows(file, line, 0))
     if len(rows) > 1:
-        raise DataError(f"{file}: lines must end in LF, or CR and LF; they end in CR alone")
+        raise DataError(f"{file}: lines must end in LF, or CR and LF; they end in CR only")
     header = tuple(name.strip() for name in rows[0]) if rows else ()
     names = [name for name in header if name]  # spreadsheets add empty columns at the end
     if len(set(names)) != len(names):
@@ -250,7 +250,7 @@ def _read_rows(block: TextBlock, columns: Sequence[str]) -> list[dict[str, Any]]
         raise DataError(f"{block.file}: must be UTF-8; documents {block.documents} are not") from None
     except (pa.ArrowException, OSError) as error:
         raise UnavailableError(f"{block.file}: can't be read ({one_line(error)})") from None
-    if len(rows) != block.count:  # a CR alone ends a row for the csv module, and no line of a file
+    if len(rows) != block.count:  # the csv module ends rows at a single CR, files do not
         raise DataError(
             f"{block.file}: documents {block.documents} are malformed: {len(rows)} instead of {block.count}"
         )
