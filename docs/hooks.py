@@ -92,7 +92,11 @@ def verb_help(verb: str) -> str:
     os.environ["COLUMNS"] = "88"
     subparsers = next(action for action in main._parser(verb)._actions if action.dest == "verb")
     assert subparsers.choices is not None  # noqa: S101 - argparse's own type is wider
-    return f"```text\n{subparsers.choices[verb].format_help()}```"
+    parsers = [subparsers.choices[verb]]
+    for action in parsers[0]._actions:  # corpus has verbs of its own: describe, fetch
+        if isinstance(action.choices, dict) and action.dest == "action":
+            parsers += action.choices.values()
+    return "\n\n".join(f"```text\n{parser.format_help()}```" for parser in parsers)
 
 
 def repository_file(path: str) -> str:

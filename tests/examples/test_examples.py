@@ -29,6 +29,7 @@ def test_invented_notes_are_the_same_each_time(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_distilling_a_table_ends_in_a_prediction(tmp_path):
     out = run_example("distil_csv.py", folder=tmp_path)
     assert "labels: [" in out
