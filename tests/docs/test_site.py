@@ -45,6 +45,16 @@ def test_every_verb_has_its_help(hooks):
     assert "--logits" in page
 
 
+def test_versions_agree():
+    import kdh_ray
+
+    files = ("pyproject.toml", "runtime/pyproject.toml", "CITATION.cff", "CHANGELOG.md")
+    found = [
+        re.search(r"^(?:version ?[=:]|##) \"?(\d[\d.]*)", (ROOT / file).read_text("utf-8"), re.M) for file in files
+    ]
+    assert {match[1] for match in found} == {kdh_ray.__version__}
+
+
 def test_links_to_files_of_the_repository_exist():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
