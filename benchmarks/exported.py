@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from kdh_ray import hardware
-from kdh_ray.export.check import session
+from kdh_ray.export.check import onnxruntime_run
 from kdh_ray.export.int8_graph import int8_graph
 from kdh_ray.export.onnx_graph import onnx_graph
 from kdh_ray.models.checkpoint import build_classifier
@@ -51,12 +51,6 @@ def in_torch(classifier: Classifier) -> Callable[[Inputs], object]:
             return classifier(*tensors).documents
 
     return run
-
-
-def in_onnxruntime(file: Path) -> Callable[[Inputs], object]:
-    """Return a pass of an exported graph on one thread."""
-    opened = session(file, threads=1)
-    return lambda arrays: opened.run(None, arrays)
 
 
 def milliseconds(runs: dict[str, Callable[[Inputs], object]], batch: int, tokens: int) -> dict[str, float]:
@@ -95,8 +89,8 @@ def main() -> None:
         runs = {
             "teacher, torch, float32": in_torch(teacher),
             "student, torch, float32": in_torch(student),
-            "student, onnxruntime, float32": in_onnxruntime(exact),
-            "student, onnxruntime, int8": in_onnxruntime(small),
+            "student, onnxruntime, float32": onnxruntime_run(exact, threads=1),
+            "student, onnxruntime, int8": onnxruntime_run(small, threads=1),
         }
         table = {batch: milliseconds(runs, batch, arguments.tokens) for batch in BATCHES}
     machine = hardware.describe(gpus=False)

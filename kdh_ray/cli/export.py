@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kdh_ray.data.corpus import Texts
 
-FORMATS = ("onnx", "sentence-transformers")
+FORMATS = ("onnx", "openvino", "sentence-transformers")
 EXAMPLES = """
 examples:
   kdh-ray export runs/my/stages/student/checkpoint student --int8
@@ -55,9 +55,9 @@ def execute(args: argparse.Namespace) -> int:
         ConfigError: If no texts are known to check the file on, or options don't go together.
         UnavailableError: If a package of the ``export`` extra is missing.
     """
+    if args.int8 and args.format != "onnx":
+        raise ConfigError(["--int8 goes with --format onnx"], "command line")
     if args.format == "sentence-transformers":
-        if args.int8:
-            raise ConfigError(["--int8 goes with --format onnx"], "command line")
         from kdh_ray.export.sentence_transformers import export_sentence_transformers
 
         export_sentence_transformers(args.checkpoint, args.folder)
@@ -67,9 +67,11 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.models.checkpoint import load_card
 
     load_card(args.checkpoint)  # fails at once if this is no checkpoint
-    exported = export_onnx(args.checkpoint, args.folder, *_texts(args), int8=args.int8)
+    exported = export_onnx(
+        args.checkpoint, args.folder, *_texts(args), int8=args.int8, openvino=args.format == "openvino"
+    )
     if exported.refused is not None:
-        print(f"int8 changes too much, so float32 is kept: {exported.refused}")
+        print(f"lower precision changes too much, so float32 is kept: {exported.refused}")
     print(f"{args.folder}: {exported.precision}, {exported.bytes / 1e6:.1f} MB; {exported.agreement}")
     return 0
 

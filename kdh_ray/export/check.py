@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from kdh_ray.inference.forward import forward
 from kdh_ray.inference.logits import Logits, logistic
 from kdh_ray.models.classifier import Output
 
-if TYPE_CHECKING:
-    import onnxruntime
+Run = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
+"""From a graph's named inputs to its outputs, in order."""
 
 FLOAT_DIFFERENCE = 1e-4  # of logits
 MOST_FLIPPED = 0.005  # share of decisions that int8 may change
@@ -67,6 +68,23 @@ class Agreement:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """Result of an export.
+
+    Attributes:
+        precision: ``float32``, ``int8`` or ``bfloat16``; float32 also if a smaller one changed too much.
+        agreement: With the original, of the file that was written.
+        refused: Agreement of the smaller graph that was not written; None if there was none.
+        bytes: Size of the graph.
+    """
+
+    precision: str
+    agreement: Agreement
+    refused: Agreement | None
+    bytes: int
+
+
 class Check:
     """Compares exported files with one original, whose logits are computed once.
 
@@ -82,9 +100,9 @@ class Check:
         self.tokens = classifier.tokens(texts)
         self.original = self._logits(classifier.model)
 
-    def compare(self, file: Path) -> Agreement:
-        """Return the agreement of the classifier in an ONNX file."""
-        exported = self._logits(_Exported(file, self.classifier))
+    def compare(self, run: Run) -> Agreement:
+        """Return the agreement of a graph."""
+        exported = self._logits(_Exported(run, self.classifier))
         thresholds = self.classifier.thresholds
         before, after = logistic(self.original.documents), logistic(exported.documents)
         f1: list[float | None] = [None, None]
@@ -103,29 +121,31 @@ class Check:
 
 
 class _Exported(nn.Module):
-    """An ONNX file in the place of the original, so that both go through the same batches and windows."""
+    """A graph in the place of the original, so that both go through the same batches and windows."""
 
-    def __init__(self, file: Path, original: TextClassifier) -> None:
+    def __init__(self, run: Run, original: TextClassifier) -> None:
         super().__init__()
-        self.session = session(file)
+        self.run = run
+        self.segments = original.model.segment_head is not None
         self.pad_id = original.model.pad_id
         self.hidden = int(original.model.encoder.config.hidden_size)
-        self.place = nn.Parameter(torch.zeros(0))  # on the CPU, as the file is
+        self.place = nn.Parameter(torch.zeros(0))  # on the CPU, as the graph is
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, segment_numbers: Tensor) -> Output:
         inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
-        if len(self.session.get_outputs()) > 1:
+        if self.segments:
             inputs["segment_numbers"] = segment_numbers.numpy()
             inputs["segment_axis"] = np.arange(max(0, int(segment_numbers.max())) + 1)
-        outputs = [torch.from_numpy(array) for array in self.session.run(None, inputs)]
+        outputs = [torch.from_numpy(array) for array in self.run(inputs)]
         pooled = torch.zeros((len(input_ids), self.hidden))  # not exported
         return Output(outputs[0], outputs[1] if len(outputs) > 1 else None, pooled)
 
 
-def session(file: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Return a session of onnxruntime on the CPU; 0 threads means one per core."""
+def onnxruntime_run(file: Path, threads: int = 0) -> Run:
+    """Open an ONNX file with onnxruntime on the CPU; 0 threads means one per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return lambda inputs: list(session.run(None, inputs))

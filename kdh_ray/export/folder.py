@@ -1,10 +1,12 @@
 """The folder of an exported classifier, as ``kdh_runtime`` reads it.
 
-model.onnx        the classifier's graph
-tokenizer.json    its tokenizer
-config.json       labels, thresholds, how texts become the graph's input, fingerprints, the check of the file
-README.md         the model card
-SHA256SUMS        digests of the files above
+    model.onnx        the classifier's graph; model.xml and model.bin in OpenVINO's format
+    tokenizer.json    its tokenizer
+    config.json       labels, thresholds, how texts become the graph's input, fingerprints, the check of the file
+    README.md         the model card
+    SHA256SUMS        digests of the files above
+
+The folder is written next to its final place and renamed, so that a folder of that name is whole.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,10 +28,11 @@ from numpy.typing import NDArray
 from kdh_ray import hardware
 from kdh_ray.data.corpus import Texts
 from kdh_ray.errors import CheckpointError, UnavailableError
-from kdh_ray.export.check import FLOAT_DIFFERENCE, Agreement, Check
+from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported, onnxruntime_run
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
 from kdh_ray.export.model_card import model_card
 from kdh_ray.export.onnx_graph import OPSET, onnx_graph, require
+from kdh_ray.export.openvino import to_openvino
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.models.checkpoint import Card
 from kdh_ray.models.encoders import sha256
@@ -45,23 +48,6 @@ MOST_TEXTS = 1000  # compared after an export
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Exported:
-    """Result of an export.
-
-    Attributes:
-        precision: ``float32`` or ``int8``; float32 also if int8 was asked for and changed too much.
-        agreement: With the original, of the file that was written.
-        refused: Agreement of the int8 file that was not written; None if there was none.
-        bytes: Size of the graph.
-    """
-
-    precision: str
-    agreement: Agreement
-    refused: Agreement | None
-    bytes: int
-
-
 def export_onnx(
     checkpoint: Path,
     folder: Path,
@@ -69,6 +55,7 @@ def export_onnx(
     targets: NDArray[np.int8] | None = None,
     *,
     int8: bool = False,
+    openvino: bool = False,
 ) -> Exported:
     """Write a checkpoint as an ONNX graph with its tokenizer, configuration and model card, and check it.
 
@@ -79,53 +66,60 @@ def export_onnx(
         targets: (n_texts, n_labels) of 0 and 1, for a comparison of F1.
         int8: Multiply eight-bit integers. Float32 is kept if more than 0.5 % of decisions or micro F1 by more than
             0.5 points would change.
+        openvino: Write the graph in OpenVINO's format instead, with bfloat16 arithmetic if this processor has AMX.
 
     Raises:
         CheckpointError: If the checkpoint can't be used, its encoder can't be exported, or the float32 graph differs
             from the original.
         UnavailableError: If a package of the ``export`` extra is missing, or the folder can't be replaced.
     """
-    require("onnx", "onnxscript", "onnxruntime")
+    require("onnx", "onnxscript", "onnxruntime", *(["openvino"] if openvino else []))
     classifier = TextClassifier.load(checkpoint)
     chosen = np.linspace(0, len(texts) - 1, min(len(texts), MOST_TEXTS)).round().astype(np.int64)
     sample = Texts([texts.ids[i] for i in chosen], [texts.texts[i] for i in chosen])
     check = Check(classifier, sample, None if targets is None else targets[chosen])
 
     def write(place: Path) -> Exported:
-        return _write(place, classifier, check, int8)
+        return _write(place, classifier, check, "openvino" if openvino else "onnxruntime", int8)
 
     return replace_folder(folder, write)
 
 
-def _write(place: Path, classifier: TextClassifier, check: Check, int8: bool) -> Exported:
+def _write(place: Path, classifier: TextClassifier, check: Check, engine: str, int8: bool) -> Exported:
     card = classifier.card
     if card is None:
         raise CheckpointError("only a classifier that was loaded from a checkpoint can be exported")
     file = place / "model.onnx"
     graph = onnx_graph(classifier.model)
     _save(graph, file)
-    agreement, refused, precision = check.compare(file), None, "float32"
-    if not agreement.is_exact:
+    exported = Exported("float32", check.compare(onnxruntime_run(file)), None, file.stat().st_size)
+    if not exported.agreement.is_exact:
         raise CheckpointError(
-            f"the exported graph must agree with the original within {FLOAT_DIFFERENCE}; it differs: {agreement}"
+            f"the exported graph must agree with the original within {FLOAT_DIFFERENCE}; it differs:"
+            f" {exported.agreement}"
         )
-    if int8:
-        small = place / "int8.onnx"
-        _save(_checked_integers(int8_graph(graph)), small)
-        closeness = check.compare(small)
-        if closeness.is_close:
-            small.replace(file)
-            agreement, precision = closeness, "int8"
-        else:
-            small.unlink()
-            refused = closeness
-    exported = Exported(precision, agreement, refused, file.stat().st_size)
+    if engine == "openvino":
+        exported = to_openvino(file, check)
+    elif int8:
+        exported = _to_int8(graph, file, check, exported)
     _save_tokenizer(classifier.tokenizer, place / "tokenizer.json")
-    tree = _config(classifier, card, exported)
+    tree = _config(classifier, card, exported, engine)
     (place / "config.json").write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (place / "README.md").write_text(model_card(card, tree), encoding="utf-8")
     write_digests(place)
     return exported
+
+
+def _to_int8(graph: onnx.ModelProto, file: Path, check: Check, exact: Exported) -> Exported:
+    """Replace ``file`` by its int8 form if that decides as the original does."""
+    small = file.with_name("int8.onnx")
+    _save(_checked_integers(int8_graph(graph)), small)
+    agreement = check.compare(onnxruntime_run(small))
+    if not agreement.is_close:
+        small.unlink()
+        return replace(exact, refused=agreement)
+    small.replace(file)
+    return Exported("int8", agreement, None, file.stat().st_size)
 
 
 def _checked_integers(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -159,7 +153,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
     definition.save(str(file))
 
 
-def _config(classifier: TextClassifier, card: Card, exported: Exported) -> dict[str, Any]:
+def _config(classifier: TextClassifier, card: Card, exported: Exported, engine: str) -> dict[str, Any]:
     """Return the content of config.json."""
     reading = classifier.reading.to_json()
     machine = hardware.describe(gpus=False)
@@ -172,6 +166,7 @@ def _config(classifier: TextClassifier, card: Card, exported: Exported) -> dict[
         "segmenter": reading["segmenter"],
         "windows": {"overlap": reading["overlap"], "combine": reading["combine"]},
         "pad_id": classifier.model.pad_id,
+        "engine": engine,
         "precision": exported.precision,
         "opset": OPSET,
         "fingerprint": card.fingerprint,
@@ -179,11 +174,11 @@ def _config(classifier: TextClassifier, card: Card, exported: Exported) -> dict[
         "corpus": card.corpus,
         "check": {
             **exported.agreement.to_json(),
-            "refused_int8": None if exported.refused is None else exported.refused.to_json(),
+            "refused": None if exported.refused is None else exported.refused.to_json(),
             "processor": machine.processor,
             "flags": sorted(machine.flags),
             "system": platform.platform(terse=True),
-            "versions": {name: version(name) for name in ("kdh-ray", "onnx", "onnxruntime", "torch")},
+            "versions": {name: version(name) for name in ("kdh-ray", "onnx", engine, "torch")},
         },
     }
 

@@ -23,7 +23,8 @@ def model_card(card: Card, config: dict[str, Any]) -> str:
             *_front_matter(),
             f"# {card.notes.get('run', 'Classifier')}: {card.notes.get('stage', 'multi-label text classifier')}",
             "",
-            f"A multi-label text classifier with {len(card.labels)} labels, in {config['precision']} as an ONNX graph.",
+            f"A multi-label text classifier with {len(card.labels)} labels, in {config['precision']} for"
+            f" {config['engine']}.",
             "",
             *_use(),
             *_labels(card),
@@ -96,9 +97,9 @@ def _check(config: dict[str, Any]) -> list[str]:
         f"On {check['texts']} texts, logits are within {check['largest_difference']:.1e} of the original's, and"
         f" {100 * check['flipped']:.2f} % of decisions differ.{scores}",
     ]
-    if check["refused_int8"] is not None:
-        share = 100 * check["refused_int8"]["flipped"]
-        lines.append(f"An int8 graph was made and not kept: it changed {share:.2f} % of decisions.")
+    if check["refused"] is not None:
+        share = 100 * check["refused"]["flipped"]
+        lines.append(f"A graph of lower precision was made and not kept: it changed {share:.2f} % of decisions.")
     return ["## Check of the exported file", "", *lines, f"Checked on: {check['processor']}.", ""]
 
 

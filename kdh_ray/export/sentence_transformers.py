@@ -1,9 +1,11 @@
 """A classifier in the files of the sentence-transformers library, for whoever serves models with it.
 
-config.json, model.safetensors, tokenizer.json, ...    the encoder
-1_Pooling/config.json                                  mean of the hidden states
-2_Dense/config.json, model.safetensors                 the linear head: its output are the logits
-modules.json, sentence_bert_config.json                the order of the three, and the longest text
+    config.json, model.safetensors, tokenizer.json, ...    the encoder
+    1_Pooling/config.json                                  mean of the hidden states
+    2_Dense/config.json, model.safetensors                 the linear head: it returns the logits
+    modules.json, sentence_bert_config.json                the order of the three, and the longest text
+
+Its stock code then computes the logits of a classifier without segments.
 """
 
 from __future__ import annotations

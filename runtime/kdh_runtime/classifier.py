@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kdh_runtime.errors import FolderError
 from kdh_runtime.folder import Config, read_config
+from kdh_runtime.graphs import Graph, open_graph
 from kdh_runtime.text import OUTSIDE, Reader, Window, checked
 
 MOST_TOKENS = 1024  # per pass: a CPU is fastest while its caches hold the hidden states, and memory stays small
@@ -48,15 +49,15 @@ class Classifier:
     Args:
         config: From the folder's ``config.json``.
         reader: Turns texts into the graph's input.
-        session: An ``onnxruntime.InferenceSession`` of the graph.
+        graph: From the graph's inputs to its outputs.
     """
 
-    def __init__(self, config: Config, reader: Reader, session: Any) -> None:
+    def __init__(self, config: Config, reader: Reader, graph: Graph) -> None:
         self.config = config
         self.labels = config.labels
         self.thresholds = np.array(config.thresholds, dtype=np.float64)
         self._reader = reader
-        self._session = session
+        self._graph = graph
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> Prediction:
         """Return labels, probabilities and evidence for raw texts.
@@ -97,7 +98,7 @@ class Classifier:
         rows = np.zeros((len(windows), len(self.labels)), dtype=np.float32)
         segments: list[Floats] = [np.zeros((0, len(self.labels)), dtype=np.float32)] * len(windows)
         for numbers in _batches(windows, batch_size):
-            outputs = self._session.run(None, self._inputs([windows[i] for i in numbers]))
+            outputs = self._graph(self._inputs([windows[i] for i in numbers]))
             rows[numbers] = outputs[0]
             for place, i in enumerate(numbers if self.config.segments else ()):
                 segments[i] = _present(outputs[1][place])
@@ -154,7 +155,6 @@ def load(folder: str | os.PathLike[str], *, threads: int | None = None) -> Class
         [['Resisting cell death']]
     """
     config = read_config(folder)
-    import onnxruntime
     from tokenizers import Tokenizer
 
     try:
@@ -163,16 +163,7 @@ def load(folder: str | os.PathLike[str], *, threads: int | None = None) -> Class
         raise FolderError(f"{folder}: tokenizer.json can't be read: {error}") from None
     tokenizer.no_truncation()  # the file keeps the settings of the last call before it was saved
     tokenizer.no_padding()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
-    try:
-        session = onnxruntime.InferenceSession(
-            str(Path(folder) / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        raise FolderError(f"{folder}: model.onnx can't be read: {' '.join(str(error).split())[:200]}") from None
-    return Classifier(config, Reader(tokenizer, config), session)
+    return Classifier(config, Reader(tokenizer, config), open_graph(Path(folder), config, threads))
 
 
 def _batches(windows: Sequence[Window], batch_size: int) -> list[list[int]]:

@@ -1,10 +1,12 @@
 """The files of an exported classifier.
 
-model.onnx        the classifier's graph
-tokenizer.json    its tokenizer
-config.json       labels, thresholds and how texts become the graph's input
-README.md         the model card
-SHA256SUMS        digests of the files above, as ``sha256sum --check`` reads them
+    model.onnx        the classifier's graph; model.xml and model.bin if OpenVINO runs it
+    tokenizer.json    its tokenizer
+    config.json       labels, thresholds and how texts become the graph's input
+    README.md         the model card
+    SHA256SUMS        digests of the files above, as ``sha256sum --check`` reads them
+
+No file holds code.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from kdh_runtime.errors import FolderError
 
 FORMAT = 1
 SUMS = "SHA256SUMS"
-NEEDED = ("config.json", "model.onnx", "tokenizer.json")
+NEEDED = {
+    "onnxruntime": ("config.json", "model.onnx", "tokenizer.json"),
+    "openvino": ("config.json", "model.bin", "model.xml", "tokenizer.json"),
+}
+"""Engine -> the files that it can't do without."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Config:
         combine: How the logits of a document's windows become the document's.
         pad_id: Token id of padding.
         fingerprint: Identity of the classifier; that of the checkpoint it was made from.
-        precision: ``float32`` or ``int8``.
+        precision: ``float32``, ``int8`` or ``bfloat16``.
+        engine: ``onnxruntime`` or ``openvino``.
     """
 
     labels: tuple[str, ...]
@@ -52,6 +59,7 @@ class Config:
     pad_id: int
     fingerprint: str
     precision: str
+    engine: str = "onnxruntime"
 
 
 def read_config(folder: str | os.PathLike[str]) -> Config:
@@ -61,7 +69,7 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         FolderError: If a file is missing, was changed, or belongs to another format.
     """
     root = Path(folder)
-    _check_digests(root)
+    digests = _check_digests(root)
     file = root / "config.json"
     try:
         tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -70,10 +78,15 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         segmenter, windows = tree["segmenter"], tree["windows"]
         if segmenter["version"] != 1 or segmenter["rule"] not in ("sentences", "lines", "none"):
             raise FolderError(f"{file}: this version of kdh-runtime has no segmenter {segmenter}")
+        engine = tree["engine"]
+        if engine not in NEEDED:
+            raise FolderError(f"{file}: this version of kdh-runtime has no engine {engine!r}")
+        if missing := [name for name in NEEDED[engine] if name not in digests]:
+            raise FolderError(f"{root / SUMS} must list {', '.join(NEEDED[engine])}; it lacks {', '.join(missing)}")
         return Config(
             tuple(tree["labels"]), tuple(tree["thresholds"]), int(tree["max_tokens"]), bool(tree["segments"]),
             segmenter["rule"], segmenter["language"], int(windows["overlap"]), windows["combine"],
-            int(tree["pad_id"]), tree["fingerprint"], tree["precision"],
+            int(tree["pad_id"]), tree["fingerprint"], tree["precision"], engine,
         )  # fmt: skip
     except FolderError:
         raise
@@ -81,21 +94,20 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         raise FolderError(f"{file} is not the configuration of an exported classifier: {error!r}") from None
 
 
-def _check_digests(folder: Path) -> None:
+def _check_digests(folder: Path) -> set[str]:
+    """Compare every listed file with its digest and return the names."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise FolderError(f"{folder} is not an exported classifier: {SUMS} can't be read") from None
     digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    missing = [name for name in NEEDED if name not in digests]
-    if missing:
-        raise FolderError(f"{folder / SUMS} must list {', '.join(NEEDED)}; it lacks {', '.join(missing)}")
     for name, digest in digests.items():
         if Path(name).name != name:
             raise FolderError(f"{folder / SUMS} must list files of its own folder; got {name!r}")
         received = _sha256(folder / name)
         if received != digest:
             raise FolderError(f"{folder / name}: SHA-256 must be {digest}; got {received}")
+    return set(digests)
 
 
 def _sha256(file: Path) -> str:

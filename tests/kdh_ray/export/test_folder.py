@@ -14,7 +14,7 @@ from kdh_ray.cli.main import main
 from kdh_ray.data import Corpus
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.export import Agreement, folder
-from kdh_ray.export.check import Check
+from kdh_ray.export.check import Check, Run
 from kdh_ray.export.sentence_transformers import export_sentence_transformers
 from kdh_ray.inference.classifier import load_classifier
 from kdh_ray.models.checkpoint import load_card
@@ -55,9 +55,9 @@ def test_int8_that_flips_decisions_is_refused(
 ) -> None:
     honest = Check.compare
 
-    def flipping(self: Check, file: Path) -> Agreement:
-        agreement = honest(self, file)
-        return replace(agreement, flipped=0.02) if file.name == "int8.onnx" else agreement
+    def flipping(self: Check, run: Run) -> Agreement:
+        agreement = honest(self, run)
+        return agreement if agreement.is_exact else replace(agreement, flipped=0.02)
 
     monkeypatch.setattr(Check, "compare", flipping)
     result = folder.export_onnx(checkpoint, tmp_path / "out", corpus.splits["validation"].raw(), int8=True)
@@ -66,14 +66,14 @@ def test_int8_that_flips_decisions_is_refused(
     assert result.refused.flipped == 0.02
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["precision"] == "float32"
-    assert config["check"]["refused_int8"]["flipped"] == 0.02
+    assert config["check"]["refused"]["flipped"] == 0.02
     assert "not kept" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_graph_that_differs_is_not_written(
     checkpoint: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Check, "compare", lambda self, file: Agreement(24, 0.3, 0.1, None, None))
+    monkeypatch.setattr(Check, "compare", lambda self, run: Agreement(24, 0.3, 0.1, None, None))
     with pytest.raises(CheckpointError, match="must agree with the original"):
         folder.export_onnx(checkpoint, tmp_path / "out", corpus.splits["validation"].raw())
     assert list(tmp_path.iterdir()) == []
@@ -93,6 +93,20 @@ def test_verb_exports_int8_and_reports(checkpoint: Path, tmp_path: Path, capsys:
     printed = capsys.readouterr().out
     assert "MB; 2 texts, logits within" in printed
     assert (out / "model.onnx").exists()
+
+
+def test_openvino_gives_the_same_answers(checkpoint: Path, corpus: Corpus, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    import kdh_runtime
+
+    texts = corpus.splits["validation"].raw()
+    result = folder.export_onnx(checkpoint, tmp_path / "out", texts, openvino=True)
+    assert not (tmp_path / "out" / "model.onnx").exists()
+    received = kdh_runtime.load(tmp_path / "out", threads=1).predict(texts.texts)
+    expected = load_classifier(checkpoint, precision="float32").predict(texts.texts)
+    if result.precision == "float32":  # bfloat16 where the processor has AMX
+        np.testing.assert_allclose(received.logits, expected.logits.documents, atol=1e-4)
+        assert received.evidence == expected.evidence
 
 
 def test_verb_needs_texts_to_check_on(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

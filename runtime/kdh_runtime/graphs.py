@@ -1,0 +1,59 @@
+"""The graph of a classifier, opened by onnxruntime or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdh_runtime.errors import FolderError
+from kdh_runtime.folder import Config
+
+Graph = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
+"""From named inputs to the outputs, in order. Threads may call one at the same time."""
+
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def open_graph(folder: Path, config: Config, threads: int | None) -> Graph:
+    """Open the graph of an exported classifier on the CPU.
+
+    Raises:
+        FolderError: If the file can't be read, or needs OpenVINO and that is not installed.
+    """
+    opened = _openvino if config.engine == "openvino" else _onnxruntime
+    try:
+        return opened(folder, config, threads)
+    except ModuleNotFoundError:
+        raise FolderError(f"{folder} needs OpenVINO: pip install 'kdh-runtime[openvino]'") from None
+    except Exception as error:  # the exceptions of both libraries have no public base
+        raise FolderError(f"{folder}: the graph can't be read: {' '.join(str(error).split())[:200]}") from None
+
+
+def _onnxruntime(folder: Path, config: Config, threads: int | None) -> Graph:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    return lambda inputs: list(session.run(None, inputs))
+
+
+def _openvino(folder: Path, config: Config, threads: int | None) -> Graph:
+    import openvino
+
+    # The hint is explicit: on its own, OpenVINO picks bfloat16 or float32 by the processor.
+    options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[config.precision], "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
+    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", options)
+
+    def run(inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        outputs = compiled.create_infer_request().infer(inputs)  # a request serves one thread
+        return [np.array(outputs[port], dtype=np.float32) for port in compiled.outputs]
+
+    return run
