@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.errors import DataError
+from kdh_ray.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -371,12 +372,8 @@ def compare_over_corpora(scores: pd.DataFrame, level: float = 0.05) -> CorpusCom
 
 def _import_extra(module: str) -> Any:
     """Import a module of the ``statistics`` extra."""
-    try:
-        return import_module(module)
-    except ImportError:
-        raise UnavailableError(
-            "this test needs statsmodels and scikit-posthocs: pip install 'kdh-ray[statistics]'"
-        ) from None
+    require("this test", "statistics", module.partition(".")[0])
+    return import_module(module)
 
 
 def _check_independent(names: Sequence[tuple[object, ...]]) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from kdh_ray.extras import require
 from kdh_ray.report.parts import Report, Section
 from kdh_ray.report.sections import make_report
 
@@ -18,12 +19,9 @@ def to_html(report: Report) -> str:
     Raises:
         UnavailableError: If Jinja is not installed.
     """
-    from kdh_ray.errors import UnavailableError
+    require("a report", "report", "jinja2")
+    import jinja2
 
-    try:
-        import jinja2
-    except ImportError:
-        raise UnavailableError("a report needs Jinja: pip install 'kdh-ray[report]'") from None
     from kdh_ray.report.figures.drawing import css
     from kdh_ray.report.wording import signed
     from kdh_ray.results.render import to_text_table

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kdh_ray.errors import UnavailableError
+from kdh_ray.extras import require
 
 PACKAGES = {"mlflow": ("mlflow", "sqlalchemy"), "tensorboard": ("tensorboardX",), "wandb": ("wandb",)}
 """The packages that each tracker imports."""
@@ -24,11 +23,7 @@ def check_trackers(names: Sequence[str]) -> None:
         UnavailableError: If a package of a tracker is missing; the message says how to install it.
     """
     for name in names:
-        missing = [package for package in PACKAGES[name] if find_spec(package) is None]
-        if missing:
-            raise UnavailableError(
-                f"tune.trackers: {name} needs {' and '.join(missing)}, not installed: pip install 'kdh-ray[trackers]'"
-            )
+        require(f"tune.trackers: {name}", "trackers", *PACKAGES[name])
 
 
 def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from kdh_ray.errors import UnavailableError
+from kdh_ray.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,10 +166,9 @@ def style(**more: Any) -> Iterator[None]:
     Raises:
         UnavailableError: If Matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise UnavailableError("figures need matplotlib: pip install 'kdh-ray[report]'") from None
+    require("a figure", "report", "matplotlib")
+    import matplotlib
+
     with matplotlib.rc_context({**_STYLE, **more}):
         yield
 

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.extras import require
 from kdh_ray.report.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, spans_decades
 from kdh_ray.results.columns import setting_name
 from kdh_ray.results.search_trials import best_search, searched_settings, trial_rows
@@ -73,10 +74,9 @@ def importances(rows: pd.DataFrame) -> pd.Series[float]:
         raise DataError(
             f"importances need at least {FEWEST_TRIALS} trials with a score and different settings; got {len(scored)}"
         )
-    try:
-        import optuna
-    except ImportError:
-        raise UnavailableError("importances need Optuna: pip install 'kdh-ray[report]'") from None
+    require("a figure of importances", "report", "optuna")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: _distribution(scored[name]) for name in names}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))

@@ -220,10 +220,10 @@ def test_settings_are_short():
 
 
 def test_missing_tracker_is_refused_at_once(config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("kdh_ray.tuning.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("kdh_ray.extras.find_spec", lambda name: None)
     arguments = ["tune", config, "--out", str(tmp_path / "out"), "--set", "tune.trackers=[mlflow, wandb]"]
     assert main(arguments) == 2
-    assert "tune.trackers: mlflow needs mlflow and sqlalchemy, not installed: pip" in capsys.readouterr().err
+    assert "tune.trackers: mlflow needs mlflow and sqlalchemy: pip" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main([*arguments[:-1], "tune.trackers=[comet]"]) == 2
 
