@@ -1,4 +1,6 @@
-"""What a student minimises. Every loss is a mean over documents (and labels, where it is a sum of their terms)."""
+"""Losses on labels, on teacher logits and on hidden states. Each is a mean over documents, and over labels if it sums
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from kdh_ray.models.classifier import Output
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, positive_weights: Tensor | None = None) -> Tensor:
-    """Mean over documents and labels of -w y log s(z) - (1 - y) log(1 - s(z)), s the logistic function.
+    """Return the mean over documents and labels of -w y log s(z) - (1 - y) log(1 - s(z)); s is the logistic function.
 
     Args:
         logits: (n, n_labels).
@@ -29,9 +31,9 @@ def asymmetric(
 ) -> Tensor:
     """Asymmetric loss (Ridnik et al., "Asymmetric Loss For Multi-Label Classification", ICCV 2021, equation 7).
 
-    With p = s(z) and p_m = max(p - margin, 0), the mean of -w y log p - (1 - y) p_m^gamma log(1 - p_m): easy negatives,
-    which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper recommends; w is 1
-    there, and here (n_labels,) weights as those of ``binary_cross_entropy`` where they are given.
+    With p = s(z) and p_m = max(p - margin, 0), it is the mean of -w y log p - (1 - y) p_m^gamma log(1 - p_m). Easy
+    negatives, which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper
+    recommends. In the paper w is 1; here it may be the (n_labels,) weights of :func:`binary_cross_entropy`.
     """
     probability = torch.sigmoid(logits)
     shifted = (probability - margin).clamp(min=0.0)
@@ -41,10 +43,11 @@ def asymmetric(
 
 
 def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 times the mean over documents and labels of KL(s(t / T) || s(z / T)), t and z teacher and student logits.
+    """Return T^2 times the mean over documents and labels of KL(s(t / T) || s(z / T)).
 
-    One two-way distribution a label: right where labels are not exclusive. T^2 keeps the gradient's size independent
-    of T (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.1).
+    t and z are teacher and student logits, and each label is a two-way distribution of its own, since labels are not
+    exclusive. T^2 keeps the gradient's size independent of T (Hinton et al., "Distilling the Knowledge in a Neural
+    Network", 2015, section 2.1).
     """
     student, teacher = student_logits / temperature, teacher_logits / temperature
     probability = torch.sigmoid(teacher)
@@ -54,18 +57,18 @@ def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: fl
 
 
 def softmax_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """T^2 times the mean over documents of KL(softmax(t / T) || softmax(z / T)), as KDH-MLTC (arXiv 2505.07162)."""
+    """Return T^2 times the mean over documents of KL(softmax(t / T) || softmax(z / T)), as in arXiv 2505.07162."""
     student = F.log_softmax(student_logits / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 def hidden_cosine(student_pooled: Tensor, teacher_pooled: Tensor) -> Tensor:
-    """Mean over documents of 1 - cos(student, teacher), DistilBERT's hidden loss on pooled states (Sanh et al., 2019).
+    """Return the mean over documents of 1 - cos(student, teacher): DistilBERT's hidden loss (Sanh et al., 2019).
 
     Args:
-        student_pooled: (n, hidden of the teacher), by a linear map that is learnt with the student.
-        teacher_pooled: (n, hidden of the teacher).
+        student_pooled: (n, hidden of the teacher), mean states mapped by a projection that is learnt with the student.
+        teacher_pooled: (n, hidden of the teacher), mean states.
     """
     return (1 - F.cosine_similarity(student_pooled, teacher_pooled, dim=-1)).mean()
 
@@ -79,11 +82,11 @@ class Batch:
 
     Attributes:
         input_ids, attention_mask, segment_numbers: (n_documents, n_tokens); see ``Classifier.forward``.
-        targets: (n_documents, n_labels) float; NaN of documents without labels.
-        segment_targets: (n_documents, n_segments, n_labels) float; NaN where there is no such segment.
-        teacher_logits, teacher_segments, teacher_pooled: What the teacher said of the same documents, shaped like
+        targets: (n_documents, n_labels) float; NaN for documents without labels.
+        segment_targets: (n_documents, n_segments, n_labels) float; NaN for segments that a document lacks.
+        teacher_logits, teacher_segments, teacher_pooled: The teacher's output for the same documents, shaped like
             ``targets``, ``segment_targets`` and (n_documents, hidden of the teacher).
-        labelled: Share of its documents that have labels over that share in the whole of which this is a part.
+        labelled: Share of labelled documents in this part of a batch over that share in the whole batch.
     """
 
     input_ids: Tensor
@@ -104,17 +107,17 @@ def loss_terms(
     positive_weights: Tensor | None = None,
     projected: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Every term on its own, unweighted, and ``total`` = alpha soft + (1 - alpha) hard + hidden_weight hidden.
+    """Return every term before weighting, and ``total`` = alpha soft + (1 - alpha) hard + hidden_weight hidden.
 
-    ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present. Means
-    are over the documents that have what is compared: documents without labels count in ``soft``'s
-    document term alone. All other terms are multiplied by ``batch.labelled``, so that the mean over a batch's parts is
-    that of the batch, few labels or many. Without teacher logits, ``total`` is ``hard``.
+    ``hard`` and ``soft`` are each a document term plus ``segment_weight`` times a term over the segments present. A
+    document without labels counts only in the document term of ``soft``. All other terms are means over the labelled
+    documents, times ``batch.labelled``, so that the mean over a batch's parts equals that of the batch. Without teacher
+    logits, ``total`` is ``hard``.
 
     Args:
-        output: What the student says.
-        batch: Labels, and what the teacher says.
-        config: Which losses, and their weights.
+        output: The student's output.
+        batch: Labels and the teacher's output.
+        config: Choice of losses, and their weights.
         positive_weights: (n_labels,) for the hard loss.
         projected: (n_documents, hidden of the teacher) the student's pooled states in the teacher's width.
     """
@@ -144,7 +147,7 @@ def loss_terms(
 
 
 def _where_known(loss: Callable[[Tensor, Tensor], Tensor], received: Tensor, reference: Tensor) -> Tensor:
-    """``loss`` over the documents whose (n_documents, ...) reference is not NaN; 0 where there is none."""
+    """Return ``loss`` over the documents whose (n_documents, ...) reference is not NaN; 0 without such documents."""
     known = torch.isfinite(reference).all(-1)
     if bool(known.all()):
         return loss(received, reference)
@@ -152,11 +155,12 @@ def _where_known(loss: Callable[[Tensor, Tensor], Tensor], received: Tensor, ref
 
 
 def _over_segments(loss, output: Output, reference: Tensor | None, weight: float) -> Tensor | float:  # type: ignore[no-untyped-def]
-    """``weight`` times ``loss`` over the segments that both the output and the reference have."""
+    """Return ``weight`` times ``loss`` over the segments that are in both the output and the reference."""
     if output.segments is None or reference is None or weight == 0.0:
         return 0.0
     count = min(output.segments.shape[1], reference.shape[1])
-    logits, reference = output.segments[:, :count], reference[:, :count]
+    logits = output.segments[:, :count]  # (n_documents, n_segments, n_labels)
+    reference = reference[:, :count]
     present = torch.isfinite(logits).all(-1) & torch.isfinite(reference).all(-1)
     if not bool(present.any()):
         return 0.0

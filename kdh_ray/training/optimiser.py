@@ -11,10 +11,10 @@ from kdh_ray.models.classifier import Classifier, encoder_layers
 
 
 def make_optimiser(model: torch.nn.Module, classifier: Classifier, config: StageConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, 2019) over ``model``, which holds ``classifier`` and perhaps a projection.
+    """Return AdamW (Loshchilov and Hutter, 2019) over ``model``, which holds ``classifier`` and perhaps a projection.
 
     The encoder's top layer learns at ``learning_rate``, each layer below at ``layer_decay`` times the one above (Howard
-    and Ruder, "ULMFiT", 2018), and whatever is not the encoder at ``head_multiplier`` times the top layer's rate.
+    and Ruder, "ULMFiT", 2018), and everything outside the encoder at ``head_multiplier`` times the top layer's rate.
     Biases and normalisation weights (vectors) are not decayed. Frozen parameters are left out.
     """
     depth = {id(p): 0 for p in classifier.encoder.parameters()}
@@ -37,8 +37,10 @@ def make_optimiser(model: torch.nn.Module, classifier: Classifier, config: Stage
 
 
 def set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, warmup: float) -> None:
-    """Set every group's rate for step ``step`` (from 0) of ``steps``: its ``peak_lr`` times a number in 0..1 that rises
-    over the first ``warmup`` share of the steps and then falls to zero as half a cosine.
+    """Set every group's rate for step ``step`` (from 0) of ``steps``.
+
+    The rate is the group's ``peak_lr`` times a factor in 0..1, which rises linearly over the first ``warmup`` share
+    of the steps and then falls to zero as half a cosine.
 
     The rate is a function of the step alone, so that there is no schedule to save and restore.
     """

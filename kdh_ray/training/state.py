@@ -1,4 +1,4 @@
-"""What a training needs to go on after its last epoch, kept in safetensors and JSON; nothing is pickled."""
+"""State of a training after its last epoch, in safetensors and JSON; nothing is pickled."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from kdh_ray.errors import CheckpointError
 
 _BEST = "best.safetensors"
-_LAST = "last"  # file that says that no epoch follows
+_LAST = "last"  # an empty file: no epoch follows
 
 
 class TrainingState:
     """Files of one training.
 
-    ``epoch-N`` holds weights, averaged weights and optimiser moments after epoch N, and the history up to it;
-    ``best.safetensors`` the weights of the best epoch, after the last epoch nothing else. An epoch's folder
-    is written whole and then renamed; the one before is removed after that, so that a kill at any moment leaves one to
-    go on from.
+    The folder ``epoch-N`` holds weights, averaged weights and optimiser moments after epoch N, the history up to it,
+    and in ``best.safetensors`` the weights of the best epoch. After the last epoch it holds only the history and the
+    best weights. A folder is written whole and then renamed, and the one before is removed after that, so that a kill
+    at any moment leaves one to resume from.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class TrainingState:
         self.folder, self.model, self.optimiser, self.average = folder, model, optimiser, average
 
     def save(self, history: list[dict[str, Any]], best: nn.Module | None, last: bool = False) -> None:
-        """Keep the state after the latest epoch of ``history``, and ``best`` if that epoch is the best so far.
+        """Store the state after the latest epoch of ``history``, and ``best`` if that epoch is the best so far.
 
-        Without any ``best`` there are no best weights to go back to, which a trial of a search has no use for. After
-        the ``last`` epoch there is nothing to go on with.
+        A trial of a search never passes ``best``, since its best configuration is trained again. The ``last`` epoch is
+        stored without the state that a further epoch would need.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".writing-"))
@@ -57,12 +57,12 @@ class TrainingState:
             shutil.rmtree(folder, ignore_errors=True)
 
     def newest(self) -> str | None:
-        """Name of the last saved epoch, or None before the first."""
+        """Return the name of the last saved epoch, or None before the first."""
         epochs = self._epochs()
         return epochs[-1].name if epochs else None
 
     def restore(self, epoch: str | None) -> list[dict[str, Any]]:
-        """Load a saved epoch into model, optimiser and average; returns its history, empty for None.
+        """Load a saved epoch into model, optimiser and average; return its history, empty for None.
 
         Args:
             epoch: As ``newest`` names it, on the machine that saved it.
@@ -77,7 +77,7 @@ class TrainingState:
             history: list[dict[str, Any]] = json.loads((folder / "history.json").read_text(encoding="utf-8"))
             if (folder / _BEST).exists():
                 with safe_open(folder / _BEST, "pt"):
-                    pass  # a damaged file is told now, not after the last epoch
+                    pass  # a damaged file is an error now, not after the last epoch
             if (folder / _LAST).exists():
                 return history
             tensors = load_file(folder / "state.safetensors")
@@ -90,7 +90,7 @@ class TrainingState:
         return history
 
     def best_weights(self, epoch: str | None) -> dict[str, Tensor] | None:
-        """Weights of the best epoch up to ``epoch``, or None before the first.
+        """Return the weights of the best epoch up to ``epoch``, or None before the first.
 
         Raises:
             CheckpointError: If they can't be read.
@@ -134,7 +134,7 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where there are no links, as on SMB and buckets that are mounted."""
+    """Link a file, or copy it on file systems without links, such as SMB and mounted buckets."""
     try:
         os.link(source, target)
     except OSError:
