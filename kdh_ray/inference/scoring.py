@@ -20,6 +20,8 @@ from kdh_ray.inference.forward import forward
 from kdh_ray.inference.logits import Logits
 from kdh_ray.models.checkpoint import load_card, save_card
 
+READ_AS = "raw text"  # in rows: neither the corpus's own parts nor documents cut at a maximum length
+
 
 def score_classifier(
     classifier: TextClassifier, corpus: Corpus, cache: Path | None = None
@@ -36,6 +38,7 @@ def score_classifier(
     splits = {name: corpus.splits[name] for name in ("validation", "test")}
     logits = {name: classifier.logits(split.raw(), cache=cache) for name, split in splits.items()}
     result = score_held_out(corpus, {name: each.probabilities for name, each in logits.items()})
+    result["read_as"] = READ_AS
     for name, split in splits.items():
         result |= _cost_of_cutting(classifier, name, split, logits[name], result["threshold"], cache)
     if classifier.model.segment_head is not None and splits["test"].segments is not None:

@@ -6,14 +6,16 @@
   the way to a method's own; ``searcher``: on replayed trials), ``experiment``, ``variant``, ``protocol``, ``size``,
   ``seed``; in a study also ``method`` and ``pair`` (of teacher and student);
 * outcome: ``status`` (ok, failed or stopped), ``error`` (one line) and ``metric``, the protocol's official metric;
-* scores: ``threshold``, tuned on validation, and the test scores at that threshold;
+* scores: ``threshold``, tuned on validation, and the test scores at that threshold; ``read_as``: ``raw text``, or None
+  in rows of encoders from before, which were scored on the parts that the corpus marks, if it marks any;
 * costs: ``parameters``, ``seconds``, ``documents_per_second``, and what a measurement of efficiency adds;
 * trials: number, searcher, particle, worker, validation score, learning curve, epochs;
 * provenance: ``commit``, ``device``, ``precision``, ``started`` and ``written`` (UTC, ISO 8601).
 
 Rows may have further columns: ``config_*`` (the configuration, dotted below the first level: ``config_loss.alpha``),
 ``version_*``, every metric as ``validation_*`` and ``test_*`` (``_at_half``: at threshold 0.5; ``_per_label``: at the
-label thresholds), and ``test_f1_label.NAME``, the F1 of a label.
+label thresholds; ``_annotated``: on the parts that the corpus marks; ``_cut``: long documents cut instead of read in
+windows), ``test_long_documents``, their number, and ``test_f1_label.NAME``, the F1 of a label.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ TEXT_COLUMNS = (
     *(name for name in IDENTITY if name != "seed"),
     *("config_start", "config_teachers"),
     *("curve", "objective", "searcher", "worker", "model", "number_format"),
-    *("commit", "device", "precision", "started", "written"),
+    *("commit", "device", "precision", "read_as", "started", "written"),
 )
 NUMBER_COLUMNS = (
     *("seed", "threshold", "validation_f1_micro"),

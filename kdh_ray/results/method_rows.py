@@ -31,6 +31,7 @@ SETTINGS = ("protocol", "size")
 """Columns within which scores compare."""
 SIZES = ("small", "medium", "large")
 METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
+CORPORA_WITH_PARTS = ("synthetic", "hoc-blurb", "hoc-blue")
 _MICRO_F1 = "f1_micro"
 
 
@@ -88,6 +89,15 @@ def repetitions(frame: pd.DataFrame) -> list[str]:
             f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
         )
     return notes
+
+
+def reading_notes(frame: pd.DataFrame) -> list[str]:
+    """Return a sentence if some encoders were scored on raw text and others on parts that their corpus marks."""
+    encoders = frame[frame["kind"].isin((STUDENT, TEACHER)) & frame["test_f1_micro"].notna()]
+    has_parts = encoders["protocol"].isin(CORPORA_WITH_PARTS)
+    if not (has_parts & encoders["read_as"].isna()).any() or not encoders["read_as"].notna().any():
+        return []
+    return ["scores of older runs are on the parts that the corpus marks, newer ones on raw text: they don't compare"]
 
 
 def method_names(rows: pd.DataFrame) -> pd.Series[str]:

@@ -18,6 +18,7 @@ _CIRCUMSTANCES = (
     "workers",
     "threads",
     "parameters",
+    "read_as",
     "started",
 )
 

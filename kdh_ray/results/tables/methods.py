@@ -15,6 +15,7 @@ from kdh_ray.results.method_rows import (
     method_names,
     method_rows,
     official_scores,
+    reading_notes,
     repetitions,
     score_title,
     size_order,
@@ -66,7 +67,7 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
     table.insert(position, "metric", [next(iter(own["metric"].dropna()), None) for _, own in groups])
     table.insert(position + 2, "unfinished", groups.size().to_numpy() - table["n"].to_numpy())
     table["best"] = _is_best(table)
-    table.attrs["note"] = "; ".join(repetitions(frame))
+    table.attrs["note"] = "; ".join([*repetitions(frame), *reading_notes(frame)])
     return table
 
 

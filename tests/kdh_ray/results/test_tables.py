@@ -232,3 +232,12 @@ def test_trials_are_not_methods() -> None:
     assert "trial" not in set(table["stage"])
     with pytest.raises(DataError, match="trials of searches"):
         stage_table(frame_of(row("trial", 0.99, kind="trial")))
+
+
+def test_scores_of_two_readings_are_told_apart() -> None:
+    old = FRAME[FRAME["protocol"] == "hoc-blurb"]
+    assert "raw text" not in stage_table(normalise_rows(old)).attrs["note"]
+    new = old.assign(read_as="raw text", run_id=old["run_id"] + "-new", experiment="new")
+    both = normalise_rows(pd.concat([old, new], ignore_index=True))
+    assert "don't compare" in stage_table(both).attrs["note"]
+    assert "don't compare" not in stage_table(normalise_rows(new)).attrs["note"]
