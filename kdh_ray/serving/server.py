@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,24 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
+def check_certificate(address: Address) -> None:
+    """Load the certificate and its key, if there are any.
+
+    Raises:
+        UnavailableError: If they can't be read, or don't belong together.
+    """
+    if address.certificate is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(address.certificate, address.key)
+    except ssl.SSLError:
+        raise UnavailableError(
+            f"{address.certificate} and {address.key} must be PEM files of a certificate and its private key"
+        ) from None
+    except OSError as error:
+        raise UnavailableError(f"the certificate or its key can't be read ({error.strerror})") from None
+
+
 def open_socket(address: Address) -> socket.socket:
     """Return a bound socket.
 
@@ -130,7 +149,6 @@ def run_server(app: ASGIApp, listener: socket.socket, address: Address) -> None:
     """Answer requests until SIGINT or SIGTERM, and those that are being answered then.
 
     Raises:
-        UnavailableError: If the certificate can't be used.
         KeyboardInterrupt: After SIGINT.
     """
     import uvicorn
@@ -142,9 +160,4 @@ def run_server(app: ASGIApp, listener: socket.socket, address: Address) -> None:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS, **settings,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # malformed requests, and its own start and end
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or "not a certificate and its key"
-        raise UnavailableError(f"{address.certificate}: TLS can't start ({reason})") from None
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))

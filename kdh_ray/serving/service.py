@@ -11,7 +11,7 @@ from kdh_ray import __version__
 from kdh_ray.config import JobConfig
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.serving.app import MOST_PER_CALL, Limits, Predict, ServiceInfo, make_app
-from kdh_ray.serving.server import Address, open_socket, run_server
+from kdh_ray.serving.server import Address, check_certificate, open_socket, run_server
 from kdh_ray.storage import fetched
 
 
@@ -51,9 +51,11 @@ def serve(service: Service, ready: Callable[[str], None]) -> None:
 
     Raises:
         CheckpointError: If the checkpoint is missing, corrupt or foreign.
-        UnavailableError: If the port is taken, Ray Serve is missing, or Ray or its replicas don't start.
+        UnavailableError: If the port is taken, the certificate can't be used, Ray Serve is missing, or Ray or its
+            replicas don't start.
         KeyboardInterrupt: When it is interrupted.
     """
+    check_certificate(service.address)
     about = describe(service.checkpoint)
     with open_socket(service.address) as listener, _classifier(service) as predict:
         address = service.address

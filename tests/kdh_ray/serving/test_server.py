@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -25,7 +27,7 @@ from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.inference.classifier import load_classifier
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
-from kdh_ray.serving.server import Address, open_socket, read_token
+from kdh_ray.serving.server import Address, check_certificate, open_socket, read_token
 
 CANARY = "Ottilie Quendelmann"
 TOKEN = "correct-horse-battery-staple"
@@ -70,6 +72,26 @@ def test_other_addresses_need_a_token(host: str) -> None:
 def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(ConfigError, match="must be given together"):
         Address(certificate=Path("cert.pem"))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    files = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run([*command, *names, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+    return files
+
+
+def test_a_wrong_certificate_is_one_line(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    check_certificate(Address(certificate=certificate[0], key=certificate[1]))
+    with pytest.raises(UnavailableError, match="must be PEM files"):
+        check_certificate(Address(certificate=certificate[0], key=certificate[0]))
+    with pytest.raises(UnavailableError, match="can't be read"):
+        check_certificate(Address(certificate=tmp_path / "none.pem", key=certificate[1]))
 
 
 def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,6 +229,15 @@ def test_an_open_service_asks_for_its_token(checkpoint: Path) -> None:
     assert errors.count("\n") == 1
     assert "has the token can send texts, which travel unencrypted" in errors
     assert TOKEN not in errors
+
+
+def test_a_certificate_makes_it_https(checkpoint: Path, certificate: tuple[Path, Path]) -> None:
+    files = ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
+    with served(checkpoint, "--local", *files) as (process, url):
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        with urllib.request.urlopen(f"{url}/healthz", context=context) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        assert interrupt(process)[0] in (0, 130)
 
 
 def test_garbage_on_the_socket_leaves_no_trace(checkpoint: Path) -> None:
