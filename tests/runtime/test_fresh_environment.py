@@ -14,13 +14,14 @@ MIB = 2**20
 BROUGHT_ALONG = ("pip", "setuptools", "pkg_resources")  # with every virtual environment
 
 MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 from kdh_runtime import load
 classifier = load(sys.argv[1], threads=1)
 labels = classifier.predict(["No fever since Monday. Curcumin induced apoptosis in cells."]).labels
 seconds = time.process_time()
 classifier.predict(["No fever since Monday. Curcumin induced apoptosis in cells. " * 18] * 64)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+lines = open("/proc/self/status").read().splitlines()  # ru_maxrss would include the process that started this one
+peak = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 foreign = sorted(set(sys.modules) & {"torch", "transformers", "ray", "kdh_ray", "pandas", "scipy"})
 print(json.dumps({"seconds": seconds, "peak": peak, "foreign": foreign, "answers": len(labels)}))
 """
@@ -67,6 +68,7 @@ def test_installed_size_is_under_200_mib(environment: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_cold_start_and_memory(environment: Path, student: Path) -> None:
     result = subprocess.run(
         [environment / "bin" / "python", "-I", "-c", MEASURE, student], check=True, capture_output=True, text=True
