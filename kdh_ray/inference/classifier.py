@@ -144,11 +144,7 @@ class TextClassifier:
         Raises:
             DataError: If ``texts`` is one string instead of a sequence of them, or an item is not Unicode text.
 
-        Example:
-            >>> from kdh_ray import load_classifier
-            >>> classifier = load_classifier("runs/my/stages/student/checkpoint")  # doctest: +SKIP
-            >>> classifier.predict(["Curcumin induced apoptosis."]).labels  # doctest: +SKIP
-            [['Resisting cell death']]
+        See :func:`load_classifier` for an example.
         """
         documents = self.reading.divided(Texts.numbered(_checked(texts)))
         logits = self.logits(documents, batch_size=batch_size)
@@ -197,12 +193,12 @@ def load_classifier(
         ConfigError: If the precision is another word.
 
     Example:
-        >>> from kdh_ray import load_classifier
-        >>> classifier = load_classifier("runs/my/stages/student/checkpoint")  # doctest: +SKIP
-        >>> texts = ["Curcumin induced apoptosis.", "Mice were housed in pairs."]
-        >>> prediction = classifier.predict(texts)  # doctest: +SKIP
-        >>> prediction.labels  # doctest: +SKIP
-        [['Resisting cell death'], []]
+        >>> classifier = load_classifier("runs/my/stages/student/checkpoint")
+        >>> prediction = classifier.predict(["Denies having chills.", "Has had a dry cough."])
+        >>> prediction.label_names
+        ('pain', 'fever', 'cough', 'fatigue')
+        >>> prediction.probabilities.shape, len(prediction.labels)
+        ((2, 4), 2)
     """
     chosen = hardware.precision(precision)
     if device is None:

@@ -55,8 +55,12 @@ def search(
 ) -> pd.DataFrame:
     """Search for a stage's best settings, train the stage with them, and test it once.
 
-    >>> rows = search("my.yaml", "runs/my-search")  # doctest: +SKIP
-    >>> rows[rows["variant"] == "swarm-tuned"]["test_f1_micro"]  # doctest: +SKIP
+    >>> from kdh_ray.config import load_config
+    >>> config = load_config("my.yaml", ["tune.trials=3"])
+    >>> rows = search(config, "runs/my-search", local=True)  # trials run on Ray all the same
+    >>> int((rows["kind"] == "trial").sum())
+    3
+    >>> score = rows[rows["variant"] == "swarm-tuned"]["test_f1_micro"]
 
     Args:
         config: A configuration, its tree of plain values, or its YAML file; see its ``tune`` section.
