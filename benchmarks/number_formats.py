@@ -118,7 +118,7 @@ def main() -> None:
 
     train, test = corpus.splits["train"], corpus.splits["test"]
     one, all_of_them = encoded(test.texts[:1]), encoded(test.texts[:N_DOCUMENTS])
-    exact = states(models["float32"], all_of_them)
+    exact = states(models["float32"], all_of_them)  # (N_DOCUMENTS, hidden), of length 1
     cosines = {name: float((states(model, all_of_them) * exact).sum(-1).min()) for name, model in models.items()}
     ms_one, ms_all = milliseconds(models, one), milliseconds(models, all_of_them)
     scores = dict.fromkeys(models, "")
@@ -131,7 +131,7 @@ def main() -> None:
         ]
         for name, model in models.items():
             outputs = embedded(model, test.texts[::2])
-            predicted = np.stack([head.predict(outputs) for head in heads], axis=1)
+            predicted = np.stack([head.predict(outputs) for head in heads], axis=1)  # (n_documents, n_labels)
             scores[name] = f"{100 * f1_score(test.targets[::2], predicted, average='micro'):.1f}"
     print("| format | smallest cosine | ms, one document | ms, eight | test micro F1 |\n|---|---|---|---|---|")
     for name in models:

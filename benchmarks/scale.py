@@ -79,8 +79,8 @@ def real_task(file: str) -> Task:
             for name in names
         }
     )
-    points = np.array([space.encode(row) for row in frame[names].to_dict("records")])
-    curves = np.array([json.loads(curve) for curve in frame["curve"]])
+    points = np.array([space.encode(row) for row in frame[names].to_dict("records")])  # (n_trials, n_dims)
+    curves = np.array([json.loads(curve) for curve in frame["curve"]])  # (n_trials, EPOCHS) scores
     models = []
     for epoch in range(EPOCHS):
         kernel = RBF(np.ones(points.shape[1])) + WhiteKernel(0.1)
@@ -130,9 +130,9 @@ def simulate(
     """
     drawn = np.random.default_rng([seed, 77]).choice(task.durations, budget)
     steps = (1, EPOCHS) if early else (EPOCHS,)
-    events: list[tuple[float, int, int, Any]] = []
-    at_first: list[float] = []
-    ends: list[tuple[float, float]] = []
+    events: list[tuple[float, int, int, Any]] = []  # end, trial, step, move
+    at_first: list[float] = []  # errors at the first rung
+    ends: list[tuple[float, float]] = []  # start and end of each stretch of training
     times = [float("nan")] * len(TARGETS)
     now, asked, used, last_ask, best = 0.0, 0, 0.0, 0.0, float("inf")
 
@@ -164,6 +164,7 @@ def simulate(
         for i, target in enumerate(TARGETS):
             if np.isnan(times[i]) and task.regret(best) <= target:
                 times[i] = now
+    # Workers run empty after the last ask with any searcher, so time is counted up to there.
     used = sum(max(0.0, min(end, last_ask) - start) for start, end in ends)
     return Run(times, used / (workers * last_ask) if last_ask else 1.0, asked)
 
@@ -193,7 +194,7 @@ def scale_workers(counts: list[int], seeds: int, file: str) -> None:
         for name, (make, early) in methods(workers).items():
             budget = min(MAX_EVALUATIONS, 200 + 4 * workers)
             runs = [simulate(make(task.space, s, budget), task, workers, s, early, budget) for s in range(seeds)]
-            times = np.array([run.times for run in runs])
+            times = np.array([run.times for run in runs])  # (seeds, n_targets)
             cells = ["–" if np.isnan(column).any() else f"{column.mean():.2f}" for column in times.T]
             missed = int(np.isnan(times[:, -1]).sum())
             trials = np.mean([run.evaluations for run in runs])
@@ -261,6 +262,7 @@ def controller(counts: list[int]) -> None:
 
 
 def main() -> None:
+    """Print the table that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("workers", "busy", "suggestions", "controller"))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024])

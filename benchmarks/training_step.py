@@ -74,6 +74,7 @@ def abstracts(count: int) -> Corpus:
     corpus = load_corpus("synthetic", documents=12 * count)
     train = corpus.splits["train"]
     texts = [" ".join(train.texts[i : i + 6]) for i in range(0, 6 * count, 6)]
+    # (count, n_labels): a joined text has a label if one of its six documents has it.
     targets = np.array([train.targets[i : i + 6].max(0) for i in range(0, 6 * count, 6)])
     return Corpus("joined", corpus.labels, {"train": Split([str(i) for i in range(count)], texts, targets)})
 

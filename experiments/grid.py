@@ -221,6 +221,7 @@ def _hold_to_settings(cells: Sequence[Cell], out: Path) -> None:
     from kdh_ray.jobs.claim import write_or_check_config
 
     for config in {cell.place.config.name: cell.place.config for cell in cells}.values():
+        # Seeds, sizes and caches differ between the cells of a study; all other settings must agree.
         data = config.data.model_copy(update={"size": "large", "sample_seed": 0})
         folder = out / config.name
         folder.mkdir(parents=True, exist_ok=True)

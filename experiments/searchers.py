@@ -43,6 +43,7 @@ def replayed(searcher: str) -> Perform:
             done = run(made, problem.function, BUDGETS[-1], WORKERS, config.seed)
         row = stage_row(config, searcher, run_id(config, str(columns["experiment"])), problem.name, kind=REPLAY)
         regrets = {f"regret_at_{n}": problem.regret(done.best_after(n)) for n in BUDGETS}
+        # Values are errors, 1 - score; the curve is the best score after each trial.
         curve = (1.0 - np.minimum.accumulate(done.values)).tolist()
         result = {"validation_f1_micro": curve[-1], "curve": curve, "busy": done.busy, "workers": WORKERS}
         write_row(place.folder / "searchers", {**row, **regrets, **result, **columns})

@@ -161,6 +161,7 @@ class Float(_Numeric):
         self._check()
 
     def decode(self, units: Array) -> float:
+        """Return the number at ``units``, (1,)."""
         unit = float(units[0])
         if self.step is not None:
             # Round to 15 digits of the larger bound; digits of the value itself would leave rounding errors near 0.
@@ -179,6 +180,7 @@ class Float(_Numeric):
         return float(min(max(value, self.lower), self.upper))
 
     def encode(self, value: Any) -> Array:
+        """Return the coordinate of a number, (1,); raise ValueError if it is out of bounds or off the grid."""
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
             raise self._reject(value)
         number = float(value)
@@ -220,9 +222,11 @@ class Integer(_Numeric):
         self._check()
 
     def decode(self, units: Array) -> int:
+        """Return the integer at ``units``, (1,)."""
         return int(self.lower + self._index(float(units[0])) * self.step)
 
     def encode(self, value: Any) -> Array:
+        """Return the coordinate of an integer, (1,); raise ValueError if it is out of bounds or off the grid."""
         whole = isinstance(value, (int, np.integer)) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole or not self.lower <= value <= self.upper:
             raise self._reject(value)
@@ -320,20 +324,25 @@ class Ordinal(_Choices):
         self._check()
 
     def decode(self, units: Array) -> Any:
+        """Return the choice at ``units``, (1,)."""
         return self.choices[min(int(float(units[0]) * len(self.choices)), len(self.choices) - 1)]
 
     def encode(self, value: Any) -> Array:
+        """Return the middle of the cell of a choice, (1,); raise ValueError for any other value."""
         return self.at(self.index_of(value))
 
     def from_uniform(self, uniform: float) -> Array:
+        """Return the coordinate, (1,), of the quantile ``uniform`` in [0, 1) of the choices."""
         return np.array([uniform])
 
     def snap(self, units: Array) -> Array:
+        """Return ``units``, (n, 1), each moved to the middle of the cell of its choice."""
         count = len(self.choices)
         snapped: Array = (np.minimum(np.floor(units * count), count - 1) + 0.5) / count
         return snapped
 
     def at(self, index: int) -> Array:
+        """Return the middle of the cell of the ``index``-th choice, (1,)."""
         return np.array([(index + 0.5) / len(self.choices)])
 
 
@@ -356,23 +365,29 @@ class Categorical(_Choices):
 
     @property
     def width(self) -> int:
+        """Number of coordinates: one per choice."""
         return len(self.choices)
 
     def decode(self, units: Array) -> Any:
+        """Return the choice with the largest coordinate in ``units``, (n_choices,)."""
         return self.choices[int(np.argmax(units))]
 
     def encode(self, value: Any) -> Array:
+        """Return the one-hot coordinates of a choice, (n_choices,); raise ValueError for any other value."""
         return self.at(self.index_of(value))
 
     def from_uniform(self, uniform: float) -> Array:
+        """Return the one-hot coordinates, (n_choices,), of the quantile ``uniform`` in [0, 1) of the choices."""
         return self.at(min(int(uniform * len(self.choices)), len(self.choices) - 1))
 
     def snap(self, units: Array) -> Array:
+        """Return one-hot rows, (n, n_choices), at the largest coordinate of each row of ``units``."""
         snapped = np.zeros_like(units)
         snapped[np.arange(len(units)), np.argmax(units, axis=1)] = 1.0
         return snapped
 
     def at(self, index: int) -> Array:
+        """Return the one-hot coordinates of the ``index``-th choice, (n_choices,)."""
         position = np.zeros(len(self.choices))
         position[index] = 1.0
         return position

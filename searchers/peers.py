@@ -54,6 +54,7 @@ class RandomSearch(PeerOptimiser):
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
+        """Return no handle, and a configuration drawn uniformly from the space."""
         return None, self.space.decode(self.space.from_uniform(self._rng.random(self.space.n_parameters)))
 
 
@@ -74,6 +75,7 @@ class OptunaTPE(PeerOptimiser):
         self._study = optuna.create_study(sampler=sampler)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
+        """Return Optuna's trial and its configuration."""
         trial = self._study.ask()
 
         def pick(index: int, parameter: Parameter) -> Any:
@@ -94,6 +96,7 @@ class OptunaTPE(PeerOptimiser):
         return trial, self.space.build(pick)
 
     def tell(self, token: Any, value: float | None) -> None:
+        """Report the value of a trial, or that it failed, to Optuna's study."""
         self._study.tell(token, value, state=self._failed if value is None else None)
 
 
@@ -135,6 +138,7 @@ class Nevergrad(PeerOptimiser):
         return scalar.set_integer_casting() if isinstance(parameter, Integer) else scalar
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
+        """Return Nevergrad's candidate and its configuration."""
         candidate = self._optimizer.ask()
 
         def pick(index: int, parameter: Parameter) -> Any:
@@ -149,6 +153,7 @@ class Nevergrad(PeerOptimiser):
         return candidate, self.space.build(pick)
 
     def tell(self, token: Any, value: float | None) -> None:
+        """Report the value of a candidate to Nevergrad; a failed run counts as ``WORST``."""
         self._optimizer.tell(token, WORST if value is None else value)
 
 
@@ -225,6 +230,7 @@ class PySwarms(PeerOptimiser):
             logging.config.dictConfig = configure
 
     def ask(self) -> tuple[Any, dict[str, Any]] | None:
+        """Return a particle's number and configuration; None while results of its generation are missing."""
         if self._asked == len(self._costs):
             if np.isnan(self._costs).any():
                 return None
@@ -233,6 +239,7 @@ class PySwarms(PeerOptimiser):
         return self._asked - 1, self.space.decode(np.clip(self._swarm.position[self._asked - 1], 0.0, 1.0))
 
     def tell(self, token: Any, value: float | None) -> None:
+        """Record the value of a particle; a failed run counts as ``WORST``."""
         self._costs[token] = WORST if value is None else value
 
     def _advance(self) -> None:

@@ -267,6 +267,7 @@ class ParticleSwarm:
 
     @full_fidelity.setter
     def full_fidelity(self, fidelity: float) -> None:
+        """Set the fidelity of a full run."""
         self._particles.set_full(fidelity)
 
     def exhausted(self) -> bool:

@@ -40,6 +40,7 @@ def milliseconds(n_results: int, n_dims: int, screening: bool) -> float:
 
 
 def main() -> None:
+    """Print the utilisation of the workers and the CPU time of suggestions."""
     for workers in (8, 128):
         print(f"{workers} workers: asynchronous {busy(workers, False):.3f}, generational {busy(workers, True):.3f}")
     for n_results in (100, 1000):

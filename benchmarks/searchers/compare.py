@@ -38,6 +38,7 @@ def problems(folder: str | None, dimensions: Iterable[int] = (5, 10, 20)) -> lis
 
 
 def main() -> None:
+    """Run the cells that OUT.json lacks, and print the tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
@@ -110,12 +111,12 @@ def _table(cells: dict[str, Any], names: list[str]) -> str:
         """Return the values ``what`` of all cells, (n_runs, n_searchers, n_budgets)."""
         return np.array([[cells["|".join((name, *pair))][what] for name in names] for pair in complete])
 
-    regrets = gathered("regret")
+    regrets = gathered("regret")  # (n_runs, n_searchers, n_budgets)
     # Rank: 1 + number of better searchers + half the number of equal ones
     above = (regrets[:, :, None] > regrets[:, None]).sum(2)
     ranks = 1 + above + 0.5 * ((regrets[:, :, None] == regrets[:, None]).sum(2) - 1)
     budgets = BUDGETS[: regrets.shape[2]]
-    regret = by_problem(regrets)
+    regret = by_problem(regrets)  # (n_problems, n_searchers, n_budgets)
     order = np.argsort(regret[:, :, budgets.index(100) if 100 in budgets else -1].mean(0))
     lines = [f"{len(problem_names)} problems, {len(complete)} runs per searcher"]
     lines += _rows({"regret at": (regret, 3), "rank at": (by_problem(ranks), 2)}, names, order, budgets)
@@ -160,6 +161,7 @@ def _interval(values: Array, digits: int, of: Array | None = None) -> str:
     whole = np.ones(len(values)) if of is None else of
     draws = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where all problems of a draw are solved
+        # Problems are resampled, the same ones in both means, for the interval of their ratio.
         low, high = np.nanquantile(values[draws].mean(1) / whole[draws].mean(1), [0.025, 0.975])
     return f"{values.mean() / whole.mean():.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 

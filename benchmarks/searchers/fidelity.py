@@ -108,7 +108,7 @@ def simulate(
     *rungs, full_at = task.steps
     pace = np.random.default_rng([seed, 77]).lognormal(0.0, 1.0, trials) / full_at  # time per unit of fidelity
     reached: dict[int, list[float]] = {rung: [] for rung in rungs}
-    events: list[tuple[float, int, int, int, dict[str, Any]]] = []
+    events: list[tuple[float, int, int, int, dict[str, Any]]] = []  # end, trial, step, move id, configuration
     full: list[tuple[float, float]] = []
     now, asked = 0.0, 0
     steps = (full_at,) if until is None else task.steps
@@ -172,6 +172,7 @@ def time_to(full: list[tuple[float, float]], target: float) -> float:
 
 
 def main() -> None:
+    """Simulate every method on every task and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)

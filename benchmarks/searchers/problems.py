@@ -60,6 +60,7 @@ def bbob(function: int, dimension: int, instance: int, suite: str = "bbob") -> P
         }
     )
 
+    # ``_keep`` holds the suite, so that it lives as long as its problem is used.
     def evaluate(config: dict[str, Any], _keep: Any = loaded) -> float:
         return float(problem([config[f"x{i}"] for i in range(dimension)]))
 
@@ -86,6 +87,7 @@ def _optimum(problem: Any) -> Any:
 @cache
 def table(name: str, folder: str) -> Problem:
     """Return the table ``name`` of `benchmarks.searchers.tables` in ``folder``."""
+    # An axis per setting of the grid, in its order.
     errors = np.load(Path(folder) / f"{name}.npy")
     grid = GRIDS[name.partition("-")[0]]
     space = Space({key: (Ordinal if key in ORDERED else Categorical)(values) for key, values in grid.items()})

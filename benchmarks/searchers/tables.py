@@ -244,6 +244,7 @@ def make(folder: Path, name: str) -> None:
 
 
 def main() -> None:
+    """Make the tables that the folder lacks."""
     every = [f"{family}-{data}" for data in (*TUNING, *REPORTED) for family in GRIDS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)

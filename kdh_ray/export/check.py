@@ -104,6 +104,7 @@ class Check:
         """Return the agreement of a graph."""
         exported = self._logits(_Exported(run, self.classifier))
         thresholds = self.classifier.thresholds
+        # (n_texts, n_labels) probabilities
         before, after = logistic(self.original.documents), logistic(exported.documents)
         f1: list[float | None] = [None, None]
         if self.targets is not None:

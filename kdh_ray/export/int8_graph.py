@@ -84,9 +84,10 @@ class _Rewriter:
     def _linear(self, inputs: str, weight: str, output: str) -> None:
         """inputs (..., n) float @ weight (n, m) -> output (..., m), from integers."""
         integers, scale = self._activation(inputs)
-        matrix, per_output = _quantised(self._array(weight), axis=0)
+        matrix, per_output = _quantised(self._array(weight), axis=0)  # (n, m) int8, (1, m)
         self.added[f"{weight}/int8"], self.added[f"{weight}/scale"] = matrix, per_output[0]
         self.added["int8/zero"] = np.array(ZERO, dtype=np.uint8)
+        # y = s_x s_w (x_uint8 - zero) @ w_int8, with s_x per token and s_w per output; the products are int32.
         product = self._node("MatMulInteger", [integers, f"{weight}/int8", "int8/zero"], f"{output}/int32")
         product = self._node("Cast", [product], f"{output}/float", to=_type("FLOAT"))
         product = self._node("Mul", [product, scale], f"{output}/scaled")
@@ -96,6 +97,7 @@ class _Rewriter:
         """Return the integers of an activation and their scales; query, key and value share theirs."""
         if name not in self.quantised:
             self.added |= {
+                # ReduceMax has its axes as an input since opset 18.
                 "int8/axis": np.array([-1], dtype=np.int64),
                 "int8/smallest": np.array(SMALLEST, dtype=np.float32),
                 "int8/steps": np.array(STEPS, dtype=np.float32),
@@ -106,7 +108,7 @@ class _Rewriter:
             size = self._node("Max", [size, "int8/smallest"], f"{name}/range")
             scale = self._node("Div", [size, "int8/steps"], f"{name}/scale")  # (..., 1)
             steps = self._node("Div", [name, scale], f"{name}/steps")
-            steps = self._node("Round", [steps], f"{name}/rounded")
+            steps = self._node("Round", [steps], f"{name}/rounded")  # halves to even, as torch.round
             steps = self._node("Add", [steps, "int8/offset"], f"{name}/offset")
             self.quantised[name] = self._node("Cast", [steps], f"{name}/uint8", to=_type("UINT8")), scale
         return self.quantised[name]
@@ -139,5 +141,6 @@ def _type(name: str) -> int:
 
 def _quantised(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return integers and their scale for each row (``axis`` 1) or column (``axis`` 0)."""
+    # s = max |w| / 127 along the axis, w_int8 = round(w / s)
     scale = np.maximum(np.abs(weight).max(axis=axis, keepdims=True), SMALLEST).astype(np.float32) / STEPS
     return np.round(weight / scale).astype(np.int8), scale.astype(np.float32)

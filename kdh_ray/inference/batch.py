@@ -175,8 +175,8 @@ def _on_ray(
         total = ray.cluster_resources()
         gpus, cpus = int(total.get("GPU", 0)), max(1, int(total.get("CPU", 1)))
         workers = min(len(pending), workers or gpus or cpus)
-        share = min(1.0, gpus / workers)
-        each = most_cpus_each(workers, share) or 1
+        share = min(1.0, gpus / workers)  # GPUs per worker; several workers may share one
+        each = most_cpus_each(workers, share) or 1  # CPUs per worker
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = verbose
         if not verbose:

@@ -143,7 +143,7 @@ def _flops(model: Classifier, test: Tokens) -> float:
 def _latency(model: nn.Module, test: Tokens, documents: int) -> dict[str, float]:
     """Return percentiles over documents, one at a time, in an order that mixes lengths."""
     order = np.random.default_rng(0).permutation(test.n_documents)
-    order = np.resize(order, WARM_UP + documents)
+    order = np.resize(order, WARM_UP + documents)  # repeats a split that is smaller
     seconds = []
     for index in order:
         started = perf_counter()
@@ -189,6 +189,7 @@ def _size(model: nn.Module) -> int:
 def energy(root: Path = _RAPL) -> float | None:
     """Return the joules that the processor packages have used (RAPL), None if unreadable. The counter wraps round."""
     try:
+        # Top-level zones such as "intel-rapl:0" are packages; "intel-rapl:0:1" is a part of one.
         counters = [zone / "energy_uj" for zone in root.iterdir() if zone.name.count(":") == 1 and "rapl" in zone.name]
         return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
     except (OSError, ValueError):
@@ -199,6 +200,7 @@ def _reset_peak() -> None:
     """Reset the peak, so that memory for loading and converting doesn't count, if the kernel can."""
     gc.collect()
     with suppress(OSError):
+        # 5 resets the peak of resident memory, VmHWM; see proc(5).
         Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -210,6 +212,7 @@ def _peak() -> int:
     except (OSError, StopIteration):
         import resource
 
+        # ru_maxrss is in bytes on macOS and in KiB on Linux.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

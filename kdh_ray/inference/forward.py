@@ -40,7 +40,7 @@ def pad(tokens: Tokens, rows: Sequence[int], pad_id: int, device: torch.device) 
 
     Segments are numbered from 0 in each row, so that a late window of a long document has few of them.
     """
-    offsets = tokens.offsets
+    offsets = tokens.offsets  # (n_rows + 1,): row i is [offsets[i], offsets[i + 1])
     width = max(int(offsets[i + 1] - offsets[i]) for i in rows)
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -76,6 +76,7 @@ def forward(
         batch_size: Rows per pass, grouped by length.
         progress: Called with (rows done, rows to do) of this worker.
     """
+    # Rows by length, dealt to the workers in turn, so that each has its share of the long ones.
     order = np.argsort(tokens.lengths, kind="stable")[distributed.rank() :: distributed.size()]
     training = model.training
     model.eval()
@@ -112,10 +113,10 @@ def _pass(model: Classifier, tokens: Tokens, rows: NDArray[np.int64], precision:
         output = model(inputs.input_ids, inputs.attention_mask, inputs.segment_numbers)
     segments = None
     if output.segments is not None:
-        dense = output.segments.float().cpu().numpy()
+        dense = output.segments.float().cpu().numpy()  # (n_rows, n_segments, n_labels)
         present = np.isfinite(dense).all(-1)  # (n_rows, n_segments)
         counts = [int(np.flatnonzero(line)[-1]) + 1 if line.any() else 0 for line in present]
-        dense[~present] = np.nan
+        dense[~present] = np.nan  # a segment that the row lacks, as in Logits
         segments = [values[:count].copy() for values, count in zip(dense, counts, strict=True)]
     documents, pooled = output.documents.float().cpu().numpy(), output.pooled.float().cpu().numpy()
     return _Part(rows, documents, segments, pooled, inputs.first_segments)
@@ -134,6 +135,7 @@ def _joined(parts: list[_Part], tokens: Tokens, combine: Combination) -> Logits:
             segments[row] = part.segments[place]  # type: ignore[index]
     has_segments = parts[0].segments is not None
     if tokens.n_documents < n_rows:
+        # (n_documents,) first row of each document; its windows follow each other.
         begins = np.searchsorted(tokens.documents, np.arange(tokens.n_documents))
         if has_segments:
             ends = [*begins[1:], n_rows]
@@ -147,6 +149,7 @@ def _combined(rows: NDArray[np.float32], begins: NDArray[np.int64], combine: Com
     """Return the maximum or the mean of each document's rows, which begin at ``begins``."""
     if combine == "max":
         return np.asarray(np.maximum.reduceat(rows, begins, axis=0))
+    # (n_documents,) windows per document
     counts = np.diff([*begins, len(rows)])
     return np.asarray(np.add.reduceat(rows, begins, axis=0) / counts[:, None], dtype=np.float32)
 
@@ -159,5 +162,5 @@ def _over_windows(windows: Sequence[NDArray[np.float32]], first: NDArray[np.int6
     found = np.full((count, windows[0].shape[1]), np.nan, dtype=np.float32)
     for start, values in zip(first, windows, strict=True):
         own = found[start : start + len(values)]
-        found[start : start + len(values)] = np.fmax(own, values)
+        found[start : start + len(values)] = np.fmax(own, values)  # a number wins over NaN
     return found

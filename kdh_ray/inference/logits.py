@@ -32,6 +32,7 @@ class Logits:
 
 def logistic(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return 1 / (1 + exp(-logits)) in float64, without overflow at either end."""
+    # 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64))))
 
 
@@ -51,5 +52,5 @@ def mean_logits(teachers: Sequence[Logits]) -> Logits:
 
 
 def _mean_segments(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    common = min(map(len, arrays))
+    common = min(map(len, arrays))  # a teacher that cuts documents lacks the last ones
     return np.asarray(np.mean([array[:common] for array in arrays], axis=0, dtype=np.float32))

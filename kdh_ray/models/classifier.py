@@ -54,7 +54,7 @@ class Classifier(nn.Module):
         self.document_head = nn.Linear(hidden, n_labels)
         self.segment_head = nn.Linear(hidden, n_labels) if segments else None
         for head in self.heads():
-            nn.init.normal_(head.weight, std=0.02)
+            nn.init.normal_(head.weight, std=0.02)  # BERT's initializer_range
             nn.init.zeros_(head.bias)
 
     def heads(self) -> list[nn.Linear]:
@@ -63,6 +63,7 @@ class Classifier(nn.Module):
 
     @property
     def n_labels(self) -> int:
+        """Number of labels."""
         return self.document_head.out_features
 
     @property
@@ -79,7 +80,7 @@ class Classifier(nn.Module):
         """
 
         def log_odds(rate: NDArray[np.float64]) -> Tensor:
-            clipped = np.clip(rate, 1e-3, 1 - 1e-3)
+            clipped = np.clip(rate, 1e-3, 1 - 1e-3)  # log odds of 0 and 1 are infinite
             return torch.tensor(np.log(clipped / (1 - clipped)), dtype=torch.float32)
 
         with torch.no_grad():
@@ -104,14 +105,17 @@ class Classifier(nn.Module):
                 in no segment has its own mean as its only segment.
             segment_axis: (n_segments,) 0, 1, ..., for exporters, to which a maximum of the numbers would be a constant.
         """
+        # (n_documents, n_tokens, hidden)
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weights = attention_mask.to(hidden.dtype)
+        # (n_documents, hidden): h_d = sum_t m_dt h_dt / sum_t m_dt
         pooled = torch.einsum("bt,bth->bh", weights, hidden) / weights.sum(1, keepdim=True)
+        # (n_documents, n_labels); float32 under autocast too, since losses and log-sum-exp need the digits.
         documents = self.document_head(self.dropout(pooled)).float()
         if self.segment_head is None:
             return Output(documents, None, pooled)
         vectors, present = _segment_means(hidden, attention_mask, segment_numbers, segment_axis)
-        segments = self.segment_head(self.dropout(vectors)).float()
+        segments = self.segment_head(self.dropout(vectors)).float()  # (n_documents, n_segments, n_labels)
         segments = segments.masked_fill(~present.unsqueeze(-1), float("-inf"))
         return Output(documents + torch.logsumexp(segments, dim=1), segments, pooled)
 
@@ -122,12 +126,12 @@ def _segment_means(
     """Return (n_documents, n_segments, hidden) means, and (n_documents, n_segments) whether a segment has tokens."""
     if numbers is None:
         numbers = torch.full_like(attention_mask, -1)
-    undivided = (numbers >= 0).sum(1, keepdim=True) == 0
+    undivided = (numbers >= 0).sum(1, keepdim=True) == 0  # (n_documents, 1)
     numbers = torch.where(undivided & (attention_mask > 0), torch.zeros_like(numbers), numbers)
     if axis is None:
         axis = torch.arange(int(numbers.max()) + 1, device=numbers.device)
     membership = (numbers.unsqueeze(1) == axis.view(1, -1, 1)).to(hidden.dtype)  # (n_documents, n_segments, n_tokens)
-    tokens = membership.sum(2)
+    tokens = membership.sum(2)  # (n_documents, n_segments)
     means = torch.bmm(membership, hidden) / tokens.clamp(min=1).unsqueeze(-1)
     return means, tokens > 0
 

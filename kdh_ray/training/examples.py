@@ -57,12 +57,13 @@ class Examples:
         if self.teacher is None:
             raise ValueError("documents without labels need a teacher's logits, and so do those before them")
         missing = np.full(logits.shape, np.nan, dtype=np.float32)
-        empty = np.zeros((0, logits.shape[1]))
+        empty = np.zeros((0, logits.shape[1]))  # no segments
         segments, teacher_segments = self.segment_targets, self.teacher.segments
         if segments is not None:
             segments = [*segments, *[empty.astype(np.int8)] * len(logits)]
         if teacher_segments is not None:
             teacher_segments = [*teacher_segments, *[empty.astype(np.float32)] * len(logits)]
+        # NaN marks what these documents lack, and the losses leave it out: (n, hidden) pooled states here.
         unknown = np.full((len(logits), self.teacher.pooled.shape[1]), np.nan, dtype=np.float32)
         teacher = Logits(
             np.concatenate([self.teacher.documents, logits]),
@@ -99,7 +100,8 @@ def _stack(
     """Return (n, most segments, n_labels) with NaN where a document has fewer segments."""
     if arrays is None:
         return None
-    rows = [arrays[i] for i in indices]
+    rows = [arrays[i] for i in indices]  # each (n_segments of the document, n_labels)
+    # At least one segment, so that a batch of documents without any has a row of NaN and no empty axis.
     stacked = np.full((len(rows), max(1, *(len(row) for row in rows)), rows[0].shape[1]), np.nan, dtype=np.float32)
     for row, values in enumerate(rows):
         stacked[row, : len(values)] = values
@@ -114,10 +116,11 @@ def grouped_batches(
     Documents are shuffled, sorted by length within pools of ``POOL`` batches and cut into batches, and the batches are
     shuffled again. So padding is saved, and the order still differs from epoch to epoch.
     """
-    order = generator.permutation(len(lengths))
+    order = generator.permutation(len(lengths))  # (n_documents,)
     batches: list[NDArray[np.int64]] = []
     for start in range(0, len(order), POOL * batch_size):
         pool = order[start : start + POOL * batch_size]
+        # A stable sort leaves documents of one length shuffled, in an order that does not depend on the machine.
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
     return [batches[i] for i in generator.permutation(len(batches))]

@@ -70,10 +70,12 @@ class Objective(nn.Module):
         self.classifier = classifier
         self.config = config
         self.positive_weights: Tensor | None
+        # A buffer moves to the device with the module. No state stores it, since it is computed from the data again.
         self.register_buffer("positive_weights", weights, persistent=False)
         wanted = config.hidden_weight > 0 and teacher_width is not None
         width = classifier.encoder.config.hidden_size
         self.labels_only = False
+        # (n_documents, hidden) -> (n_documents, hidden of the teacher)
         self.projection = nn.Linear(width, teacher_width, bias=False) if wanted and teacher_width else None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -131,9 +133,10 @@ class Training:
         self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
         self.objective = distributed.parallel(self._objective)
         self.optimiser = make_optimiser(self._objective, classifier, config)
-        self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))
+        self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))  # (n_documents,)
         self.average: AveragedModel | None = None
         if config.average:
+            # average <- a average + (1 - a) weights after every step, with a = config.average
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
@@ -208,6 +211,7 @@ class Training:
             The mean loss terms, and training documents per second.
         """
         started = perf_counter()
+        # Dropout differs between workers; the order of documents, drawn below, must be the same on all of them.
         torch.manual_seed(self.seed * 1_000_003 + epoch * 1_009 + distributed.rank())
         generator = np.random.default_rng([self.seed, epoch])
         self.objective.train()
@@ -220,9 +224,9 @@ class Training:
         done = before * len(self.train) + (epoch - before - 1) * len(chosen)
         total = self.config.epochs * len(self.train) + self.config.finetune_epochs * int(self._has_labels.sum())
         for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
-            set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)
+            set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)  # a schedule per phase
             for name, value in self._step([int(i) for i in chosen[batch]]).items():
-                sums[name] = value * len(batch) + sums.get(name, 0.0)
+                sums[name] = value * len(batch) + sums.get(name, 0.0)  # batches may be shorter
             self._return_freed_memory()
             done += len(batch)
             self.hooks.on_step(done, total)
@@ -238,7 +242,7 @@ class Training:
         """Take one optimiser step over a batch, in ``accumulate`` passes; return its mean loss terms, float64."""
         mine = distributed.share(indices)
         labelled = self._labelled_share(indices)
-        size = -(-len(mine) // self.config.accumulate)
+        size = -(-len(mine) // self.config.accumulate)  # documents per pass, rounded up
         sums: dict[str, Tensor] = {}
         for start in range(0, len(mine), size):
             part = mine[start : start + size]
@@ -246,6 +250,7 @@ class Training:
             batch.labelled = self._labelled_share(part) / labelled if labelled else 1.0
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 terms = self.objective(batch)
+            # Weighted so that the gradients of the parts add up to the gradient of the mean over this worker's share.
             (terms["total"] * (len(part) / len(mine))).backward()
             for name, value in terms.items():
                 sums[name] = value.detach().double() * (len(part) / len(mine)) + sums.get(name, 0.0)
@@ -264,7 +269,7 @@ class Training:
         logits = forward(
             self._validated_model(), self.validation.tokens, combine=self.combine, precision=self.precision
         )
-        probabilities = logits.probabilities
+        probabilities = logits.probabilities  # (n_documents, n_labels)
         if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
             raise UserError(
                 f"training diverged in epoch {len(self.history) + 1}: the model's outputs are not finite;"
@@ -278,7 +283,7 @@ class Training:
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:
     """Return (n_labels,) sqrt(negatives / positives), at most 10; 1 for a label without positives."""
     targets = targets[np.isfinite(targets).all(1)]  # leaves out documents without labels
-    positives = targets.sum(0)
+    positives = targets.sum(0)  # (n_labels,)
     weights = np.sqrt((len(targets) - positives) / np.maximum(positives, 1))
     return torch.tensor(np.where(positives > 0, np.minimum(weights, 10.0), 1.0), dtype=torch.float32)
 

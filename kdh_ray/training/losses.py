@@ -35,9 +35,10 @@ def asymmetric(
     negatives, which are most of a multi-label corpus, count little. The positives' exponent is 0, as the paper
     recommends. In the paper w is 1; here it may be the (n_labels,) weights of :func:`binary_cross_entropy`.
     """
-    probability = torch.sigmoid(logits)
-    shifted = (probability - margin).clamp(min=0.0)
+    probability = torch.sigmoid(logits)  # p, (n, n_labels)
+    shifted = (probability - margin).clamp(min=0.0)  # p_m
     positive = targets * F.logsigmoid(logits) * (1.0 if positive_weights is None else positive_weights)
+    # The clamp matters only with margin 0: 1 - p_m may then round to 0, whose logarithm is infinite.
     negative = (1 - targets) * shifted.pow(gamma) * torch.log((1 - shifted).clamp(min=1e-8))
     return -(positive + negative).mean()
 
@@ -50,7 +51,8 @@ def bernoulli_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: fl
     Network", 2015, section 2.1).
     """
     student, teacher = student_logits / temperature, teacher_logits / temperature
-    probability = torch.sigmoid(teacher)
+    probability = torch.sigmoid(teacher)  # (n, n_labels)
+    # log(1 - s(x)) = log s(-x), which keeps its digits where s(x) is close to 1.
     positive = probability * (F.logsigmoid(teacher) - F.logsigmoid(student))
     negative = (1 - probability) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
     return temperature**2 * (positive + negative).mean()
@@ -60,6 +62,7 @@ def softmax_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
     """Return T^2 times the mean over documents of KL(softmax(t / T) || softmax(z / T)), as in arXiv 2505.07162."""
     student = F.log_softmax(student_logits / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
+    # "batchmean" divides by the documents; "mean" would divide by the labels as well.
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
@@ -130,7 +133,7 @@ def loss_terms(
     soft = SOFT[config.soft]
     terms = {"hard": _where_known(hard, output.documents, batch.targets)}
     terms["hard"] = terms["hard"] + _over_segments(hard, output, batch.segment_targets, config.segment_weight)
-    terms["hard"] = terms["hard"] * batch.labelled
+    terms["hard"] = terms["hard"] * batch.labelled  # so that the mean over parts is that of the batch
     if batch.teacher_logits is None:
         return {**terms, "total": terms["hard"]}
     terms["soft"] = soft(output.documents, batch.teacher_logits, config.temperature) + batch.labelled * _over_segments(
@@ -148,9 +151,10 @@ def loss_terms(
 
 def _where_known(loss: Callable[[Tensor, Tensor], Tensor], received: Tensor, reference: Tensor) -> Tensor:
     """Return ``loss`` over the documents whose (n_documents, ...) reference is not NaN; 0 without such documents."""
-    known = torch.isfinite(reference).all(-1)
+    known = torch.isfinite(reference).all(-1)  # (n_documents,)
     if bool(known.all()):
         return loss(received, reference)
+    # A zero that stays in the graph, so that a part without labelled documents has a backward pass.
     return loss(received[known], reference[known]) if bool(known.any()) else 0.0 * received.sum()
 
 
@@ -158,9 +162,11 @@ def _over_segments(loss, output: Output, reference: Tensor | None, weight: float
     """Return ``weight`` times ``loss`` over the segments that are in both the output and the reference."""
     if output.segments is None or reference is None or weight == 0.0:
         return 0.0
+    # A document that is cut at a maximum length lacks its last segments, in the output or in the reference.
     count = min(output.segments.shape[1], reference.shape[1])
     logits = output.segments[:, :count]  # (n_documents, n_segments, n_labels)
     reference = reference[:, :count]
+    # (n_documents, n_segments): the output has -inf, and the reference NaN, for a segment that a document lacks.
     present = torch.isfinite(logits).all(-1) & torch.isfinite(reference).all(-1)
     if not bool(present.any()):
         return 0.0

@@ -17,7 +17,7 @@ def make_optimiser(model: torch.nn.Module, classifier: Classifier, config: Stage
     and Ruder, "ULMFiT", 2018), and everything outside the encoder at ``head_multiplier`` times the top layer's rate.
     Biases and normalisation weights (vectors) are not decayed. Frozen parameters are left out.
     """
-    depth = {id(p): 0 for p in classifier.encoder.parameters()}
+    depth = {id(p): 0 for p in classifier.encoder.parameters()}  # 0: below the lowest layer, as embeddings are
     layers = encoder_layers(classifier.encoder)
     for number, layer in enumerate(layers, start=1):
         depth.update({id(p): number for p in layer.parameters()})
@@ -46,8 +46,10 @@ def set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, warmup: fl
     """
     rising = max(1, round(warmup * steps))
     if step < rising:
+        # Counted from 1, so that the first step is not taken at a rate of 0.
         scale = (step + 1) / rising
     else:
+        # Equation 5 of Loshchilov and Hutter, "SGDR", ICLR 2017, with a lowest rate of 0 and no restarts.
         scale = 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
     for group in optimiser.param_groups:
         group["lr"] = group["peak_lr"] * scale

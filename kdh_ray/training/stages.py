@@ -126,7 +126,7 @@ class StageRunner:
             _write_json(folder.result, result)
             shutil.rmtree(folder.training, ignore_errors=True)
         self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
-        distributed.gather(None)
+        distributed.gather(None)  # nobody continues before the result is written
         return result
 
     def prepare(self, name: str, stage: StageConfig) -> Material:
@@ -200,6 +200,7 @@ class StageRunner:
         """Choose the threshold on validation, save the checkpoint, and score both held-out splits as raw text."""
         labels = list(self.corpus.labels)
         classifier = TextClassifier(
+            # Thresholds of 0.5 are placeholders: the card below has the one that is chosen on validation.
             material.model, material.tokenizer, labels, [0.5] * len(labels), material.reading,
             precision=self.precision, device=self.device,
         )  # fmt: skip
@@ -268,6 +269,7 @@ def stage_seed(run_seed: int, name: str, stage: StageConfig) -> int:
     """
     if stage.seed is not None:
         return stage.seed
+    # 31 bits, so that the seed is a non-negative 32-bit integer.
     return int.from_bytes(hashlib.sha256(f"{run_seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 

@@ -52,6 +52,7 @@ class TrainingState:
         elif self._epochs():
             _link(self._epochs()[-1] / _BEST, temporary / _BEST)
         earlier = self._epochs()
+        # Zero-padded numbers sort as names. Earlier epochs go only after this one is complete.
         os.replace(temporary, self.folder / f"epoch-{len(history):04d}")
         for folder in earlier:
             shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +116,7 @@ class TrainingState:
         state = self.optimiser.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            number, kind = name.split(".")
+            number, kind = name.split(".")  # "12.exp_avg": parameter 12, first moment
             moments.setdefault(int(number), {})[kind] = value
         self.optimiser.load_state_dict({**state, "state": moments})
 

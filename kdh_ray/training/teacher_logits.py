@@ -77,13 +77,14 @@ def _write(entry: Path, logits: Logits, ids: Sequence[str]) -> None:
         np.save(temporary / f"{name}.npy", array, allow_pickle=False)
 
     try:
-        save("documents", logits.documents)
-        save("pooled", logits.pooled)
+        save("documents", logits.documents)  # (n_documents, n_labels)
+        save("pooled", logits.pooled)  # (n_documents, hidden)
         if logits.segments is not None:
+            # (segments of all documents, n_labels); the empty array in front serves a split without documents.
             save("segments", np.concatenate([np.zeros((0, logits.documents.shape[1]), np.float32), *logits.segments]))
             save("offsets", np.cumsum([0, *map(len, logits.segments)]))  # document i: [offsets[i], offsets[i + 1])
         (temporary / "ids.json").write_text(json.dumps(list(ids)), encoding="utf-8")
-        os.replace(temporary, entry)
+        os.replace(temporary, entry)  # readers see all of an entry or none of it
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         if not entry.exists():  # another run may have written the same entry in the meantime
@@ -104,6 +105,7 @@ def _is_complete(entry: Path) -> bool:
 
 def _read(entry: Path) -> Logits:
     def load(name: str) -> NDArray[np.float32]:
+        # Mapped: pages are read when they are used, and the workers of a machine share them.
         array: NDArray[np.float32] = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         return array
 

@@ -30,7 +30,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class Savable(Protocol):
     """The part of a Ray Tune searcher that a ledger calls."""
 
-    def save(self, checkpoint_path: str) -> None: ...
+    def save(self, checkpoint_path: str) -> None:
+        """Write the searcher's state to the file ``checkpoint_path``."""
 
 
 class Ledger:
