@@ -34,6 +34,7 @@ def collect(frame: pd.DataFrame, searches: bool = False) -> pd.DataFrame:
     trials = frame[(frame.get("kind") == "trial") & ((frame["status"] == "ok") | searches)]
     if len(trials) < 2:
         raise DataError(f"a table needs at least two finished trials; got {len(trials)}")
+    # A setting that is the same in all trials is no axis of the table.
     settings = [name for name in trials if name.startswith("config_") and trials[name].nunique() > 1]
     if not settings:
         raise DataError(f"the {len(trials)} trials all have the same settings")

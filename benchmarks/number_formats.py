@@ -118,7 +118,7 @@ def main() -> None:
 
     train, test = corpus.splits["train"], corpus.splits["test"]
     one, all_of_them = encoded(test.texts[:1]), encoded(test.texts[:N_DOCUMENTS])
-    exact = states(models["float32"], all_of_them)  # (N_DOCUMENTS, hidden), of length 1
+    exact = states(models["float32"], all_of_them)  # (N_DOCUMENTS, hidden), rows of length 1
     cosines = {name: float((states(model, all_of_them) * exact).sum(-1).min()) for name, model in models.items()}
     ms_one, ms_all = milliseconds(models, one), milliseconds(models, all_of_them)
     scores = dict.fromkeys(models, "")

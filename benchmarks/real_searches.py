@@ -51,6 +51,7 @@ def main() -> None:
     for seed, side in product(args.seeds, args.sides):
         searches[side, seed] = search(args.config, [*settings, f"seed={seed}"], side, args.out / side / str(seed))
         print(f"seed {seed}  {side:20}", *(f"{k} {v:g}" for k, v in summary(searches[side, seed]).items()), flush=True)
+    # The effort that every search has made; sides are compared at equal effort.
     common = min(summary(frame)["epochs"] for frame in searches.values())
     lines = [
         {"side": side, "seed": seed, **summary(frame), f"after {common:g}": 100 * best_after(frame, common)}

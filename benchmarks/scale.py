@@ -164,8 +164,7 @@ def simulate(
         for i, target in enumerate(TARGETS):
             if np.isnan(times[i]) and task.regret(best) <= target:
                 times[i] = now
-    # Workers run empty after the last ask with any searcher, so time is counted up to there.
-    used = sum(max(0.0, min(end, last_ask) - start) for start, end in ends)
+    used = sum(max(0.0, min(end, last_ask) - start) for start, end in ends)  # workers run empty after it
     return Run(times, used / (workers * last_ask) if last_ask else 1.0, asked)
 
 

@@ -54,7 +54,7 @@ def own_latency(checkpoint: str, texts: list[str], clients: int, repeats: int = 
             started = time.perf_counter()
             classifier.predict(batch)
             taken.append(1000 * (time.perf_counter() - started))
-        return taken[repeats // 6 :]
+        return taken[repeats // 6 :]  # the first calls warm up
 
     one, many = milliseconds(1), milliseconds(clients)
     p50, p95 = np.percentile(one, [50, 95])

@@ -86,6 +86,7 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
     first = CORES // threads  # these trials started a worker
     counted, started = ends[first:], ends[first - 1][0]
     rate = len(counted) * len(corpus.splits["train"]) / (counted[-1][0] - started)
+    # Each end with the one before it; what is not training between the two is the fixed cost.
     gaps = zip(ends[first - 1 :], counted, strict=False)
     return rate, [end - before - seconds for (before, _), (end, seconds) in gaps]
 

@@ -32,6 +32,7 @@ class Archive:
         self.fidelities: list[float] = []
         self._curves: list[Curve] = []
         self._positions: list[Array] = []
+        # Keys only: a dict keeps their order, so that a state is the same each time it is written.
         self._seen: dict[bytes, None] = {}
 
     def __len__(self) -> int:

@@ -91,6 +91,7 @@ class _Numeric:
     def _index(self, unit: float) -> int:
         step, count = self.step or 1, int(self.size)
         if self.log:
+            # Value k has the cell from log k to log (k + step), so that the last one has a cell too.
             end = math.log(self.lower + count * step)
             value = math.exp(math.log(self.lower) + unit * (end - math.log(self.lower)))
             return min(max(int((value - self.lower) / step), 0), count - 1)

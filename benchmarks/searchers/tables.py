@@ -221,7 +221,8 @@ def error(model: Any, data: tuple[Any, Any, Any, Any]) -> float:
     if not hasattr(model, "predict_proba"):
         return wrong
     probabilities = model.predict_proba(x_test)
-    target = np.eye(probabilities.shape[1])[np.searchsorted(model.classes_, y_test)]
+    target = np.eye(probabilities.shape[1])[np.searchsorted(model.classes_, y_test)]  # (n, n_classes), one-hot
+    # Brier score: mean over documents of sum_k (p_k - y_k)^2.
     return 0.5 * wrong + 0.5 * float(np.mean(np.sum((probabilities - target) ** 2, axis=1)))
 
 

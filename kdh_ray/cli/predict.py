@@ -88,7 +88,7 @@ def _predict_lines(args: argparse.Namespace) -> int:
     classifier = load_classifier(args.checkpoint, precision=args.precision)
     if classifier.note:
         print(f"kdh-ray: {classifier.note}", file=sys.stderr)
-    size = 1 if sys.stdin.isatty() else args.batch_size
+    size = 1 if sys.stdin.isatty() else args.batch_size  # lines per batch
     try:
         while lines := [line.rstrip("\r\n") for line in islice(sys.stdin, size)]:
             prediction = classifier.predict(lines, batch_size=args.batch_size)

@@ -75,6 +75,7 @@ def export_onnx(
     """
     require("onnx", "onnxscript", "onnxruntime", *(["openvino"] if openvino else []))
     classifier = TextClassifier.load(checkpoint)
+    # Evenly spread over the split, and the same texts at every export.
     chosen = np.linspace(0, len(texts) - 1, min(len(texts), MOST_TEXTS)).round().astype(np.int64)
     sample = Texts([texts.ids[i] for i in chosen], [texts.texts[i] for i in chosen])
     check = Check(classifier, sample, None if targets is None else targets[chosen])
@@ -148,6 +149,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
     from tokenizers import Tokenizer
 
     definition = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    # The runtime cuts windows and pads batches itself.
     definition.no_truncation()
     definition.no_padding()
     definition.save(str(file))
@@ -206,7 +208,7 @@ def replace_folder(folder: Path, write: Callable[[Path], Result]) -> Result:
         raise UnavailableError(f"{folder} can't be written: {error.strerror}") from None
     try:
         result = write(temporary)
-        temporary.chmod(0o755)
+        temporary.chmod(0o755)  # mkdtemp lets only its owner in
         if folder.exists():
             old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
             os.replace(folder, old / folder.name)

@@ -91,7 +91,7 @@ def require(*packages: str) -> None:
 def _example(segments: bool) -> tuple[tuple[Tensor, ...], list[str], tuple[dict[int, Any], ...]]:
     """Return a small batch with padding, the inputs' names and their axes of variable size."""
     batch, length, count = (torch.export.Dim(name, min=1) for name in ("batch", "length", "segments"))
-    # Neither size may be 0 or 1: torch.export would make it a constant of the graph.
+    # Neither size may be 0 or 1: torch.export takes such a size for a constant.
     ids = torch.ones((2, 6), dtype=torch.int64)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     inputs, axes = (ids, mask), ({0: batch, 1: length},) * 2

@@ -64,12 +64,13 @@ def _cost_of_cutting(
     """Return how many documents are longer than the classifier reads at once, and the score if they were cut."""
     reading = classifier.reading
     whole = tokenize(reading.divided(split.raw()), classifier.tokenizer, cache)
-    longer = np.flatnonzero(whole.lengths > reading.max_tokens)
+    longer = np.flatnonzero(whole.lengths > reading.max_tokens)  # indices of documents
     if not len(longer):
         return {f"{name}_long_documents": 0}
     chosen = split.take(longer).raw()
     tokens = tokenize(reading.divided(chosen), classifier.tokenizer).cut(reading.max_tokens)
     probabilities = logits.probabilities.copy()
+    # The other documents read the same either way.
     probabilities[longer] = forward(classifier.model, tokens, precision=classifier.precision).probabilities
     cut = score(split.targets, probabilities, threshold)["f1_micro"]
     return {f"{name}_long_documents": len(longer), f"{name}_f1_micro_cut": cut}

@@ -17,7 +17,7 @@ def make_optimiser(model: torch.nn.Module, classifier: Classifier, config: Stage
     and Ruder, "ULMFiT", 2018), and everything outside the encoder at ``head_multiplier`` times the top layer's rate.
     Biases and normalisation weights (vectors) are not decayed. Frozen parameters are left out.
     """
-    depth = {id(p): 0 for p in classifier.encoder.parameters()}  # 0: below the lowest layer, as embeddings are
+    depth = {id(p): 0 for p in classifier.encoder.parameters()}  # 0: in no layer, as embeddings are
     layers = encoder_layers(classifier.encoder)
     for number, layer in enumerate(layers, start=1):
         depth.update({id(p): number for p in layer.parameters()})
