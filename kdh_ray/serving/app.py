@@ -3,7 +3,7 @@
 The application knows a classifier only as a coroutine function from texts to results. It imports neither torch nor Ray
 nor, but for its counters, any other part of this project, so that every runtime can serve the same API.
 
-No text leaves it but in its answers: it logs nothing about a request, and its errors never quote one.
+Texts are held in memory only until they are answered. Nothing about a request is logged, and errors never quote one.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def make_app(
 
 
 class _Api:
-    """The paths."""
+    """Handlers of the paths."""
 
     def __init__(self, predict: Predict, about: ServiceInfo, limits: Limits, metrics: Metrics) -> None:
         self._predict = predict
@@ -217,6 +217,7 @@ class _Api:
         self._page, self._policy = _page()
 
     async def page(self) -> HTMLResponse:
+        """Return the page."""
         return HTMLResponse(self._page, headers={"Content-Security-Policy": self._policy})
 
     async def predict(self, request: Request) -> PredictResponse:
@@ -260,7 +261,7 @@ class _Api:
 
 
 async def _predicted(predict: Predict, texts: list[str]) -> list[TextResult]:
-    """Return a result per text; an error of the classifier is reported by its class, since its message may quote."""
+    """Return a result per text. The classifier's errors are logged by class, since their messages may quote a text."""
     calls = [texts[start : start + MOST_PER_CALL] for start in range(0, len(texts), MOST_PER_CALL)]
     try:
         return [result for call in calls for result in await predict(call)]
@@ -295,20 +296,17 @@ async def _read(request: Request, limits: Limits) -> PredictRequest:
 
 
 async def _body(request: Request, most: int) -> bytes:
-    declared = request.headers.get("content-length", "")
     body = bytearray()
     size = 0
-    too_large = declared.isdigit() and int(declared) > most
     async for chunk in request.stream():
         size += len(chunk)
-        too_large = too_large or size > most
+        if size <= most:
+            body += chunk
+        else:  # read on, but keep nothing
+            body.clear()
         if size > most + _DRAIN:
             break
-        if too_large:
-            body.clear()
-        else:
-            body += chunk
-    if too_large:
+    if size > most:
         raise HTTPException(413, f"the body may have {most} bytes")
     return bytes(body)
 

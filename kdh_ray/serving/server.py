@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "KDH_RAY_TOKEN"
 SHORTEST_TOKEN = 16  # characters
+_CONNECTIONS = 256  # at a time: each may hold a whole body in memory
 _SHUTDOWN_SECONDS = 10  # for requests that are being answered when the service ends
 
 
@@ -157,7 +158,7 @@ def run_server(app: ASGIApp, listener: socket.socket, address: Address) -> None:
     # No access log: a mistaken client may put a text into a query string.
     config = uvicorn.Config(
         app, access_log=False, log_config=None, lifespan="off", server_header=False, ws="none",
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS, **settings,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_SHUTDOWN_SECONDS, **settings,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # malformed requests, and its own start and end
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
