@@ -95,7 +95,7 @@ class Peak:
             self.driver = max(self.driver, me.memory_info().rss)
             for child in me.children(recursive=True):
                 try:
-                    if "Predictor" in " ".join(child.cmdline()):
+                    if "BlockWorker" in " ".join(child.cmdline()):
                         memory = child.memory_info()
                         self.worker = max(self.worker, memory.rss - memory.shared)
                 except psutil.Error:

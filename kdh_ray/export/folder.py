@@ -31,8 +31,9 @@ from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported, onnxruntime_run
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
 from kdh_ray.export.model_card import model_card
-from kdh_ray.export.onnx_graph import OPSET, onnx_graph, require
+from kdh_ray.export.onnx_graph import OPSET, onnx_graph
 from kdh_ray.export.openvino import to_openvino
+from kdh_ray.extras import require
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.models.checkpoint import Card
 from kdh_ray.models.encoders import sha256
@@ -73,7 +74,9 @@ def export_onnx(
             from the original.
         UnavailableError: If a package of the ``export`` extra is missing, or the folder can't be replaced.
     """
-    require("onnx", "onnxscript", "onnxruntime", *(["openvino"] if openvino else []))
+    require("export", "export", "onnx", "onnxscript", "onnxruntime")
+    if openvino:
+        require("export to OpenVINO", "openvino", "openvino")
     classifier = TextClassifier.load(checkpoint)
     # Evenly spread over the split, and the same texts at every export.
     chosen = np.linspace(0, len(texts) - 1, min(len(texts), MOST_TEXTS)).round().astype(np.int64)

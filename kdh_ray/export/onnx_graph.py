@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from kdh_ray.errors import CheckpointError, UnavailableError
+from kdh_ray.errors import CheckpointError
+from kdh_ray.extras import require
 from kdh_ray.models.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def onnx_graph(classifier: Classifier) -> onnx.ModelProto:
         UnavailableError: If the packages ``onnx`` and ``onnxscript`` are not installed.
         CheckpointError: If the encoder holds an operation that ONNX lacks.
     """
-    require("onnx", "onnxscript")
+    require("export", "export", "onnx", "onnxscript")
     traced = copy.deepcopy(classifier).cpu().float().eval()
     # Eager attention becomes plain MatMul and Softmax, which onnxruntime fuses.
     traced.encoder.set_attn_implementation("eager")
@@ -73,19 +74,6 @@ def onnx_graph(classifier: Classifier) -> onnx.ModelProto:
             reason = " ".join(str(error.__cause__ or error).split())[:200]
             raise CheckpointError(f"{type(traced.encoder).__name__} can't be exported to ONNX: {reason}") from None
     return program.model_proto  # type: ignore[union-attr]
-
-
-def require(*packages: str) -> None:
-    """Check that packages of the ``export`` extra are installed.
-
-    Raises:
-        UnavailableError: If one is not.
-    """
-    from importlib.util import find_spec
-
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise UnavailableError(f"export needs {' and '.join(missing)}: pip install 'kdh-ray[export]'")
 
 
 def _example(segments: bool) -> tuple[tuple[Tensor, ...], list[str], tuple[dict[int, Any], ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "runtime"))  # a distribution of its own
 sys.path.insert(0, str(ROOT / "tests" / "kdh_ray" / "support"))
-
-if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
-    collect_ignore_glob = ["test_*.py"]  # an environment without the export extra
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,6 @@ from exports import make_checkpoint
 from kdh_ray.data import Corpus
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "runtime"))  # a distribution of its own
-
-if any(find_spec(package) is None for package in ("onnx", "onnxscript", "onnxruntime")):
-    collect_ignore_glob = ["test_*.py"]  # an environment without the export extra
 
 
 @pytest.fixture(scope="session")
