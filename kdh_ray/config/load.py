@@ -99,9 +99,15 @@ def _repeated_keys(node: yaml.Node | None, prefix: str = "") -> list[str]:
     return faults
 
 
-def dump_config(config: RunConfig) -> str:
-    """Return the configuration as YAML, defaults included; ``load_config`` reads it back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_config(config: RunConfig, without: Mapping[str, set[str]] | None = None) -> str:
+    """Return the configuration as YAML, defaults included; ``load_config`` reads it back.
+
+    Args:
+        config: The configuration.
+        without: Section -> names of settings to leave out.
+    """
+    tree = config.model_dump(mode="json", exclude=without)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "config_") -> dict[str, Any]:

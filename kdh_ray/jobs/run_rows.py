@@ -15,12 +15,17 @@ from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.results import recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
 
+_LATER_SETTINGS = ("segments_column", "segmenter", "language", "window_overlap", "window_logits")  # of ``data``
+
 
 def run_id(config: RunConfig, experiment: str | None = None) -> str:
     """Return the id that all rows of a run share: experiment, seed and a digest of what determines the results."""
     # A resumed run may use another machine, so the settings of the machine don't count.
     machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
-    digest = sha256(dump_config(config.model_copy(update=machine)).encode())
+    # Settings that came later count only if they are set, so that runs and searches begun before keep their ids.
+    data = config.data.model_dump()
+    unset = {name for name in _LATER_SETTINGS if data[name] == type(config.data).model_fields[name].default}
+    digest = sha256(dump_config(config.model_copy(update=machine), without={"data": unset}).encode())
     return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
 
 
