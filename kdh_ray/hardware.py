@@ -164,6 +164,17 @@ def resident_memory() -> int:
         return 0
 
 
+def limit_kernel_caches() -> None:
+    """Bound the compiled kernels that a process keeps; call it before the first forward pass.
+
+    oneDNN and torch's cache of oneDNN kernels each keep one per shape, for the last 1,024 shapes. Batches of texts
+    have any shape, so that the memory of a long-running classifier would grow by hundreds of MiB. Smaller caches are
+    not slower. What the user has set stays.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "16")
+
+
 def release_freed_memory() -> None:
     """Return memory to the system that this process has freed and the C library has kept.
 

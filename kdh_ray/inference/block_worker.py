@@ -11,6 +11,7 @@ import numpy as np
 from kdh_ray.data.text_blocks import TextBlock, read_block
 from kdh_ray.data.unlabelled import file_name
 from kdh_ray.errors import UnavailableError, UserError
+from kdh_ray.hardware import limit_kernel_caches
 from kdh_ray.storage import locate, one_line, write_parquet
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class BlockWorker:
 
         from kdh_ray.inference.classifier import load_classifier
 
+        limit_kernel_caches()
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         self.task = task

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
+from kdh_ray.hardware import limit_kernel_caches
 from kdh_ray.serving.app import TextResult
 
 _DIGITS = 6  # of a probability
-
-# oneDNN and torch's own cache of its kernels keep one for each of the last 1,024 shapes. The batches of a service have
-# any shape, and memory would grow by hundreds of MiB. Both are read at the first forward pass; smaller is not slower.
-_KERNEL_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16", "LRU_CACHE_CAPACITY": "16"}
 
 
 def load_predict(checkpoint: str, precision: str, batch_size: int) -> Callable[[list[str]], list[TextResult]]:
@@ -19,8 +15,7 @@ def load_predict(checkpoint: str, precision: str, batch_size: int) -> Callable[[
 
     Sets environment variables of this process that keep its memory flat, unless they are set.
     """
-    for name, capacity in _KERNEL_CACHES.items():
-        os.environ.setdefault(name, capacity)
+    limit_kernel_caches()
     from kdh_ray.inference.classifier import load_classifier
 
     classifier = load_classifier(checkpoint, precision=precision)
