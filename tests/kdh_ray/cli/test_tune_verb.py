@@ -56,7 +56,7 @@ def test_misspelt_start_suggests_a_stage(config, tmp_path, capsys):
 
 def test_unknown_searcher_is_refused(config, capsys):
     assert main(["tune", config, "--set", "tune.searcher=grid"]) == 2
-    assert "tune.searcher: a searcher is one of pso" in capsys.readouterr().err
+    assert "tune.searcher: a searcher must be one of pso" in capsys.readouterr().err
 
 
 def test_the_stages_own_settings_are_tried_first(config):
