@@ -57,7 +57,7 @@ def search(
 
     >>> from kdh_ray.config import load_config
     >>> config = load_config("my.yaml", ["tune.trials=3"])
-    >>> rows = search(config, "runs/my-search", local=True)  # trials run on Ray all the same
+    >>> rows = search(config, "runs/my-short-search", local=True)  # trials run on Ray all the same
     >>> int((rows["kind"] == "trial").sum())
     3
     >>> score = rows[rows["variant"] == "swarm-tuned"]["test_f1_micro"]

@@ -226,6 +226,6 @@ def test_probabilities_instead_of_predictions_are_refused() -> None:
 
 
 def test_missing_extra_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "statsmodels.stats.multitest", None)
+    monkeypatch.setitem(sys.modules, "statsmodels", None)
     with pytest.raises(UnavailableError, match="pip install"):
         holm([0.1, 0.2])
