@@ -143,7 +143,7 @@ def test_search_resumes_after_a_lost_head(cluster: Cluster) -> None:
     before = {trial["id"]: trial for trial in cluster.trials("headless") if trial["status"] == "ok"}
     lost = saved(cluster, "headless")
     cluster.lab.machines[0].crash()
-    assert "--resume goes on when it is back" in output_of(job, code=2)
+    assert "to resume, run the same command with --resume" in output_of(job, code=2)
     cluster.lab.machines[0].boot()
     cluster.up()
     cluster.joined(3)
