@@ -47,12 +47,12 @@ class Agreement:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the logits are the original's but for rounding."""
+        """Return True if the logits are the original's up to rounding."""
         return self.largest_difference <= FLOAT_DIFFERENCE
 
     @property
     def is_close(self) -> bool:
-        """Whether decisions and scores are near enough for eight-bit integers."""
+        """Return True if decisions and scores are as close as eight-bit integers allow."""
         change = 0.0 if self.f1_original is None else abs(self.f1_original - (self.f1_exported or 0.0))
         return self.flipped <= MOST_FLIPPED and change <= MOST_F1
 

@@ -78,7 +78,7 @@ class _Rewriter:
         return name in self.weights and len(self.weights[name].dims) == 2
 
     def _is_table(self, name: str) -> bool:
-        """Whether a weight holds embeddings, not a small table such as relative positions' biases."""
+        """Return True if a weight holds embeddings, not a small table such as relative position biases."""
         return self._is_matrix(name) and np.prod(self.weights[name].dims) >= SMALLEST_TABLE
 
     def _linear(self, inputs: str, weight: str, output: str) -> None:

@@ -79,7 +79,7 @@ class Card:
 
     @property
     def tuned_on_raw_text(self) -> bool:
-        """Whether the thresholds were chosen on texts as users send them."""
+        """True if the thresholds were chosen on raw text, as users send it."""
         return self.segmenter is not None or not self.segments
 
     @property

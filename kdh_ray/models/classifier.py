@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Output:
-    """What the classifier says of a batch.
+    """Logits of a batch.
 
     Attributes:
         documents: (n_documents, n_labels) logits.

@@ -168,7 +168,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether every epoch is done, or the score has not risen for ``patience`` of them."""
+        """Return True if every epoch is done, or the score has not risen for ``patience`` of them."""
         return len(self.history) >= self.config.total_epochs or self._out_of_patience()
 
     def _resume(self) -> None:

@@ -92,7 +92,7 @@ def _write(entry: Path, logits: Logits, ids: Sequence[str]) -> None:
 
 
 def _is_complete(entry: Path) -> bool:
-    """Whether an entry can be read; the remains of one, after a crash or a cleaning of files, are removed."""
+    """Return True if the entry can be read; remove the remains that a crash or a cleanup of files left."""
     if not entry.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a classifier costs: measured on the tiny encoder."""
+"""Costs of a classifier, measured on the tiny encoder."""
 
 from __future__ import annotations
 

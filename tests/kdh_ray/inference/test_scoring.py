@@ -1,4 +1,4 @@
-"""What is scored is what is shipped."""
+"""Scores of a checkpoint: the same as those of the text that it labels."""
 
 from __future__ import annotations
 
