@@ -8,7 +8,8 @@ import json
 import sys
 from itertools import islice
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_arguments
+
 EXAMPLES = """
 examples:
   echo "no fever since Monday" | kdh-ray predict runs/my/stages/student/checkpoint
@@ -20,7 +21,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a classifier, local or in a bucket")
+    add_checkpoint_argument(parser)
     parser.add_argument(
         "--input", nargs="+", metavar="FILE",
         help="Parquet, JSON Lines, CSV or TSV files, folders or patterns, local or in a bucket (default: read a text"
@@ -37,13 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="documents per forward pass (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="number of workers (default: one per GPU or CPU)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", metavar="KIND",
-        help=f"number format: {', '.join(PRECISIONS)} (default: %(default)s, which takes what is fastest here)",
-    )  # fmt: skip
-    parser.add_argument("--address", help="address of a running Ray cluster (default: start Ray on this machine)")
-    parser.add_argument("--local", action="store_true", help="run in this process instead of on Ray")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
+    add_execution_arguments(parser)
 
 
 def execute(args: argparse.Namespace) -> int:

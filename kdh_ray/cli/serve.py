@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from kdh_ray.cli.predict import PRECISIONS
+from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_arguments
 
 MEBIBYTE = 2**20
 EXAMPLES = """
@@ -20,7 +20,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a classifier, local or in a bucket")
+    add_checkpoint_argument(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="NAME",
         help="interface to listen on (default: %(default)s, this machine only; any other needs a token)",
@@ -51,13 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="texts per forward pass (default: %(default)s)"
     )
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help="classifiers (default: %(default)s)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", metavar="KIND",
-        help=f"number format: {', '.join(PRECISIONS)} (default: %(default)s, which takes what is fastest here)",
-    )  # fmt: skip
-    parser.add_argument("--address", help="address of a running Ray cluster (default: start Ray on this machine)")
-    parser.add_argument("--local", action="store_true", help="run in this process instead of on Ray")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
+    add_execution_arguments(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
