@@ -44,7 +44,8 @@ class Parser(argparse.ArgumentParser):
         if match := _INVALID_CHOICE.fullmatch(message):
             choices = re.findall(r"[\w-]+", match["choices"])
             hint = suggestion(match["word"], choices) or f"; choose from {', '.join(choices)}"
-            message = f"{match['argument']}: unknown value {match['word']!r}{hint}"
+            named = "unknown verb" if match["argument"] == "VERB" else f"{match['argument']}: unknown value"
+            message = f"{named} {match['word']!r}{hint}"
         self.exit(2, f"kdh-ray: {message} (see {self.prog} --help)\n")
 
 

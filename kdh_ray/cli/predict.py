@@ -7,9 +7,11 @@ import io
 import json
 import sys
 from itertools import islice
+from pathlib import Path
 
 from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_arguments
 
+_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 EXAMPLES = """
 examples:
   echo "no fever since Monday" | kdh-ray predict runs/my/stages/student/checkpoint
@@ -59,6 +61,8 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(["--input and --output must be given together"], "command line")
     if args.input is None:
         return _predict_lines(args)
+    if Path(args.output).suffix.lower() in _FILES:
+        raise ConfigError([f"--output is a folder of Parquet files; got {args.output}"], "command line")
     args.resumable = True
     done = predict_files(
         args.checkpoint, args.input, args.output,
@@ -69,7 +73,8 @@ def execute(args: argparse.Namespace) -> int:
     before = f", {done.found} of them finished earlier" if done.found else ""
     if done.note:
         print(f"kdh-ray: {done.note}", file=sys.stderr)
-    print(f"{args.output}: {done.blocks} blocks{before}; {done.documents} documents in {done.seconds:.1f} s")
+    blocks = f"{done.blocks} {'block' if done.blocks == 1 else 'blocks'}"
+    print(f"{args.output}: {blocks}{before}; {done.documents} documents in {done.seconds:.1f} s")
     return 0
 
 

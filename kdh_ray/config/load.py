@@ -70,7 +70,8 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         raise ConfigError([f"must hold sections such as `data:` and `stages:`; got {found}"], source)
     if repeated:
         raise ConfigError(repeated, source)
-    return parse_config(apply_overrides(tree, overrides), source)
+    changes = list(overrides)
+    return parse_config(apply_overrides(tree, changes), f"{source} with --set" if changes else source)
 
 
 def _yaml_fault(error: Exception) -> str:

@@ -36,7 +36,7 @@ class Prediction:
 
     Attributes:
         label_names: Of the columns of ``probabilities``.
-        labels: For each text, the labels whose probability reaches their threshold.
+        labels: For each text, the labels whose probability reaches their threshold; none for a blank text.
         probabilities: (n_texts, n_labels) float64 in 0..1.
         logits: Logits of texts and of their parts.
         spans: Character ranges of each text's parts; None if the classifier reads texts whole.
@@ -146,10 +146,12 @@ class TextClassifier:
 
         See :func:`load_classifier` for an example.
         """
-        documents = self.reading.divided(Texts.numbered(_checked(texts)))
+        items = _checked(texts)
+        documents = self.reading.divided(Texts.numbered(items))
         logits = self.logits(documents, batch_size=batch_size)
         probabilities = logits.probabilities
-        present = probabilities >= self.thresholds  # (n_texts, n_labels)
+        has_words = np.array([bool(text.strip()) for text in items], dtype=bool)
+        present = (probabilities >= self.thresholds) & has_words[:, None]  # (n_texts, n_labels)
         labels = [[self.labels[j] for j in np.flatnonzero(row)] for row in present]
         return Prediction(self.labels, labels, probabilities, logits, documents.spans)
 

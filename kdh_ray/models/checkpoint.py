@@ -27,6 +27,7 @@ from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import ENCODER, load_encoder, quiet, sha256
+from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -162,7 +163,8 @@ def load_card(folder: Path) -> Card:
             raise CheckpointError(f"{file}: format must be 1 or {FORMAT}; got {content.get('format')!r}")
         return Card(**content)
     except OSError as error:
-        raise CheckpointError(f"{folder} is not a checkpoint: classifier.json: {error.strerror}") from None
+        hint = _hint(folder)
+        raise CheckpointError(f"{folder} is not a checkpoint: classifier.json: {error.strerror}{hint}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is not a checkpoint's card: {' '.join(str(error).split())}") from None
 
@@ -212,3 +214,9 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
 def build_classifier(source: str, n_labels: int, segments: bool, dropout: float) -> Classifier:
     """Return a classifier with a fresh head over the encoder of ``source`` (folder, hub name or ``embedded``)."""
     return Classifier(load_encoder(source, dropout), n_labels, segments, dropout)
+
+
+def _hint(folder: Path) -> str:
+    """Return the checkpoints of a run's folder as an end of a message; nothing for any other folder."""
+    found = [stage.checkpoint for stage in RunFolder(folder).finished_stages()]
+    return f"; did you mean {' or '.join(map(str, found))}?" if found else ""

@@ -26,7 +26,7 @@ class Prediction:
 
     Attributes:
         label_names: Of the columns of ``probabilities`` and ``logits``.
-        labels: For each text, the labels whose probability reaches their threshold.
+        labels: For each text, the labels whose probability reaches their threshold; none for a blank text.
         probabilities: (n_texts, n_labels) float64 in 0..1.
         logits: (n_texts, n_labels) float32.
         evidence: For each text, its labels with the character range of the part that speaks most for each of them.
@@ -73,7 +73,8 @@ class Classifier:
         spans = self._reader.spans(items)
         logits, segments = self._logits(self._reader.windows(items, spans), len(items), batch_size)
         probabilities = 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64)))  # logistic, without overflow
-        present = [np.flatnonzero(row) for row in probabilities >= self.thresholds]
+        has_words = np.array([bool(text.strip()) for text in items], dtype=bool)
+        present = [np.flatnonzero(row) for row in (probabilities >= self.thresholds) & has_words[:, None]]
         labels = [[self.labels[j] for j in columns] for columns in present]
         evidence: list[dict[str, tuple[int, int]]] = [{} for _ in items]
         if spans is not None and segments is not None:

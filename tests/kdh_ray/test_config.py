@@ -187,6 +187,13 @@ def test_overrides_of_unknown_stages_are_refused() -> None:
     assert list(tree["stages"]) == ["student", "more"]
 
 
+def test_faults_say_that_settings_were_changed(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("stages: {student: {}}\n")
+    with pytest.raises(ConfigError, match=r"my\.yaml with --set: stages\.student\.epoch: no such setting"):
+        load_config(file, ["stages.student.epoch=2"])
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: can't be read: No such file"):
         load_config(tmp_path / "none.yaml")

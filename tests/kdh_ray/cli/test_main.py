@@ -95,8 +95,8 @@ def test_configuration_in_the_help_is_valid() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["rnu", "my.yaml"], "VERB: unknown value 'rnu'; did you mean 'run'? (see kdh-ray --help)"),
-        (["frobnicate"], f"VERB: unknown value 'frobnicate'; choose from {', '.join(NAMES)} (see kdh-ray --help)"),
+        (["rnu", "my.yaml"], "unknown verb 'rnu'; did you mean 'run'? (see kdh-ray --help)"),
+        (["frobnicate"], f"unknown verb 'frobnicate'; choose from {', '.join(NAMES)} (see kdh-ray --help)"),
         (
             ["corpus", "descrbe"],
             "ACTION: unknown value 'descrbe'; did you mean 'describe'? (see kdh-ray corpus --help)",

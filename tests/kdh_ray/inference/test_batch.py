@@ -127,6 +127,14 @@ def test_bad_input_is_one_line_and_exit_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_output_named_like_a_file_is_refused(
+    checkpoint: Path, notes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "out.csv")
+    assert main(["predict", str(checkpoint), "--input", str(notes), "--output", output, "--local"]) == 2
+    assert f"--output is a folder of Parquet files; got {output}" in capfd.readouterr().err
+
+
 def test_a_folder_that_is_no_checkpoint_is_refused_at_once(notes: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(notes), "--input", str(notes), "--output", str(notes / "out")]) == 2
     assert "is not a checkpoint" in capfd.readouterr().err

@@ -65,6 +65,12 @@ def test_an_empty_text_has_no_evidence(classifier: TextClassifier) -> None:
     assert np.isfinite(prediction.probabilities).all()
 
 
+def test_a_blank_text_has_no_labels(classifier: TextClassifier) -> None:
+    labels = classifier.predict(["", " \n\t", "Alpha."]).labels  # alpha's threshold is 0
+    assert labels[:2] == [[], []]
+    assert "alpha" in labels[2]
+
+
 def test_the_end_of_a_long_text_counts(classifier: TextClassifier) -> None:
     filler = "The cell shows growth. " * 40
     logits = classifier.predict([filler, filler + "Alpha beta gamma."]).logits

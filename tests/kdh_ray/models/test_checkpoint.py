@@ -11,6 +11,7 @@ from kdh_ray.errors import CheckpointError
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import load_tokenizer
+from kdh_ray.run_folder import RunFolder
 
 CARD = Card(["a", "b", "c"], [0.5, 0.4, 0.3], 48, True, {"name": "tiny", "fingerprint": "0"})
 
@@ -96,6 +97,14 @@ def test_refuses_weights_that_were_changed(saved: tuple[Path, Classifier], name:
 def test_refuses_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
         load_card(tmp_path / "nowhere")
+
+
+def test_run_folder_is_answered_with_its_checkpoints(tmp_path: Path) -> None:
+    stage = RunFolder(tmp_path).stage("student")
+    stage.path.mkdir(parents=True)
+    stage.result.write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"; did you mean {stage.checkpoint}\?"):
+        load_card(tmp_path)
 
 
 @pytest.mark.parametrize(
