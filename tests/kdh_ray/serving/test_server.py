@@ -191,9 +191,9 @@ def check_service(process: Any, url: str, checkpoint: Path) -> None:
     """The service answers as the classifier does, and ends without a word when it is interrupted."""
     status, answer = post(url, {"texts": TEXTS, "evidence": True})
     assert status == 200
-    for prediction, probabilities in zip(answer["predictions"], expected(checkpoint), strict=True):
+    for text, prediction, probabilities in zip(TEXTS, answer["predictions"], expected(checkpoint), strict=True):
         assert prediction["probabilities"] == pytest.approx(probabilities, abs=1e-3)
-        assert "alpha" in prediction["labels"]
+        assert ("alpha" in prediction["labels"]) == bool(text.strip())
         assert "gamma" not in prediction["labels"]
     begin, end = answer["predictions"][0]["evidence"]["alpha"]
     assert TEXTS[0][begin:end] in ("The cell shows alpha.", "Growth in patients.")
