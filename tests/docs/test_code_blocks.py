@@ -80,7 +80,11 @@ def test_every_block_names_its_language():
     assert len(BLOCKS) > 60
 
 
-@pytest.mark.parametrize("block", of_kind("python"), ids=str)
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(block, marks=[pytest.mark.slow] if "search(" in block.text else []) for block in of_kind("python")],
+    ids=str,
+)
 def test_python_block_runs(block, workspace, monkeypatch):
     if block.reason:
         pytest.skip(block.reason)

@@ -13,7 +13,11 @@ FACE = {name: getattr(kdh_ray, name) for name in kdh_ray.__all__}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.ray] if name == "search" else []) for name in kdh_ray.__all__]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.ray, pytest.mark.slow] if name == "search" else [])
+        for name in kdh_ray.__all__
+    ],
 )
 def test_docstring_example_runs(name: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
