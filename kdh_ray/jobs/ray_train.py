@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,7 @@ def _train(plan: RunPlan, corpus: Corpus) -> None:
             failure_config=FailureConfig(max_failures=job.max_failures),
         ),
     )
-    with _ctrl_c_as_interrupt():
+    with ctrl_c_as_interrupt():
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
@@ -106,23 +106,48 @@ def _train(plan: RunPlan, corpus: Corpus) -> None:
 
 
 @contextmanager
-def _ctrl_c_as_interrupt() -> Iterator[None]:
+def ctrl_c_as_interrupt() -> Iterator[None]:
     """Turn Ctrl-C into ``KeyboardInterrupt`` while Ray Train runs, and restore the handler afterwards.
 
     Ray Train installs a handler of its own, which stops the workers, raises ``SystemExit``, and stays installed when
-    the job is done.
+    the job is done. If the workers are already done, the handler swallows Ctrl-C; so signals are counted here too.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
+    with _signals_received() as received:
+        try:
+            yield
+        except SystemExit:
+            raise KeyboardInterrupt from None
+        finally:
+            if before is not None:  # None: not installed from Python, so Python can't restore it
+                signal.signal(signal.SIGINT, before)
+        if {signal.SIGINT, signal.SIGTERM} & received():
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_received() -> Iterator[Callable[[], set[int]]]:
+    """Provide a function that returns the signals received since the block began, whatever their handlers did."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def received() -> set[int]:
+        try:
+            return set(os.read(reader, 4096))  # Python writes one byte a signal: its number
+        except BlockingIOError:
+            return set()
+
     try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
+        yield received
     finally:
-        if before is not None:  # None: not installed from Python, so Python can't restore it
-            signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
 def _wait_for_results(plan: RunPlan) -> None:

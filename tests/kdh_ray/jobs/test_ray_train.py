@@ -16,6 +16,7 @@ from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.events import Event, EventReader
+from kdh_ray.jobs.ray_train import ctrl_c_as_interrupt
 from kdh_ray.results import load_runs
 from kdh_ray.run_folder import RunFolder
 
@@ -89,6 +90,25 @@ def test_ctrl_c_interrupts_and_keeps_its_handler(dashboard: str, encoder: Path, 
     frame = run(tree(encoder, epochs=15), tmp_path)
     assert frame["status"].tolist() == ["ok", "ok"]
     assert signal.getsignal(signal.SIGINT) is before  # Ray Train leaves its own handler behind
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_swallowed_ctrl_c_still_interrupts(number: signal.Signals) -> None:
+    """Ray Train's handler does nothing if the workers are done."""
+
+    def train() -> None:
+        with ctrl_c_as_interrupt():
+            signal.signal(number, lambda *_: None)
+            signal.raise_signal(number)
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train()
+        assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_user_error_of_worker_is_raised_here(dashboard: str, encoder: Path, tmp_path: Path) -> None:
