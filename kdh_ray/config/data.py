@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kdh_ray.config.fields import Count, LocalPath, Location, Section, Seed
+
+_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # written as two characters, by a shell or in YAML without double quotes
 
 
 class DataConfig(Section):
@@ -22,6 +24,21 @@ class DataConfig(Section):
     label_columns: tuple[str, ...] = Field((), description="one 0/1 column per label")
     labels_column: str | None = Field(None, description="one column with a list of labels")
     label_separator: str = Field(";", description="separates labels in a list column of strings", min_length=1)
+    label_names: tuple[str, ...] = Field(
+        (), description="names of all labels; lists of 0 and 1, and class numbers, refer to their order"
+    )
+    missing: Literal["refuse", "negative", "drop"] = Field(
+        "refuse",
+        description="label cells that are blank, NaN or None: negative reads them as no label, drop leaves their"
+        " documents out. An empty text in a column of lists is no label unless this is drop",
+    )
+    uncertain: Literal["refuse", "negative", "positive", "drop"] | None = Field(
+        None, description="-1 in a 0/1 column, as CheXpert writes it; like missing if not set"
+    )
+    blank_texts: Literal["refuse", "drop"] = Field("refuse", description="documents without text")
+    without_labels: Literal["keep", "drop"] = Field(
+        "keep", description="documents without any label; drop where nobody looked for labels in them"
+    )
     segments_column: str | None = Field(
         None,
         description='column of labelled parts, a list of {"text": ..., "labels": [...]}; the parts make up the text if'
@@ -43,3 +60,8 @@ class DataConfig(Section):
     unlabelled: tuple[Location, ...] = Field(
         (), description="outputs of kdh-ray predict --logits; distillations learn from their texts and logits as well"
     )
+
+    @field_validator("label_separator")
+    @classmethod
+    def _unescaped(cls, separator: str) -> str:
+        return _ESCAPES.get(separator, separator)

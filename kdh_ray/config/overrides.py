@@ -15,7 +15,6 @@ from kdh_ray.errors import ConfigError
 # ValueError: an impossible date; RecursionError: thousands of open brackets
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _QUOTED = re.compile(r"""\s*(".*"|'.*')\s*""", re.DOTALL)
-_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # typed as two characters, since shells don't turn them into one
 _NULLS = ("null", "~", "")
 
 
@@ -78,7 +77,7 @@ def _parse_value(key: str, text: str) -> Any:
     word = text.strip()
     if field.annotation is not str and word in _NULLS:
         return None
-    return _ESCAPES.get(word, word or text)  # a blank may be a separator
+    return word or text  # a blank may be a separator
 
 
 def _scalar(text: str) -> Any:

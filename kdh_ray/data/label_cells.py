@@ -1,8 +1,10 @@
-"""Cells of a user's table as labels: 0/1 cells of label columns, and cells that list labels.
+"""One cell of a user's table that lists labels.
 
 A list of labels comes in many forms: in JSON Lines or Parquet as a list; in CSV as the text that pandas writes for a
 list, tuple or set, as Label Studio's ``{"choices": [...]}``, or as names with a separator between them. Anything else
 is refused: read as a name, ``{'pain', 'cough'}`` would become a label of its own.
+
+What the numbers of a cell mean depends on its column; see :mod:`kdh_ray.data.label_column`.
 """
 
 from __future__ import annotations
@@ -13,22 +15,27 @@ import json
 import math
 import re
 import tokenize
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-TRUE = {"1", "1.0", "true"}
-FALSE = {"0", "0.0", "false"}
+from kdh_ray.data.class_names import ClassName
+
 MAX_LABEL_CHARACTERS = 80  # longer ones are text in the wrong column
 CHOICES = "choices"  # Label Studio's key for the labels of a document
+# Text that stands for a missing value: pandas reads these as NaN, and writes some of them.
+MISSING_WORDS = frozenset(("nan", "NaN", "None", "null", "NULL", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT"))
+MULTI_HOT = (
+    "must hold names of labels; got a list of 0 and 1 (name the labels in data.label_names, in the order of the"
+    " list, or make a column for each label, see data.label_columns)"
+)
 
-_NUMBER = re.compile(r"[-+]?\d{1,9}(\.\d{1,9})?")  # short enough to be shown: it can't be a text
 _BRACKETED = re.compile(r"\[.*\]|\{.*\}|(set|frozenset|tuple|list|array|dict)\(.*\)", re.DOTALL)
 _EMPTY_SETS = {"set()", "frozenset()"}
 _WRAPPED_SET = re.compile(r"frozenset\((\{.*\})\)", re.DOTALL)
-_LINE_SEPARATORS = ("\n", "\t")  # no name of a label contains them
-_SEPARATORS = (",", "|", ";", "#", *_LINE_SEPARATORS, " ")
+_NUMPY_NUMBERS = re.compile(r"\[(\s*(\d+\.?\d*|True|False))(\s+(\d+\.?\d*|True|False))+\s*\]")  # no commas
+_BITS = re.compile(r"[01](\.0)?(\s*[\s,;|#]\s*[01](\.0)?)+")  # "1 0 1" and "1,0,1", whatever the separator
+_NOT_A_NAME = re.compile(r"-\d+(\.\d+)?|0?\.\d*[1-9]\d*")  # a probability, or the -1 of a missing class
 
 
 class CellError(ValueError):
@@ -40,68 +47,102 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or value == ""
 
 
-def parse_binary(value: Any) -> bool:
-    """Read a cell of a label column: 1 or true, 0 or false, as a number, a boolean or text.
-
-    Raises:
-        CellError: If it is something else.
-    """
-    text = str(value).strip().lower()
-    if text in TRUE or text in FALSE:
-        return text in TRUE
-    if is_missing(value) or text == "nan":
-        raise CellError("must hold 0 or 1; missing or NaN")
-    received = value if isinstance(value, int | float) or _NUMBER.fullmatch(text) else type(value).__name__
-    raise CellError(f"must hold 0 or 1; got {received}")
+def says_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, or a word for it. An empty text is none: it lists no labels."""
+    if isinstance(value, str):
+        return value.strip() in MISSING_WORDS and not isinstance(value, ClassName)
+    return is_missing(value)
 
 
-def parse_labels(value: Any, separator: str) -> frozenset[str]:
-    """Read a cell that lists labels.
+def is_blank(value: Any) -> bool:
+    """Return whether a cell is empty or holds only white space."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def is_plain_text(value: Any) -> bool:
+    """Return whether a cell is names with separators, and not a list or the text of one."""
+    return isinstance(value, str) and not isinstance(value, ClassName) and not _is_literal(value.strip())
+
+
+def list_items(value: Any, separator: str) -> list[Any]:
+    """Return what a cell lists: names as they are written, numbers, and whatever else is in it.
 
     Args:
-        value: The cell. An empty text and an empty list hold no labels.
+        value: The cell.
         separator: Text between labels, where the cell is plain text.
 
     Raises:
-        CellError: If the cell is missing or is none of the forms above, or a label is empty, too long or not a name.
+        CellError: If the cell is text that looks like a list and is none.
+    """
+    if isinstance(value, str) and not isinstance(value, ClassName):
+        text = _unquoted(value.strip())
+        if not _is_literal(text):
+            _check_brackets(text)
+            parts = re.findall(r"[01]", re.sub(r"\.0", "", text)) if _BITS.fullmatch(text) else text.split(separator)
+            return [part.strip() for part in parts if part.strip()]
+        value = _parse_literal(text)
+    if isinstance(value, list) and value and all(_is_choices(item) for item in value):  # one for each annotated region
+        return [label for item in value for label in _choices(item)]
+    return _choices(value) if _is_choices(value) else list(value) if isinstance(value, list | tuple | set) else [value]
+
+
+def check_labels(items: Sequence[Any]) -> list[str]:
+    """Return the labels that a cell lists, as text.
+
+    Raises:
+        CellError: If a label is empty, too long or not a name.
 
     Example:
-        >>> sorted(parse_labels("pain; cough", ";"))
-        ['cough', 'pain']
-        >>> sorted(parse_labels("{'pain', 'cough'}", ";"))
-        ['cough', 'pain']
+        >>> check_labels(list_items("pain; cough", ";"))
+        ['pain', 'cough']
+        >>> check_labels(list_items("['pain', 'cough']", ";"))
+        ['pain', 'cough']
     """
-    if is_missing(value) and value != "":
-        raise CellError("must hold labels, or an empty list; missing or NaN")
-    items = _items(value, separator)
-    if any(isinstance(item, bool) for item in items) or _is_multi_hot(items):
-        raise CellError(
-            "must hold names of labels; got a list of 0 and 1 (make a column for each label, see data.label_columns)"
-        )
-    labels = frozenset(str(item).strip() for item in items if isinstance(item, str | int))
+    if is_multi_hot(items):
+        raise CellError(MULTI_HOT)
+    labels = [str(item).strip() for item in items if isinstance(item, str | int)]
     if any(not isinstance(item, str | int) for item in items) or "" in labels:
         raise CellError("labels must be non-empty strings")
+    if any(_NOT_A_NAME.fullmatch(label) for label in labels):
+        raise CellError("labels must be names; got a negative number or a fraction, such as a probability")
     if any(len(label) > MAX_LABEL_CHARACTERS for label in labels):
         raise CellError(f"labels must have at most {MAX_LABEL_CHARACTERS} characters")
     return labels
 
 
-def split_plain_text(value: Any, separator: str) -> list[str]:
-    """Split a cell of plain text at the separator; an empty list for a cell of another form."""
-    if not isinstance(value, str) or _is_literal(value.strip()):
-        return []
-    return [label.strip() for label in value.split(separator) if label.strip()]
+def is_multi_hot(items: Sequence[Any]) -> bool:
+    """Return whether a list says of each label in turn if a document has it: booleans, or 0 and 1, one repeated."""
+    if any(isinstance(item, bool) for item in items):
+        return True
+    digits = [str(item).strip() for item in items if isinstance(item, str | int | float)]
+    return len(set(digits)) < len(digits) and set(digits) <= {"0", "1", "0.0", "1.0"}
 
 
-def _items(value: Any, separator: str) -> list[Any]:
-    """Return what a cell lists, unchecked."""
-    if isinstance(value, str) and _is_literal(value.strip()):
-        value = _parse_literal(value.strip())
-    elif isinstance(value, str):
-        return split_plain_text(value, separator)
-    if isinstance(value, dict) and value.keys() == {CHOICES}:
-        value = value[CHOICES]
-    return list(value) if isinstance(value, list | tuple | set) else [value]
+def _is_choices(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {CHOICES}
+
+
+def _choices(value: dict[str, Any]) -> list[Any]:
+    """Return the labels of Label Studio's ``{"choices": ["a", "b"]}`` or ``{"choices": "a"}``."""
+    labels = value[CHOICES]
+    return labels if isinstance(labels, list) else [labels]
+
+
+def _unquoted(text: str) -> str:
+    """Return the list in a text that was written as JSON twice; any other text as it is."""
+    if not text.startswith('"') or not text.endswith('"'):
+        return text
+    try:
+        inner = json.loads(text)
+    except ValueError:
+        return text
+    return inner.strip() if isinstance(inner, str) and _is_literal(inner.strip()) else text
+
+
+def _check_brackets(text: str) -> None:
+    """Refuse a list whose other end is missing, as in a cell that was cut off."""
+    if text.startswith(("[", "{")) and text.count(text[0]) != text.count("]" if text[0] == "[" else "}"):
+        raise CellError("must hold lists; malformed")
 
 
 def _is_literal(text: str) -> bool:
@@ -122,6 +163,8 @@ def _parse_literal(text: str) -> Any:
     if text in _EMPTY_SETS:
         return []
     text = _WRAPPED_SET.sub(r"\1", text)
+    if _NUMPY_NUMBERS.fullmatch(text):
+        text = f"[{', '.join(text[1:-1].split())}]"
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -142,48 +185,3 @@ def _has_adjacent_strings(source: str) -> bool:
     types = [token.type for token in tokenize.generate_tokens(io.StringIO(source).readline)]
     types = [type_ for type_ in types if type_ != tokenize.NL]
     return any(first == second == tokenize.STRING for first, second in pairwise(types))
-
-
-def _is_multi_hot(items: Iterable[Any]) -> bool:
-    """Return whether a list says of each label in turn if a document has it: 0 and 1, one of them repeated."""
-    digits = [str(item).strip() for item in items if isinstance(item, str | int | float)]
-    return len(set(digits)) < len(digits) and set(digits) <= {"0", "1", "0.0", "1.0"}
-
-
-def find_separator(labels: Iterable[str]) -> tuple[str, frozenset[str]] | None:
-    """Find a separator that joins several labels in what was read as one label, such as ``pain,cough``.
-
-    Such a compound is recognised by its parts, which recur: as labels of their own, or in other compounds. A name that
-    only contains a comma, such as ``Diabetes mellitus, type 1``, is not a compound.
-
-    Args:
-        labels: Labels of plain text cells, as they were read.
-
-    Returns:
-        The separator and the compounds, or None.
-    """
-    names = frozenset(labels)
-    for separator in _SEPARATORS:
-        parts = {name: _parts(name, separator) for name in names}
-        joined = frozenset(name for name in names if len(parts[name]) > 1)
-        single = names - joined
-        compounds = frozenset(name for name in joined if single.issuperset(parts[name]))
-        if separator == " ":  # "chest pain" is a name, unless all names of several words consist of other labels
-            is_separator = compounds == joined
-        elif separator in _LINE_SEPARATORS or _parts_recur([parts[name] for name in joined]):
-            is_separator, compounds = True, joined
-        else:
-            is_separator = True
-        if is_separator and compounds:
-            return separator, compounds
-    return None
-
-
-def _parts(name: str, separator: str) -> list[str]:
-    return [part.strip() for part in name.split(separator) if part.strip()]
-
-
-def _parts_recur(compounds: list[list[str]]) -> bool:
-    """Return whether every part is in two compounds or more, and there are fewer parts than compounds."""
-    counts = Counter(part for parts in compounds for part in set(parts))
-    return 1 < len(counts) < len(compounds) and min(counts.values()) > 1

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from kdh_ray.errors import DataError
 
 MAX_COLUMNS_SHOWN = 20
+MAX_KINDS_OF_FAULTS = 8  # in one message
 
 # A short word without spaces, as programs name columns. Dates, codes such as I10.9, and text are none.
 _COLUMN_NAME = re.compile(r"[^\W\d]\w{0,30}")
@@ -34,6 +36,35 @@ def listing(names: Iterable[str], kind: str, shown: int = 3) -> str:
     if len(quoted) <= shown:
         return f"{kind}s {', '.join(quoted)}"
     return f"{len(quoted)} {kind}s, first {', '.join(quoted[:shown])}"
+
+
+@dataclass
+class Faults:
+    """Faults of many rows, collected by the rule that they break.
+
+    Attributes:
+        rows: Rule -> names of the rows that break it; none where a whole column breaks it.
+        hints: Ways to mend them, which the message says once.
+    """
+
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    hints: list[str] = field(default_factory=list)
+
+    def add(self, rule: str, row: str | None = None, hint: str = "") -> None:
+        """Note that ``row``, or a whole column, breaks ``rule``."""
+        self.rows.setdefault(rule, []).extend([] if row is None else [row])
+        if hint and hint not in self.hints:
+            self.hints.append(hint)
+
+    def check(self, source: object) -> None:
+        """Raise a DataError of one line, with a clause per rule, if any rule is broken."""
+        if not self.rows:
+            return
+        clauses = [f"{rule}: {listing(rows, 'row')}" if rows else rule for rule, rows in self.rows.items()]
+        further = len(clauses) - MAX_KINDS_OF_FAULTS
+        if further > 0:
+            clauses = [*clauses[:MAX_KINDS_OF_FAULTS], f"and {further} faults of other kinds"]
+        raise DataError(f"{source}: {'; '.join([*clauses, *self.hints])}")
 
 
 def is_recognisable_header(names: Sequence[str], are_json_keys: bool = False) -> bool:

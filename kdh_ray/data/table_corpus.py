@@ -35,18 +35,19 @@ def read_table_corpus(data: DataConfig) -> Corpus:
     """
     if data.path is None:
         raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
-    documents = read_documents(read_tables(data.path), data)
+    read = read_documents(read_tables(data.path), data)
+    documents = read.documents
     labels = _labels(documents, data)
     whole = _as_one_split(documents, labels)
     assigned, notes = _assign_splits(documents, whole, data)
     splits = {name: whole.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLIT_NAMES)}
-    return Corpus(data.path.resolve().stem, labels, splits, notes=notes)
+    return Corpus(data.path.resolve().stem, labels, splits, notes=(*read.notes, *notes))
 
 
 def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:
-    """Return label columns in their given order, or the labels of lists in alphabetical order."""
-    if data.label_columns:
-        return data.label_columns
+    """Return labels in the order that the configuration gives, or those of lists in alphabetical order."""
+    if data.label_columns or data.label_names:
+        return data.label_columns or data.label_names
     labels = tuple(sorted({label for document in documents for label in document.labels}))
     column = data.labels_column or data.segments_column
     if not labels:

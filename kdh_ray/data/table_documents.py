@@ -6,19 +6,21 @@ Messages name rows or ids and say what kind of value was received, never the val
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kdh_ray.config import DataConfig
-from kdh_ray.data.label_cells import CellError, find_separator, is_missing, parse_binary, parse_labels, split_plain_text
-from kdh_ray.data.messages import check_columns_exist, listing
+from kdh_ray.data.binary_columns import BinaryColumns
+from kdh_ray.data.label_cells import CellError, is_blank, is_missing
+from kdh_ray.data.label_column import LabelColumn
+from kdh_ray.data.label_spelling import one_spelling, spelling_notice
+from kdh_ray.data.messages import Faults, check_columns_exist, listing
 from kdh_ray.data.table_files import SPLIT_ALIASES, Table
 from kdh_ray.data.table_parts import Part, parse_parts
 from kdh_ray.errors import DataError
-
-MAX_KINDS_OF_FAULTS = 8  # in one message
 
 
 @dataclass(frozen=True)
@@ -40,32 +42,20 @@ class Document:
     parts: tuple[Part, ...] | None = None
 
 
-@dataclass
-class Faults:
-    """Faults of many rows, collected by the rule that they break.
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a user's tables.
 
     Attributes:
-        rows: Rule -> names of the rows that break it.
+        documents: In the order of the tables and their rows.
+        notes: How cells were read where they are not plain 0 and 1 or names, and what was left out. One line each.
     """
 
-    rows: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, rule: str, row: str) -> None:
-        """Note that ``row`` breaks ``rule``."""
-        self.rows.setdefault(rule, []).append(row)
-
-    def check(self, source: object) -> None:
-        """Raise a DataError of one line, with a clause per rule, if any rule is broken."""
-        if not self.rows:
-            return
-        clauses = [f"{rule}: {listing(names, 'row')}" for rule, names in self.rows.items()]
-        further = len(clauses) - MAX_KINDS_OF_FAULTS
-        if further > 0:
-            clauses = [*clauses[:MAX_KINDS_OF_FAULTS], f"and {further} faults of other kinds"]
-        raise DataError(f"{source}: " + "; ".join(clauses))
+    documents: Sequence[Document]
+    notes: Sequence[str]
 
 
-def read_documents(tables: Sequence[Table], data: DataConfig) -> list[Document]:
+def read_documents(tables: Sequence[Table], data: DataConfig) -> Documents:
     """Read the documents of all tables, in their order.
 
     Raises:
@@ -75,16 +65,7 @@ def read_documents(tables: Sequence[Table], data: DataConfig) -> list[Document]:
     _check_choice(data)
     for table in tables:
         _check_columns(table, data)
-    faults = Faults()
-    reader = _RowReader(data, several_files=len(tables) > 1, faults=faults)
-    documents = [reader.read(row, number, table) for table in tables for number, row in enumerate(table.rows, start=1)]
-    reader.check_separator()
-    counts = Counter(document.id for document in documents)
-    for id_, count in counts.items():
-        if id_ and count > 1:
-            faults.add("ids must differ; repeated", id_)
-    faults.check(data.path)
-    return documents
+    return _Reader(tables, data).read()
 
 
 def _check_choice(data: DataConfig) -> None:
@@ -95,9 +76,17 @@ def _check_choice(data: DataConfig) -> None:
             " data.segments_column; "
             f"got {'both' if data.label_columns else 'neither'}"
         )
-    repeated = [column for column, count in Counter(data.label_columns).items() if count > 1]
-    if repeated:
-        raise DataError(f"data.label_columns must differ; repeated: {listing(repeated, 'column')}")
+    if data.label_columns and data.label_names:
+        raise DataError(
+            "data.label_names are for lists of labels, and data.label_columns have names of their own; got both"
+        )
+    for names, setting, kind in (
+        (data.label_columns, "label_columns", "column"),
+        (data.label_names, "label_names", "name"),
+    ):
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise DataError(f"data.{setting} must differ; repeated: {listing(repeated, kind)}")
     if data.text_column in (*data.label_columns, data.labels_column):
         raise DataError(f"labels can't come from the text column; got {data.text_column!r} for both")
     if data.id_column == data.text_column:
@@ -112,99 +101,178 @@ def _check_columns(table: Table, data: DataConfig) -> None:
     check_columns_exist(table.source, named, table.columns, table.has_json_keys)
 
 
-class _RowReader:
-    """Reads rows as documents, and notes what is wrong with them.
+@dataclass
+class _Row:
+    """A row on its way to a document.
 
-    Args:
-        data: Names the columns.
-        several_files: Whether the name of a row includes that of its file, since numbers repeat.
-        faults: Receives the faults.
+    Attributes:
+        name: Its id, or else its number: what messages call it.
+        id: Its id; empty if that is missing.
+        values: Column -> cell.
+        table: Where it is from.
+        text: The document.
+        spans: Half-open character ranges of its parts.
+        part_cells: The labels of its parts, unread.
     """
 
-    def __init__(self, data: DataConfig, several_files: bool, faults: Faults) -> None:
-        self._data, self._several_files, self._faults = data, several_files, faults
-        self._plain_labels: dict[str, list[str]] = {}  # row -> labels of a cell of plain text
+    name: str
+    id: str
+    values: dict[str, Any]
+    table: Table
+    text: str = ""
+    spans: Sequence[tuple[int, int]] = ()
+    part_cells: Sequence[Any] = ()
 
-    def read(self, row: dict[str, Any], number: int, table: Table) -> Document:
-        """Read row ``number`` of a table, from 1. Its name in messages is its id, or else its number."""
-        name = f"{Path(table.source).name}-{number}" if self._several_files else str(number)
-        id_ = self._id(row, name)
-        name = id_ or name
-        labels = self._labels(row, name)
-        split = table.split if self._data.split_column is None else self._split(row, name)
-        if self._data.segments_column is None:
-            return Document(id_, self._text(row.get(self._data.text_column), name), labels, split)
-        text, parts = self._parts(row, name, self._data.text_column in table.columns)
-        return Document(id_, text, labels.union(*(part.labels for part in parts)), split, tuple(parts))
 
-    def check_separator(self) -> None:
-        """Note the rows whose labels are separated by something else than ``data.label_separator``."""
-        found = find_separator(label for labels in self._plain_labels.values() for label in labels)
-        if found is None:
-            return
-        separator, compounds = found
-        rule = (
-            f"column {self._data.labels_column!r}: labels must be separated by {self._data.label_separator!r}, the "
-            f"data.label_separator; got {separator!r} between labels (set data.label_separator, or write cells as "
-            """lists such as ["a", "b"])"""
-        )
-        for name, labels in self._plain_labels.items():
-            if not compounds.isdisjoint(labels):
-                self._faults.add(rule, name)
+class _Reader:
+    """Reads rows as documents, and notes what is wrong with them.
 
-    def _id(self, row: dict[str, Any], name: str) -> str:
+    Labels are read column by column, since a single cell doesn't show what its numbers and separators mean.
+
+    Args:
+        tables: The tables.
+        data: Names the columns, and says what missing values mean.
+    """
+
+    def __init__(self, tables: Sequence[Table], data: DataConfig) -> None:
+        self._tables, self._data = tables, data
+        self._names = data.label_names or data.label_columns
+        self._faults, self._notes = Faults(), list[str]()
+        self._left_out: Counter[str] = Counter()  # reason -> documents
+
+    def read(self) -> Documents:
+        """Read all rows."""
+        rows = [row for row in self._rows() if self._has_text(row)]
+        labels, part_labels = self._labels(rows), self._part_labels(rows)
+        listed = [each or [] for each in chain(labels, *part_labels)]
+        spelling = one_spelling(chain.from_iterable(listed), self._names)
+        read = [
+            self._document(row, own, of_parts, spelling)
+            for row, own, of_parts in zip(rows, labels, part_labels, strict=True)
+        ]
+        documents = [document for document in read if document is not None]
+        for id_, count in Counter(document.id for document in documents).items():
+            if id_ and count > 1:
+                self._faults.add("ids must differ; repeated", id_)
+        self._faults.check(self._data.path)
+        if notice := spelling_notice(spelling):
+            self._notes.append(notice)
+        if self._left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._left_out.items()))
+            self._notes.append(f"documents left out: {reasons}")
+        if not documents:
+            raise DataError(f"{self._data.path}: has no documents; left out: {reasons}")
+        return Documents(documents, self._notes)
+
+    def _rows(self) -> Iterator[_Row]:
+        """Yield the rows that are documents: not blank ones, nor those that an annotator of Prodigy ignored."""
+        for table in self._tables:
+            for number, values in enumerate(table.rows, start=1):
+                name = f"{Path(table.source).name}-{number}" if len(self._tables) > 1 else str(number)
+                if all(is_blank(value) for value in values.values()):
+                    self._left_out["blank rows"] += 1
+                    continue
+                id_ = self._id(values, name)
+                yield _Row(id_ or name, id_, values, table)
+
+    def _id(self, values: dict[str, Any], name: str) -> str:
         column = self._data.id_column
         if column is None:
             return name
-        value = row.get(column)
+        value = values.get(column)
         id_ = "" if is_missing(value) else str(value).strip()
         if not id_:
             self._faults.add(f"column {column!r} must hold an id; missing", name)
         return id_
 
-    def _text(self, value: Any, name: str) -> str:
+    def _has_text(self, row: _Row) -> bool:
+        """Read a row's text, and where its parts are; return False for a blank text that is left out."""
         column = self._data.text_column
-        if not is_missing(value) and not isinstance(value, str):
-            self._faults.add(f"column {column!r} must hold strings; got {type(value).__name__}", name)
-        elif is_missing(value) or not value.strip():
-            self._faults.add(f"column {column!r} must hold text; empty", name)
-        return str(value)
+        value = row.values.get(column)
+        text: str | None = None
+        if self._data.segments_column is None or column in row.table.columns:
+            text = str(value)
+            if is_blank(value):
+                if self._data.blank_texts == "drop":
+                    self._left_out["without text"] += 1
+                    return False
+                hint = "data.blank_texts: drop leaves documents without text out"
+                self._faults.add(f"column {column!r} must hold text; empty", row.name, hint)
+            elif not isinstance(value, str):
+                self._faults.add(f"column {column!r} must hold strings; got {type(value).__name__}", row.name)
+        if self._data.segments_column is None:
+            row.text = text or ""
+            return True
+        try:
+            row.text, row.spans, row.part_cells = parse_parts(row.values.get(self._data.segments_column), text)
+        except CellError as error:
+            self._faults.add(f"column {self._data.segments_column!r} {error}", row.name)
+        return True
 
-    def _parts(self, row: dict[str, Any], name: str, has_text: bool) -> tuple[str, list[Part]]:
-        text = self._text(row.get(self._data.text_column), name) if has_text else None
+    def _labels(self, rows: Sequence[_Row]) -> list[list[str] | None]:
+        """Return the labels of each row as they are written; None where it is to be dropped."""
+        names, column = [row.name for row in rows], self._data.labels_column
+        if column is not None:
+            return self._listed(column, names, [row.values.get(column) for row in rows])
+        reader = BinaryColumns(self._data, self._faults)
+        columns = {
+            label: reader.read(label, names, [row.values.get(label) for row in rows])
+            for label in self._data.label_columns
+        }
+        self._notes += reader.notes()
+        return [
+            None if any(cells[place] is None for cells in columns.values())
+            else [label for label, cells in columns.items() if cells[place]]
+            for place in range(len(rows))
+        ]  # fmt: skip
+
+    def _part_labels(self, rows: Sequence[_Row]) -> list[list[list[str] | None]]:
+        """Return the labels of each row's parts as they are written; None for a part whose row is to be dropped."""
         column = self._data.segments_column
-        try:
-            document, parts = parse_parts(row.get(column), text, self._data.label_separator)  # type: ignore[arg-type]
-        except CellError as error:
-            self._faults.add(f"column {column!r} {error}", name)
-            return text or "", []
-        known = self._data.label_columns
-        if known and any(not part.labels.issubset(known) for part in parts):
-            self._faults.add(f"column {column!r}: labels of parts must be data.label_columns; another one", name)
-        return document, parts
-
-    def _labels(self, row: dict[str, Any], name: str) -> frozenset[str]:
-        column = self._data.labels_column
         if column is None:
-            return frozenset(label for label in self._data.label_columns if self._is_positive(row, label, name))
-        try:
-            labels = parse_labels(row.get(column), self._data.label_separator)
-        except CellError as error:
-            self._faults.add(f"column {column!r}: {error}", name)
-            return frozenset()
-        self._plain_labels[name] = split_plain_text(row.get(column), self._data.label_separator)
+            return [[] for _ in rows]
+        names = [row.name for row in rows for _ in row.part_cells]
+        read = iter(self._listed(column, names, [cell for row in rows for cell in row.part_cells]))
+        return [[next(read) for _ in row.part_cells] for row in rows]
+
+    def _listed(self, column: str, names: Sequence[str], cells: Sequence[Any]) -> list[list[str] | None]:
+        reader = LabelColumn(column, self._data, self._names, self._faults)
+        labels = reader.read(names, cells)
+        self._notes += reader.notes()
         return labels
 
-    def _is_positive(self, row: dict[str, Any], label: str, name: str) -> bool:
-        try:
-            return parse_binary(row.get(label))
-        except CellError as error:
-            self._faults.add(f"label column {label!r} {error}", name)
-            return False
+    def _document(
+        self, row: _Row, own: list[str] | None, of_parts: list[list[str] | None], spelling: Mapping[str, str]
+    ) -> Document | None:
+        """Return a row as a document; None if it is left out."""
+        if own is None or None in of_parts:
+            self._left_out["with a missing label"] += 1
+            return None
+        parts = tuple(
+            Part(*span, frozenset(spelling[label] for label in labels or ()))
+            for span, labels in zip(row.spans, of_parts, strict=True)
+        )
+        labels = frozenset(spelling[label] for label in own).union(*(part.labels for part in parts))
+        if not labels and self._data.without_labels == "drop":
+            self._left_out["without a label"] += 1
+            return None
+        if self._names and not labels.issubset(self._names):
+            self._add_unknown_label(row)
+        is_named = self._data.split_column is not None
+        split = self._split(row) if is_named else row.table.split
+        return Document(row.id, row.text, labels, split, None if self._data.segments_column is None else parts)
 
-    def _split(self, row: dict[str, Any], name: str) -> str | None:
+    def _add_unknown_label(self, row: _Row) -> None:
+        if self._data.label_columns:
+            rule = f"column {self._data.segments_column!r}: labels of parts must be data.label_columns; another one"
+        else:
+            column = self._data.labels_column or self._data.segments_column
+            rule = f"column {column!r}: labels must be among data.label_names; another one"
+        self._faults.add(rule, row.name)
+
+    def _split(self, row: _Row) -> str | None:
         column = self._data.split_column
-        split = SPLIT_ALIASES.get(str(row.get(column)).strip().lower())  # type: ignore[arg-type]
+        split = SPLIT_ALIASES.get(str(row.values.get(column)).strip().lower())  # type: ignore[arg-type]
         if split is None:
-            self._faults.add(f"column {column!r} must hold train, validation or test; something else", name)
+            self._faults.add(f"column {column!r} must hold train, validation or test; something else", row.name)
         return split

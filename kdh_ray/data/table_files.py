@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdh_ray.data.class_names import name_classes, parquet_features
 from kdh_ray.data.messages import separator_hint
 from kdh_ray.errors import DataError
 
@@ -31,7 +32,6 @@ SPLIT_ALIASES = {
 }
 GZIP = ".gz"
 LONGEST_FIELD = 2**31 - 1  # characters; the csv module stops at 128 KiB, which a long note exceeds
-MISSING_CLASS = -1  # what ``datasets`` writes where a ClassLabel is missing
 SAVED_DATASET_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
 
 
@@ -186,8 +186,10 @@ def _read_parquet(path: Path) -> Content:
 
     try:
         table = pq.ParquetFile(path).read()
-        return tuple(table.column_names), table.to_pylist()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        features = parquet_features(table.schema)
+        rows = table.to_pylist()
+        return tuple(table.column_names), [name_classes(row, features) for row in rows] if features else rows
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a fault of the disk, not of the file
             raise
         raise DataError(f"{path}: is not a readable Parquet file ({type(error).__name__})") from None
@@ -204,7 +206,12 @@ def _read_saved_dataset(path: Path) -> list[Table]:
             Table(f"{path}/{name}" if name else str(path), _check_split_name(name, path), *_dataset_content(part))
             for name, part in parts.items()
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:  # a damaged folder raises these, ArrowInvalid included
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+    ) as error:  # of a damaged folder; ArrowInvalid is a ValueError
         raise DataError(f"{path}: is not a readable folder of a saved dataset ({type(error).__name__})") from None
     empty = [table.source for table in tables if not table.rows]
     if empty:
@@ -221,31 +228,8 @@ def _check_split_name(name: str | None, path: Path) -> str | None:
 
 
 def _dataset_content(part: Any) -> Content:
-    """Read the columns and rows of a Dataset, with the numbers of its ClassLabel columns turned into names."""
-    class_names = {column: _class_names(feature) for column, feature in part.features.items()}
-    rows = [
-        {column: _name_classes(value, class_names[column]) for column, value in row.items()}
-        for row in part.with_format(None)
-    ]
-    return tuple(part.column_names), rows
-
-
-def _name_classes(value: Any, names: list[str] | None) -> Any:
-    """Turn a class number, or a list of them, into names; None where it is missing. Other values stay as they are."""
-    if names is None or value is None:
-        return value
-    if isinstance(value, list):
-        return [_name_classes(number, names) for number in value]
-    return None if value <= MISSING_CLASS else names[value]
-
-
-def _class_names(feature: Any) -> list[str] | None:
-    """Return the names of a ClassLabel column or a list of ClassLabel; None for other columns.
-
-    A binary ClassLabel with the names "0" and "1" becomes a column of these, which is still a 0/1 column.
-    """
-    names = getattr(getattr(feature, "feature", feature), "names", None)  # ``feature`` of a list
-    return list(names) if names is not None else None
+    """Read the columns and rows of a Dataset, with the numbers of its classes turned into names."""
+    return tuple(part.column_names), [name_classes(row, part.features) for row in part.with_format(None)]
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from kdh_ray.data.label_cells import CellError, parse_labels
+from kdh_ray.data.label_cells import CellError
 
 SEPARATOR = " "  # between parts of a document that has no text column
 
@@ -25,16 +25,15 @@ class Part:
     labels: frozenset[str]
 
 
-def parse_parts(cell: Any, text: str | None, label_separator: str) -> tuple[str, list[Part]]:
+def parse_parts(cell: Any, text: str | None) -> tuple[str, list[tuple[int, int]], list[Any]]:
     """Read a cell of parts.
 
     Args:
         cell: A list of objects with ``text`` and ``labels``, or JSON of one.
         text: The document, in which the parts come in order; the parts joined by a blank if None.
-        label_separator: Separates labels that are written as one string.
 
     Returns:
-        The document's text and its parts.
+        The document's text; the half-open character range of each part; and each part's labels, unread.
 
     Raises:
         CellError: If the cell has another form, or a part is not in the text.
@@ -44,15 +43,15 @@ def parse_parts(cell: Any, text: str | None, label_separator: str) -> tuple[str,
         if not isinstance(item, dict) or not isinstance(item.get("text"), str) or not item["text"].strip():
             raise CellError('must hold a list of {"text": ..., "labels": [...]}; a part has no text')
         texts.append(item["text"])
-        labels.append(parse_labels(item.get("labels", []), label_separator))
+        labels.append(item.get("labels", []))
     document = SEPARATOR.join(texts) if text is None else text
-    parts: list[Part] = []
-    for part, names in zip(texts, labels, strict=True):
-        begin = document.find(part, parts[-1].end if parts else 0)
+    spans: list[tuple[int, int]] = []
+    for part in texts:
+        begin = document.find(part, spans[-1][1] if spans else 0)
         if begin < 0:
             raise CellError("must hold parts of the text in their order; a part is not in it")
-        parts.append(Part(begin, begin + len(part), names))
-    return document, parts
+        spans.append((begin, begin + len(part)))
+    return document, spans, labels
 
 
 def _items(cell: Any) -> list[Any]:

@@ -15,7 +15,10 @@ from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.results import recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
 
-_LATER_SETTINGS = ("segments_column", "segmenter", "language", "window_overlap", "window_logits")  # of ``data``
+_LATER_SETTINGS = (  # of ``data``
+    "segments_column", "segmenter", "language", "window_overlap", "window_logits",
+    "label_names", "missing", "uncertain", "blank_texts", "without_labels",
+)  # fmt: skip
 
 
 def run_id(config: RunConfig, experiment: str | None = None) -> str:

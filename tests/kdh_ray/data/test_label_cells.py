@@ -13,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from user_tables import by_id, fault, list_rows, load, write
 
-from kdh_ray.data.label_cells import CellError, find_separator, parse_labels
+from kdh_ray.data.label_cells import CellError, check_labels, list_items
+from kdh_ray.data.label_separators import find_separator
 
 names = st.text(st.characters(categories=["Lu", "Ll"]), min_size=1, max_size=8)
+
+
+def parse_labels(cell: Any, separator: str) -> set[str]:
+    return set(check_labels(list_items(cell, separator)))
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from user_tables import LABELS, by_id, changed, fault, list_rows, load, rows, write
+from user_tables import LABELS, Rows, by_id, changed, fault, list_rows, load, rows, write
 
 from kdh_ray.errors import DataError
 
@@ -51,6 +52,46 @@ def test_saved_dataset_without_a_label_is_refused(tmp_path: Path, one: bool) -> 
     ]
     Dataset.from_list(content, features=features).save_to_disk(str(tmp_path / "saved"))
     assert fault(tmp_path / "saved", labels_column="labels").endswith("row 'd1'")
+
+
+def write_features(path: Path, content: Rows, features: Any) -> Path:
+    """Write rows with the features of Hugging Face ``datasets``, whose names a Parquet file keeps in its schema."""
+    from datasets import Dataset
+
+    dataset = Dataset.from_list(content, features=features)
+    if path.suffix == ".parquet":
+        dataset.to_parquet(str(path))
+    else:
+        dataset.save_to_disk(str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["hub.parquet", "saved"])
+@pytest.mark.parametrize("column", ["one", "many", "parts"])
+def test_class_numbers_become_names(tmp_path: Path, name: str, column: str) -> None:
+    from datasets import ClassLabel, Features, List, Value
+
+    kind = ClassLabel(names=["fever", "pain"])
+    part = {"text": Value("string"), "labels": List(kind)}
+    features = Features({"text": Value("string"), "one": kind, "many": List(kind), "parts": List(part)})
+    content = [
+        {"text": f"Note {n}.", "one": n % 2, "many": [n % 2], "parts": [{"text": f"Note {n}.", "labels": [n % 2]}]}
+        for n in range(20)
+    ]
+    path = write_features(tmp_path / name, content, features)
+    chosen: dict[str, Any] = {"segments_column": column} if column == "parts" else {"labels_column": column}
+    corpus = load(path, id_column=None, **({"label_columns": ()} | chosen))
+    assert list(corpus.labels) == ["fever", "pain"]
+    assert all(target == ([0, 1] if int(text[5:-1]) % 2 else [1, 0]) for text, target in by_id(corpus).values())
+
+
+def test_parquet_without_a_class_is_refused(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Features, Value
+
+    features = Features({"id": Value("string"), "text": Value("string"), "labels": ClassLabel(names=LABELS)})
+    content = [{"id": f"d{n}", "text": f"Note number {n}.", "labels": n - 1} for n in range(3)]
+    path = write_features(tmp_path / "hub.parquet", content, features)
+    assert fault(path, labels_column="labels").endswith("row 'd0'")
 
 
 def test_parquet_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:

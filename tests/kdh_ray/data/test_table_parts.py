@@ -74,8 +74,8 @@ def test_parts_are_found_in_the_text(tmp_path: Path) -> None:
 
 @given(TEXTS)
 def test_joined_parts_keep_their_texts(texts: list[str]) -> None:
-    document, parts = parse_parts([{"text": text, "labels": []} for text in texts], None, ";")
-    assert [document[part.begin : part.end] for part in parts] == texts
+    document, spans, _ = parse_parts([{"text": text, "labels": []} for text in texts], None)
+    assert [document[begin:end] for begin, end in spans] == texts
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_joined_parts_keep_their_texts(texts: list[str]) -> None:
 )
 def test_other_cells_are_refused(cell: Any, message: str) -> None:
     with pytest.raises(CellError, match=message):
-        parse_parts(cell, None, ";")
+        parse_parts(cell, None)
 
 
 def test_a_part_outside_the_text_is_refused() -> None:
     with pytest.raises(CellError, match="a part is not in it"):
-        parse_parts(PARTS, "No fever. She coughs.", ";")
+        parse_parts(PARTS, "No fever. She coughs.")
 
 
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:

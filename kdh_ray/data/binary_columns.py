@@ -1,0 +1,125 @@
+"""Columns that say of one label whether a document has it: 0 and 1, true and false, yes and no, or an x."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kdh_ray.config import DataConfig
+from kdh_ray.data.class_names import ClassName
+from kdh_ray.data.label_cells import says_missing
+from kdh_ray.data.messages import Faults, listing
+
+UNCERTAIN = "-1"  # CheXpert's labeller; datasets and others write it where a value is missing
+NUMBERS: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False}
+VOCABULARIES: Sequence[Mapping[str, bool]] = (
+    NUMBERS,
+    {"yes": True, "no": False},
+    {"y": True, "n": False},
+    {"t": True, "f": False},
+    {"positive": True, "negative": False},
+    {"pos": True, "neg": False},
+    {"present": True, "absent": False},
+    {"x": True, "": False},
+    {"\N{CHECK MARK}": True, "": False},
+)
+"""Words for 1 and 0. A column keeps to one pair; where only 1 has a mark, a blank cell is 0."""
+BLANK = "blank"
+READINGS = {"negative": "read as 0", "positive": "read as 1", "drop": "their documents are dropped"}
+
+_NUMBER = re.compile(r"[-+]?\d{1,9}(\.\d{1,9})?")
+_SHOWN = re.compile(r"-?\d{1,2}")  # longer ones may identify somebody
+MENDED = {
+    "": ("missing or NaN", "data.missing: negative reads blank cells as 0, and drop leaves their documents out"),
+    UNCERTAIN: ("got -1", "data.uncertain: negative reads -1 as 0, positive as 1, and drop leaves their documents out"),
+}
+"""Cell -> how a message calls it, and the setting that reads it."""
+
+
+@dataclass
+class BinaryColumns:
+    """Reads columns of one label each, and counts what was not 0 or 1.
+
+    Attributes:
+        data: Says what missing and uncertain cells mean.
+        faults: Receives what is wrong.
+        counts: (kind of cell, reading) -> number of cells: ``("blank", "negative")``.
+        words: Words for 1 and 0 -> the columns that use them.
+    """
+
+    data: DataConfig
+    faults: Faults
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    words: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def read(self, column: str, rows: Sequence[str], cells: Sequence[Any]) -> list[bool | None]:
+        """Return for each cell if its document has the label, or None where the document is to be dropped.
+
+        Args:
+            column: Name of the column, which is that of the label.
+            rows: Names of the cells' rows, for messages.
+            cells: The cells.
+        """
+        tokens = [_token(cell) for cell in cells]
+        vocabulary = _vocabulary(tokens)
+        classes = {cell.number: str(cell) for cell in cells if isinstance(cell, ClassName)}
+        if classes and not any(word in vocabulary for word in tokens if word):
+            tokens = [str(cell.number) if isinstance(cell, ClassName) else _token(cell) for cell in cells]
+            self._note_words(column, classes.get(1, "class 1"), classes.get(0, "class 0"))
+        elif vocabulary is not NUMBERS:
+            yes, no = vocabulary
+            self._note_words(column, yes, no or BLANK)
+        return [
+            self._value(column, row, cell, token, vocabulary)
+            for row, cell, token in zip(rows, cells, tokens, strict=True)
+        ]
+
+    def notes(self) -> list[str]:
+        """Return a line for each way in which something else than 0 and 1 was read."""
+        words = [
+            f"{listing(columns, 'label column')}: {yes!r} is 1 and {no!r} is 0"
+            for (yes, no), columns in self.words.items()
+        ]
+        return words + [
+            f"{count} cells of label columns that are {kind}: {READINGS[reading]}"
+            for (kind, reading), count in sorted(self.counts.items())
+        ]
+
+    def _note_words(self, column: str, yes: str, no: str) -> None:
+        self.words.setdefault((yes, no), []).append(column)
+
+    def _value(self, column: str, row: str, cell: Any, token: str, vocabulary: Mapping[str, bool]) -> bool | None:
+        if token in vocabulary:
+            return vocabulary[token]
+        if token in ("", UNCERTAIN):
+            reading = self.data.missing if token == "" else self.data.uncertain or self.data.missing
+            if reading != "refuse":
+                self.counts[token or BLANK, reading] += 1
+                return None if reading == "drop" else reading == "positive"
+        received, hint = MENDED.get(token, (f"got {_received(cell, token)}", ""))
+        self.faults.add(f"label column {column!r} must hold 0 or 1; {received}", row, hint)
+        return False
+
+
+def _vocabulary(tokens: Sequence[str]) -> Mapping[str, bool]:
+    """Return the words that most cells hold; 0 and 1 if none is ahead of them."""
+    counts = Counter(tokens)
+    return max(VOCABULARIES, key=lambda words: sum(counts[word] for word in words if word))
+
+
+def _token(cell: Any) -> str:
+    """Return a cell as a lower-case word, with ``1`` for 1.0; empty if it is missing."""
+    if says_missing(cell):
+        return ""
+    text = str(cell).strip().lower()
+    return f"{float(text):g}" if _NUMBER.fullmatch(text) else text
+
+
+def _received(cell: Any, token: str) -> str:
+    """Describe a cell without showing a text, nor a number that may be somebody's."""
+    if _NUMBER.fullmatch(token) and 0 < float(token) < 1:
+        return "a number between them, such as a probability"
+    return token if _SHOWN.fullmatch(token) else type(cell).__name__
