@@ -9,14 +9,16 @@ import tempfile
 from pathlib import Path
 
 PROGRAM = """
-import sys, kdh_ray, searchers
+import sys, kdh_ray, kdh_runtime, searchers
 from kdh_ray import load_corpus
 from kdh_ray.cli.quickstart import CONFIG
 from kdh_ray.config import load_config
+from kdh_runtime.serving.page import page_and_policy
 
-for module in (kdh_ray, searchers):
+for module in (kdh_ray, kdh_runtime, searchers):
     if not module.__file__.startswith(sys.argv[1]):
         sys.exit(f"{module.__name__} comes from {module.__file__}, not from the wheel")
+page_and_policy()
 corpus = load_corpus("synthetic", documents=200)
 print(f"{len(corpus.labels)} labels, stages {', '.join(load_config(CONFIG).stages)}")
 """

@@ -164,6 +164,7 @@ def _config(classifier: TextClassifier, card: Card, exported: Exported, engine: 
     machine = hardware.describe(gpus=False)
     return {
         "format": FORMAT,
+        "name": card.name,
         "labels": list(classifier.labels),
         "thresholds": [float(threshold) for threshold in classifier.thresholds],
         "segments": card.segments,

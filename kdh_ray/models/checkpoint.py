@@ -94,6 +94,12 @@ class Card:
         )
 
     @property
+    def name(self) -> str:
+        """Stage and run that trained the classifier; empty if the card doesn't say."""
+        known = "stage" in self.notes and "run" in self.notes
+        return f"{self.notes['stage']} of {self.notes['run']}" if known else ""
+
+    @property
     def fingerprint(self) -> str:
         """Identity of the classifier: its weights, labels, and how it reads text."""
         identity = (sorted(self.weights.items()), self.labels, self.segments, sorted(self.reading.to_json().items()))

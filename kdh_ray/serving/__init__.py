@@ -1,1 +1,1 @@
-"""A classifier behind HTTP: an API and a page, on this machine or on Ray Serve."""
+"""A checkpoint behind HTTP, in this process or on Ray Serve. The API and the page are ``kdh_runtime.serving``."""

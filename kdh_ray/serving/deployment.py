@@ -11,9 +11,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kdh_runtime.serving.batching import Batcher
+from kdh_runtime.serving.interface import MOST_PER_CALL, Predict, TextResult
+
 from kdh_ray.errors import UnavailableError
-from kdh_ray.serving.app import MOST_PER_CALL, Predict, TextResult
-from kdh_ray.serving.batching import Batcher
 from kdh_ray.serving.loading import load_predict
 
 _CALLS = 1_000  # that one replica accepts at a time: enough to fill batches; the API bounds the texts that wait

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kdh_ray.hardware import limit_kernel_caches
-from kdh_ray.serving.app import TextResult
+from kdh_runtime.serving.interface import TextResult, text_results
 
-_DIGITS = 6  # of a probability
+from kdh_ray.hardware import limit_kernel_caches
 
 
 def load_predict(checkpoint: str, precision: str, batch_size: int) -> Callable[[list[str]], list[TextResult]]:
@@ -19,11 +18,4 @@ def load_predict(checkpoint: str, precision: str, batch_size: int) -> Callable[[
     from kdh_ray.inference.classifier import load_classifier
 
     classifier = load_classifier(checkpoint, precision=precision)
-
-    def predict(texts: list[str]) -> list[TextResult]:
-        prediction = classifier.predict(texts, batch_size=batch_size)
-        probabilities = prediction.probabilities.round(_DIGITS).tolist()
-        rows = zip(prediction.labels, probabilities, prediction.evidence, strict=True)
-        return [TextResult(*row) for row in rows]
-
-    return predict
+    return lambda texts: text_results(classifier.predict(texts, batch_size=batch_size))

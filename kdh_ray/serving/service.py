@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdh_runtime.serving.interface import MOST_PER_CALL, Predict, ServiceInfo
+from kdh_runtime.serving.server import ServerOptions, serve_classifier
+
 from kdh_ray import __version__
 from kdh_ray.config import JobConfig
 from kdh_ray.models.checkpoint import load_card
-from kdh_ray.serving.app import MOST_PER_CALL, Limits, Predict, ServiceInfo, make_app
-from kdh_ray.serving.server import Address, check_certificate, open_socket, run_server
 from kdh_ray.storage import fetched
 
 
@@ -21,8 +22,7 @@ class Service:
 
     Attributes:
         checkpoint: Folder or bucket.
-        address: Where it listens.
-        limits: The most that it accepts.
+        options: Address, limits and audit.
         replicas: Classifiers on Ray Serve.
         precision: See :func:`kdh_ray.load_classifier`.
         batch_size: Texts per batch.
@@ -32,8 +32,7 @@ class Service:
     """
 
     checkpoint: str
-    address: Address
-    limits: Limits = field(default_factory=Limits)
+    options: ServerOptions = field(default_factory=ServerOptions)
     replicas: int = 1
     precision: str = "auto"
     batch_size: int = MOST_PER_CALL
@@ -51,17 +50,12 @@ def serve(service: Service, ready: Callable[[str], None]) -> None:
 
     Raises:
         CheckpointError: If the checkpoint is missing, corrupt or foreign.
-        UnavailableError: If the port is taken, the certificate can't be used, Ray Serve is missing, or Ray or its
-            replicas don't start.
+        ServiceError: If the port is taken, or the certificate or the audit file can't be used.
+        UnavailableError: If Ray Serve is missing, or Ray or its replicas don't start.
         KeyboardInterrupt: When it is interrupted.
     """
-    check_certificate(service.address)
     about = describe(service.checkpoint)
-    with open_socket(service.address) as listener, _classifier(service) as predict:
-        address = service.address
-        app = make_app(predict, about, service.limits, token=address.token, hosts=address.host_names)
-        ready(address.url(listener.getsockname()[1]))
-        run_server(app, listener, address)
+    serve_classifier(lambda: _classifier(service), about, service.precision, service.options, ready)
 
 
 def describe(checkpoint: str) -> ServiceInfo:
@@ -72,9 +66,7 @@ def describe(checkpoint: str) -> ServiceInfo:
     """
     with fetched(checkpoint) as folder:
         card = load_card(folder)
-    name = Path(checkpoint.rstrip("/")).name
-    if "stage" in card.notes and "run" in card.notes:
-        name = f"{card.notes['stage']} of {card.notes['run']}"
+    name = card.name or Path(checkpoint.rstrip("/")).name
     return ServiceInfo(name, card.fingerprint, card.labels, card.thresholds, card.reading.to_json(), __version__)
 
 
@@ -82,7 +74,8 @@ def describe(checkpoint: str) -> ServiceInfo:
 def _classifier(service: Service) -> Iterator[Predict]:
     """Yield a coroutine function that labels texts, in this process or on Ray."""
     if service.local:
-        from kdh_ray.serving.batching import Batcher
+        from kdh_runtime.serving.batching import Batcher
+
         from kdh_ray.serving.loading import load_predict
 
         yield Batcher(load_predict(service.checkpoint, service.precision, service.batch_size), service.batch_size)

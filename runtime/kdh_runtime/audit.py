@@ -10,37 +10,52 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kdh_runtime.classifier import Classifier, Prediction
-
 
 class Audit:
     """Appends a JSON line per batch to a file, which is readable by its owner only if it is new.
 
     Args:
         file: Appended to.
-        classifier: Named in each line by its fingerprint.
+        model: Fingerprint of the classifier.
+        precision: Its number format.
     """
 
-    def __init__(self, file: str | os.PathLike[str], classifier: Classifier) -> None:
+    def __init__(self, file: str | os.PathLike[str], model: str, precision: str) -> None:
         self.file = Path(file)
-        self.classifier = classifier
+        self.model = model
+        self.precision = precision
 
-    def record(self, ids: Sequence[int | str], prediction: Prediction) -> None:
+    def record(self, ids: Sequence[int | str], labels: Sequence[Sequence[str]], user: str | None = None) -> None:
         """Append a line: time, user, model, ids, number of texts, and how often each label was found.
+
+        Args:
+            ids: Of the texts.
+            labels: Of each text.
+            user: Who asked; the user of this process if None.
 
         Raises:
             OSError: If the file can't be written. Call it before the labels are passed on.
         """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "user": _user(),
-            "model": self.classifier.config.fingerprint,
-            "precision": self.classifier.config.precision,
+            "user": _user() if user is None else user,
+            "model": self.model,
+            "precision": self.precision,
             "ids": list(ids),
-            "texts": len(prediction),
-            "labels": dict(Counter(label for labels in prediction.labels for label in labels)),
+            "texts": len(labels),
+            "labels": dict(Counter(label for found in labels for label in found)),
         }
-        line = (json.dumps(entry) + "\n").encode()
+        self._append((json.dumps(entry) + "\n").encode())
+
+    def check(self) -> None:
+        """Create the file, if it is missing.
+
+        Raises:
+            OSError: If it can't be written.
+        """
+        self._append(b"")
+
+    def _append(self, line: bytes) -> None:
         handle = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(handle, line)  # one call: lines of several processes don't mix

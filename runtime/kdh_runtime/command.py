@@ -1,4 +1,7 @@
-"""``kdh-predict DIR``: labels for the lines of stdin, as JSON lines on stdout."""
+"""``kdh-runtime predict DIR`` and ``kdh-runtime serve DIR``; ``kdh-predict`` is short for the first.
+
+predict reads the lines of stdin and prints labels as JSON lines on stdout.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,50 @@ from itertools import islice
 
 from kdh_runtime.audit import Audit
 from kdh_runtime.classifier import Classifier, load
-from kdh_runtime.errors import FolderError, TextError
+from kdh_runtime.errors import FolderError, ServiceError, TextError
+from kdh_runtime.serving.options import add_service_arguments, announced, check_positive, service_options
+
+SERVE_EXAMPLES = """
+examples:
+  kdh-runtime serve student
+  curl http://127.0.0.1:8000/predict -H 'Content-Type: application/json' -d '{"texts": ["no fever since Monday"]}'
+  kdh-runtime serve student --host 0.0.0.0 --token-file token --tls-certificate cert.pem --tls-key key.pem
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code (0 done, 2 bad input, 130 interrupted)."""
-    args = _parser().parse_args(argv)
-    if args.batch_size < 1 or (args.threads is not None and args.threads < 1):
-        print("kdh-predict: --batch-size and --threads must be 1 or more", file=sys.stderr)
-        return 2
+    """Run ``kdh-predict``; return the exit code (0 done, 2 bad input, 130 interrupted)."""
+    parser = argparse.ArgumentParser(
+        prog="kdh-predict", description="Label the lines of stdin; each answer is a JSON line on stdout."
+    )
+    _add_predict_arguments(parser)
+    return _run(parser.prog, parser.parse_args(argv))
+
+
+def runtime_main(argv: Sequence[str] | None = None) -> int:
+    """Run ``kdh-runtime``; return the exit code, as :func:`main`."""
+    parser = argparse.ArgumentParser(prog="kdh-runtime", description="Put a classifier that kdh-ray exported to work.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_predict_arguments(verbs.add_parser("predict", help="label the lines of stdin, as JSON lines on stdout"))
+    _add_serve_arguments(
+        verbs.add_parser(
+            "serve", help="answer HTTP, and show a page to try it", epilog=SERVE_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )  # fmt: skip
+    return _run(parser.prog, parser.parse_args(argv))
+
+
+def _run(program: str, args: argparse.Namespace) -> int:
+    """Run a verb, and say in one line what the user can mend."""
     try:
-        classifier = load(args.folder, threads=args.threads)
-        audit = Audit(args.audit, classifier) if args.audit else None
-        _label(classifier, args.batch_size, args.evidence, audit)
+        args.execute(args)
         return 0
-    except (FolderError, TextError) as error:
-        print(f"kdh-predict: {error}", file=sys.stderr)
+    except (FolderError, ServiceError, TextError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
         return 2
     except UnicodeDecodeError:
-        print("kdh-predict: stdin must be UTF-8", file=sys.stderr)
+        print(f"{program}: stdin must be UTF-8", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -38,17 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"kdh-predict: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
+        print(f"{program}: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kdh-predict", description="Label the lines of stdin; each answer is a JSON line on stdout."
-    )
-    parser.add_argument("folder", metavar="DIR", help="folder that kdh-ray export wrote")
+def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_classifier_arguments(parser)
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts per pass (default: 32)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")
     parser.add_argument(
         "--evidence", action="store_true", help="add the character range of the part that speaks most for each label"
     )
@@ -56,7 +80,40 @@ def _parser() -> argparse.ArgumentParser:
         "--audit", metavar="FILE",
         help="append a JSON line per batch: time, user, model, line numbers and counts of labels; no text",
     )  # fmt: skip
-    return parser
+    parser.set_defaults(execute=_predict)
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_classifier_arguments(parser)
+    add_service_arguments(parser)
+    parser.set_defaults(execute=_serve)
+
+
+def _add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="folder that kdh-ray export wrote")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one per core)")
+
+
+def _serve(args: argparse.Namespace) -> None:
+    try:
+        from kdh_runtime.serving.runtime import serve
+    except ImportError as error:
+        raise ServiceError(f"serving needs {error.name}: pip install 'kdh-runtime[serve]'") from None
+    check_positive(args, "threads")
+    options = service_options(args)
+    announced(
+        args.folder,
+        options.address.opened(),
+        lambda ready: serve(args.folder, options, ready, threads=args.threads, batch_size=args.batch_size),
+    )
+
+
+def _predict(args: argparse.Namespace) -> None:
+    check_positive(args, "batch_size", "threads")
+    classifier = load(args.folder, threads=args.threads)
+    config = classifier.config
+    audit = Audit(args.audit, config.fingerprint, config.precision) if args.audit else None
+    _label(classifier, args.batch_size, args.evidence, audit)
 
 
 def _label(classifier: Classifier, batch_size: int, evidence: bool, audit: Audit | None) -> None:
@@ -64,7 +121,7 @@ def _label(classifier: Classifier, batch_size: int, evidence: bool, audit: Audit
     for lines in _batches(batch_size):
         prediction = classifier.predict(lines, batch_size)
         if audit is not None:
-            audit.record(range(done + 1, done + len(lines) + 1), prediction)
+            audit.record(range(done + 1, done + len(lines) + 1), prediction.labels)
         done += len(lines)
         for row, labels in enumerate(prediction.labels):
             probabilities = prediction.probabilities[row].round(6).tolist()

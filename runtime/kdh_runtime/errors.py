@@ -9,3 +9,7 @@ class FolderError(ValueError):
 
 class TextError(ValueError):
     """An input is not a text."""
+
+
+class ServiceError(ValueError):
+    """A service can't start as it was asked to: an option, a token, a certificate, a port or a package."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from kdh_runtime.errors import FolderError
 
 FORMAT = 1
+SEGMENTER_VERSION = 1
 SUMS = "SHA256SUMS"
 NEEDED = {
     "onnxruntime": ("config.json", "model.onnx", "tokenizer.json"),
@@ -46,6 +48,7 @@ class Config:
         fingerprint: Identity of the classifier; that of the checkpoint it was made from.
         precision: ``float32``, ``int8`` or ``bfloat16``.
         engine: ``onnxruntime`` or ``openvino``.
+        name: For people to read; may be empty.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +63,13 @@ class Config:
     fingerprint: str
     precision: str
     engine: str = "onnxruntime"
+    name: str = ""
+
+    def reading(self) -> dict[str, Any]:
+        """Return how texts become the graph's input, as ``classifier.json`` says it for kdh-ray."""
+        segmenter = {"rule": self.rule, "language": self.language, "version": SEGMENTER_VERSION}
+        windows = {"overlap": self.overlap, "combine": self.combine}
+        return {"max_tokens": self.max_tokens, "segmenter": segmenter, **windows}
 
 
 def read_config(folder: str | os.PathLike[str]) -> Config:
@@ -76,22 +86,59 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         if tree.get("format") != FORMAT:
             raise FolderError(f"{file}: format must be {FORMAT}; got {tree.get('format')!r}")
         segmenter, windows = tree["segmenter"], tree["windows"]
-        if segmenter["version"] != 1 or segmenter["rule"] not in ("sentences", "lines", "none"):
+        if segmenter["version"] != SEGMENTER_VERSION or segmenter["rule"] not in ("sentences", "lines", "none"):
             raise FolderError(f"{file}: this version of kdh-runtime has no segmenter {segmenter}")
         engine = tree["engine"]
         if engine not in NEEDED:
             raise FolderError(f"{file}: this version of kdh-runtime has no engine {engine!r}")
         if missing := [name for name in NEEDED[engine] if name not in digests]:
             raise FolderError(f"{root / SUMS} must list {', '.join(NEEDED[engine])}; it lacks {', '.join(missing)}")
-        return Config(
-            tuple(tree["labels"]), tuple(tree["thresholds"]), int(tree["max_tokens"]), bool(tree["segments"]),
-            segmenter["rule"], segmenter["language"], int(windows["overlap"]), windows["combine"],
-            int(tree["pad_id"]), tree["fingerprint"], tree["precision"], engine,
-        )  # fmt: skip
+        return _checked(file, Config(
+            tuple(tree["labels"]), tuple(tree["thresholds"]), tree["max_tokens"], bool(tree["segments"]),
+            segmenter["rule"], segmenter["language"], windows["overlap"], windows["combine"], tree["pad_id"],
+            tree["fingerprint"], tree["precision"], engine, tree.get("name", ""),
+        ))  # fmt: skip
     except FolderError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{file} is not the configuration of an exported classifier: {error!r}") from None
+
+
+def _checked(file: Path, config: Config) -> Config:
+    """Return the configuration after a check of its values, which may come from anybody.
+
+    Raises:
+        FolderError: States the rule that a value breaks.
+    """
+    rules = {
+        "labels must be different names": _are_names(config.labels) and len(set(config.labels)) == len(config.labels),
+        "thresholds must be a number from 0 to 1 for each label": len(config.thresholds) == len(config.labels)
+        and all(_is_number(value) and 0 <= value <= 1 for value in config.thresholds),
+        "max_tokens must be 3 or more": _is_whole(config.max_tokens, 3),
+        "windows.overlap must be 0 or more": _is_whole(config.overlap, 0),
+        "windows.combine must be max or mean": config.combine in ("max", "mean"),
+        "pad_id must be 0 or more": _is_whole(config.pad_id, 0),
+        "segmenter.language must be a code such as en": re.fullmatch(r"[A-Za-z0-9-]{1,20}", config.language),
+        "fingerprint, precision and name must be strings": all(
+            isinstance(value, str) for value in (config.fingerprint, config.precision, config.name)
+        ),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise FolderError(f"{file}: {rule}")
+    return config
+
+
+def _are_names(values: tuple[Any, ...]) -> bool:
+    return len(values) > 0 and all(isinstance(value, str) and value for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _check_digests(folder: Path) -> set[str]:

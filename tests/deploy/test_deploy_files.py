@@ -41,7 +41,7 @@ def test_ray_accepts_its_cluster_files(name: str) -> None:
 @pytest.mark.parametrize("name", ["cluster.yaml", "deploy/aws.yaml"])
 def test_mounted_files_exist(name: str) -> None:
     sources = {source for source in load(name)["file_mounts"].values() if not source.startswith("~")}
-    assert {"kdh_ray", "searchers", "deploy", "pyproject.toml", "constraints.txt"} <= sources
+    assert {"kdh_ray", "runtime", "searchers", "deploy", "pyproject.toml", "constraints.txt"} <= sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from exports import make_checkpoint
 
 from kdh_ray.data import Corpus
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "runtime"))  # a distribution of its own
 
 
 @pytest.fixture(scope="session")

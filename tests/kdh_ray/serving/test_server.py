@@ -1,36 +1,29 @@
-"""Addresses, tokens, and the verb from start to Ctrl-C."""
+"""The verb from start to Ctrl-C."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from kdh_runtime.serving.address import Address, open_socket
+from serving_process import TOKEN, interrupt, make_certificate, post, served
 
 from kdh_ray.cli.main import main
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
-from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.inference.classifier import load_classifier
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
-from kdh_ray.serving.server import Address, check_certificate, open_socket, read_token
 
 CANARY = "Ottilie Quendelmann"
-TOKEN = "correct-horse-battery-staple"
+PROGRAM = "kdh_ray.cli.main"
 TEXTS = ["The cell shows alpha. Growth in patients.", "early disease .", ""]
 
 
@@ -47,70 +40,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KDH_RAY_TOKEN", raising=False)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.0.1"])
-def test_the_machine_itself_needs_no_token(host: str) -> None:
-    address = Address(host)
-    assert address.opened() == ""
-    assert address.host_names is not None
-    assert host in address.host_names
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "ward.example"])
-def test_other_addresses_need_a_token(host: str) -> None:
-    with pytest.raises(ConfigError, match="needs a token"):
-        Address(host)
-    address = Address(host, token=TOKEN)
-    assert address.host_names is None
-    assert "unencrypted" in address.opened()
-    encrypted = Address(host, token=TOKEN, certificate=Path("cert.pem"), key=Path("key.pem"))
-    assert "unencrypted" not in encrypted.opened()
-    assert encrypted.url(8000).startswith("https://")
-
-
-def test_a_certificate_needs_its_key() -> None:
-    with pytest.raises(ConfigError, match="must be given together"):
-        Address(certificate=Path("cert.pem"))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    files = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*command, *names, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
-
-
-def test_a_wrong_certificate_is_one_line(certificate: tuple[Path, Path], tmp_path: Path) -> None:
-    check_certificate(Address(certificate=certificate[0], key=certificate[1]))
-    with pytest.raises(UnavailableError, match="must be PEM files"):
-        check_certificate(Address(certificate=certificate[0], key=certificate[0]))
-    with pytest.raises(UnavailableError, match="can't be read"):
-        check_certificate(Address(certificate=tmp_path / "none.pem", key=certificate[1]))
-
-
-def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_token(None) is None
-    monkeypatch.setenv("KDH_RAY_TOKEN", TOKEN)
-    assert read_token(None) == TOKEN
-    file = tmp_path / "token"
-    file.write_text(f"{TOKEN}-of-the-file\n")
-    assert read_token(file) == f"{TOKEN}-of-the-file"
-
-
-@pytest.mark.parametrize("content", [b"", b"short", b"twenty characters ok?", "ü".encode() * 20, b"\xff" * 20])
-def test_a_poor_token_is_refused(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_bytes(content)
-    with pytest.raises(ConfigError, match="a token must"):
-        read_token(file)
-    with pytest.raises(UnavailableError, match="can't be read"):
-        read_token(tmp_path / "missing")
 
 
 def test_a_port_in_use_is_one_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,43 +73,6 @@ def test_a_folder_that_is_no_checkpoint_is_one_line(tmp_path: Path, capsys: pyte
     assert "is not a checkpoint" in capsys.readouterr().err
 
 
-@contextmanager
-def served(checkpoint: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[tuple[Any, str]]:
-    """The verb in a process group of its own, as a terminal starts it; yields the process and its URL."""
-    command = [sys.executable, "-m", "kdh_ray.cli.main", "serve", str(checkpoint), "--port", "0", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, **(env or {})},
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("Serving"), process.stderr.read() if process.stderr else ""
-        yield process, line.split(" at ")[1].split()[0]
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def interrupt(process: Any) -> tuple[int, str, str]:
-    """Send Ctrl-C as a terminal does, to the whole group; return the exit code, stdout and stderr."""
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
-    return process.returncode, output, errors
-
-
-def post(url: str, body: Any, **headers: str) -> tuple[int, Any]:
-    request = urllib.request.Request(
-        f"{url}/predict", json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
 def expected(checkpoint: Path) -> list[dict[str, float]]:
     prediction = load_classifier(checkpoint).predict(TEXTS)
     rows = prediction.probabilities.round(6).tolist()
@@ -207,20 +99,20 @@ def check_service(process: Any, url: str, checkpoint: Path) -> None:
 
 
 def test_a_local_service_from_start_to_ctrl_c(checkpoint: Path) -> None:
-    with served(checkpoint, "--local") as (process, url):
+    with served(PROGRAM, checkpoint, "--local") as (process, url):
         assert urllib.request.urlopen(url).read().startswith(b"<!DOCTYPE html>")
         check_service(process, url, checkpoint)
 
 
 def test_a_body_over_the_limit_is_answered(checkpoint: Path) -> None:
-    with served(checkpoint, "--local", "--max-body", "1") as (process, url):
+    with served(PROGRAM, checkpoint, "--local", "--max-body", "1") as (process, url):
         assert post(url, {"texts": ["x" * 5_000_000]})[0] == 413
         assert post(url, {"texts": ["alpha"]})[0] == 200
         assert interrupt(process)[0] in (0, 130)
 
 
 def test_an_open_service_asks_for_its_token(checkpoint: Path) -> None:
-    with served(checkpoint, "--local", "--host", "0.0.0.0", env={"KDH_RAY_TOKEN": TOKEN}) as (process, url):
+    with served(PROGRAM, checkpoint, "--local", "--host", "0.0.0.0", env={"KDH_RAY_TOKEN": TOKEN}) as (process, url):
         url = url.replace("0.0.0.0", "127.0.0.1")
         assert post(url, {"texts": ["alpha"]})[0] == 401
         assert post(url, {"texts": ["alpha"]}, Authorization=f"Bearer {TOKEN}")[0] == 200
@@ -231,9 +123,10 @@ def test_an_open_service_asks_for_its_token(checkpoint: Path) -> None:
     assert TOKEN not in errors
 
 
-def test_a_certificate_makes_it_https(checkpoint: Path, certificate: tuple[Path, Path]) -> None:
+def test_a_certificate_makes_it_https(checkpoint: Path, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
     files = ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
-    with served(checkpoint, "--local", *files) as (process, url):
+    with served(PROGRAM, checkpoint, "--local", *files) as (process, url):
         context = ssl.create_default_context(cafile=str(certificate[0]))
         with urllib.request.urlopen(f"{url}/healthz", context=context) as answer:
             assert json.load(answer) == {"status": "ok"}
@@ -241,7 +134,7 @@ def test_a_certificate_makes_it_https(checkpoint: Path, certificate: tuple[Path,
 
 
 def test_garbage_on_the_socket_leaves_no_trace(checkpoint: Path) -> None:
-    with served(checkpoint, "--local") as (process, url):
+    with served(PROGRAM, checkpoint, "--local") as (process, url):
         with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
             connection.sendall(f"{CANARY} \xff\x00\r\n\r\n".encode())
             assert b"400" in connection.recv(100)
@@ -252,7 +145,7 @@ def test_garbage_on_the_socket_leaves_no_trace(checkpoint: Path) -> None:
 @pytest.mark.slow
 def test_ray_serve_answers_as_the_classifier_does(checkpoint: Path) -> None:
     pytest.importorskip("grpc_reflection", reason="Ray Serve is not installed: pip install 'kdh-ray[serve]'")
-    with served(checkpoint) as (process, url):
+    with served(PROGRAM, checkpoint) as (process, url):
         check_service(process, url, checkpoint)
     logs = Path("/tmp/ray/session_latest/logs")
     assert not [file for file in logs.rglob("*") if file.is_file() and CANARY.encode() in file.read_bytes()]

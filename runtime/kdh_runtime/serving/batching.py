@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from kdh_ray.serving.app import MOST_PER_CALL, TextResult
+from kdh_runtime.serving.interface import MOST_PER_CALL, TextResult
 
 Call = tuple[list[str], "asyncio.Future[list[TextResult]]"]
 

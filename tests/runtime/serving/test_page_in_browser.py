@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from kdh_runtime.serving.address import Address, open_socket
+from kdh_runtime.serving.app import make_app
 from serving_stub import ABOUT, LIMITS, predict
-
-from kdh_ray.serving.app import make_app
-from kdh_ray.serving.server import Address, open_socket
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 FLAGS = (
@@ -29,8 +28,8 @@ TOKEN = "correct-horse-battery-staple"
 
 
 def serve(token: str | None = None) -> Iterator[str]:
-    address = Address(port=0, token=token)
-    app = make_app(predict, ABOUT, LIMITS, token=token, hosts=address.host_names)
+    address = Address(port=0, tokens={} if token is None else {token: ""})
+    app = make_app(predict, ABOUT, LIMITS, tokens=address.tokens, hosts=address.host_names)
     with open_socket(address) as listener:
         config = uvicorn.Config(app, access_log=False, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

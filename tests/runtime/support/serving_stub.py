@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kdh_ray.serving.app import Limits, ServiceInfo, TextResult
+from kdh_runtime.serving.interface import Limits, ServiceInfo, TextResult
 
 LABELS = ("pain", "fever", "cough")
 ABOUT = ServiceInfo(

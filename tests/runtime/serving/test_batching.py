@@ -6,9 +6,8 @@ import asyncio
 import threading
 
 import pytest
-
-from kdh_ray.serving.app import TextResult
-from kdh_ray.serving.batching import Batcher
+from kdh_runtime.serving.batching import Batcher
+from kdh_runtime.serving.interface import TextResult
 
 
 def result(text: str) -> TextResult:

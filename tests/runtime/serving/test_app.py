@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import string
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import kdh_runtime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kdh_runtime.audit import Audit
+from kdh_runtime.serving.address import LOOPBACK_NAMES
+from kdh_runtime.serving.app import make_app
+from kdh_runtime.serving.interface import MOST_PER_CALL, Limits, TextResult
 from serving_stub import ABOUT, LABELS, LIMITS, predict
 from starlette.testclient import TestClient
-
-from kdh_ray.serving.app import LOOPBACK_NAMES, MOST_PER_CALL, Limits, TextResult, make_app
 
 CANARY = "Ottilie Quendelmann"
 TOKEN = "correct-horse-battery-staple"
@@ -93,7 +98,7 @@ def test_a_body_without_length_is_limited_too() -> None:
 
 
 def test_a_body_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdh_ray.serving.app._BODY_SECONDS", 0.05)
+    monkeypatch.setattr("kdh_runtime.serving.body._BODY_SECONDS", 0.05)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -210,7 +215,7 @@ def test_too_many_waiting_texts_are_refused() -> None:
 
 
 def test_a_token_protects_all_but_page_and_health() -> None:
-    guarded = TestClient(make_app(predict, ABOUT, token=TOKEN))
+    guarded = TestClient(make_app(predict, ABOUT, tokens={TOKEN: ""}))
     for path in ("/labels", "/metrics", "/openapi.json", "/nothing"):
         assert guarded.get(path).status_code == 401
     refused = guarded.post("/predict", json={"texts": ["pain"]}, headers={"Authorization": "Bearer wrong"})
@@ -277,5 +282,45 @@ def test_wrong_methods_get_json() -> None:
 
 
 def test_the_application_imports_no_model() -> None:
-    code = "import sys, kdh_ray.serving.app; sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    foreign = {"torch", "ray", "transformers", "kdh_ray"}
+    code = f"import sys, kdh_runtime.serving.server; sys.exit(bool({foreign} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(kdh_runtime.__file__).parents[1])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def audited(file: Path, **settings: Any) -> TestClient:
+    app = make_app(predict, ABOUT, LIMITS, audit=Audit(file, ABOUT.fingerprint, "int8"), **settings)
+    return TestClient(app, raise_server_exceptions=False, client=("192.0.2.7", 1234))
+
+
+def test_the_audit_tells_who_when_and_how_many(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    service = audited(file, tokens={TOKEN: "ward-3", f"{TOKEN}-2": ""})
+    texts = [f"{CANARY} has pain and fever.", "Pain."]
+    for token in (TOKEN, f"{TOKEN}-2"):
+        allowed = {"Authorization": f"Bearer {token}"}
+        assert service.post("/predict", json={"texts": texts, "ids": ["n-1", "ü-2"]}, headers=allowed).is_success
+    assert service.post("/predict", json={"texts": texts}, headers=allowed).is_success
+    assert service.post("/predict", json={"texts": texts}).status_code == 401
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["user"] for line in lines] == ["ward-3", "192.0.2.7", "192.0.2.7"]
+    assert [line["ids"] for line in lines] == [["n-1", "ü-2"], ["n-1", "ü-2"], [1, 2]]
+    assert lines[0].keys() == {"time", "user", "model", "precision", "ids", "texts", "labels"}
+    assert (lines[0]["texts"], lines[0]["labels"]) == (2, {"pain": 2, "fever": 1})
+    assert (lines[0]["model"], lines[0]["precision"]) == (ABOUT.fingerprint, "int8")
+    assert CANARY not in file.read_text()
+    assert TOKEN not in file.read_text()
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a b", "c"], ["a", "b" * 65], ["a", ""], ["a", 3], "ab", ["a", "b\n"]])
+def test_ids_are_short_words_one_for_each_text(ids: Any, tmp_path: Path) -> None:
+    answer = audited(tmp_path / "audit.jsonl").post("/predict", json={"texts": ["x", "y"], "ids": ids})
+    assert answer.status_code == 422
+    assert "ids" in answer.json()["error"]
+    assert not (tmp_path / "audit.jsonl").exists()
+
+
+def test_nothing_is_answered_that_cannot_be_recorded(tmp_path: Path) -> None:
+    answer = audited(tmp_path / "missing" / "audit.jsonl").post("/predict", json={"texts": ["pain"]})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the audit file can't be written, so nothing is answered"}
