@@ -6,6 +6,7 @@
     stages/<name>/checkpoint     the classifier
     stages/<name>/predictions    logits of the validation and test splits, and document ids
     stages/<name>/result.json    scores; written last, so its presence means that the stage is finished
+    stages/<name>-1, -2, ...     the members of a stage that has several; its own folder has no checkpoint
     rows/                        one result row per stage and baseline
     search/                      the search for a stage's settings: its trials and their rows
     best/                        the best configuration of the search, as a run of its own

@@ -181,7 +181,7 @@ def _encoder(report: Report) -> None:
 
 def _concurrency(report: Report, machine: hardware.Hardware) -> None:
     """Report how many trials of a search run at once, and what limits them, for the embedded encoder."""
-    from kdh_ray.jobs.stage_search.memory import estimate
+    from kdh_ray.jobs.memory import estimate
     from kdh_ray.models.encoders import EMBEDDED, encoder_shape
 
     if report.data["embedded_encoder"] is None:

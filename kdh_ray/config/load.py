@@ -100,14 +100,14 @@ def _repeated_keys(node: yaml.Node | None, prefix: str = "") -> list[str]:
     return faults
 
 
-def dump_config(config: RunConfig, without: Mapping[str, set[str]] | None = None) -> str:
+def dump_config(config: RunConfig, without: Mapping[str, Any] | None = None) -> str:
     """Return the configuration as YAML, defaults included; ``load_config`` reads it back.
 
     Args:
         config: The configuration.
-        without: Section -> names of settings to leave out.
+        without: Section -> names of settings to leave out, or -> the same of its own sections.
     """
-    tree = config.model_dump(mode="json", exclude=without)
+    tree = config.model_dump(mode="json", exclude=None if without is None else dict(without))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 

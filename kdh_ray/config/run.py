@@ -5,7 +5,8 @@ A run is a corpus and a sequence of *stages*. Each stage trains one model. Its s
 * without teachers it fine-tunes on labels (a teacher, a plain student, or a distilled student once more);
 * with teachers it distils the mean of their logits.
 
-So a teacher assistant, an ensemble of teachers or a repeated stage needs more stages, but no other mechanism.
+So a teacher assistant or a repeated stage needs more stages, but no other mechanism. An *ensemble*, a stage with
+``members``, is written as one stage and stands for several: the configuration adds a stage for each member.
 """
 
 from __future__ import annotations
@@ -72,9 +73,18 @@ class RunConfig(Section):
             layers, reference = layers or stage.layers, stage.start
         return reference, layers
 
+    def models(self, stage: str) -> list[str]:
+        """Return the stages whose checkpoints make up ``stage``: the members of an ensemble, else the stage itself."""
+        return member_names(stage, self.stages[stage].members) or [stage]
+
+    def ensemble_of(self, stage: str) -> str | None:
+        """Return the ensemble that ``stage`` is a member of, None if there is none."""
+        return next((name for name in self.stages if name != stage and stage in self.models(name)), None)
+
     def direct_needs(self, stage: str) -> list[str]:
-        """Return the stages whose checkpoints ``stage`` reads: its start and its teachers, in the run's order."""
-        references = {self.stages[stage].start, *self.stages[stage].teachers}
+        """Return the stages whose files ``stage`` reads, in the run's order: its start and teachers, or its members."""
+        own = self.stages[stage]
+        references = set(self.models(stage)) if own.members > 1 else {own.start, *own.teachers}
         return [name for name in self.stages if name in references]
 
     def needs(self, *stages: str) -> list[str]:
@@ -113,11 +123,15 @@ class RunConfig(Section):
             left_out = reference in self.stages and reference not in stages
             return os.fspath(checkpoint(reference)) if left_out else reference
 
+        def resolve_models(reference: str) -> list[str]:
+            left_out = reference in self.stages and reference not in stages
+            return [resolve(model) for model in self.models(reference)] if left_out else [reference]
+
         resolved = {
             name: {
                 **stage.model_dump(mode="json"),
                 "start": resolve(stage.start),
-                "teachers": [resolve(teacher) for teacher in stage.teachers],
+                "teachers": [path for teacher in stage.teachers for path in resolve_models(teacher)],
             }
             for name, stage in stages.items()
         }
@@ -133,33 +147,80 @@ class RunConfig(Section):
                 raise ValueError(
                     f"a stage's name is made of letters, digits, - and _ and isn't 'embedded'; got {name!r}"
                 )
-        return stages
+        return _with_members(stages)
 
     @model_validator(mode="after")
     def _stages_fit_together(self) -> RunConfig:
         faults = []
         earlier: list[str] = []
-        for name, stage in self.stages.items():
-            faults += [
-                f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
-                f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
-                for teacher in stage.teachers
-                # Only training checks paths: a configuration must load where its teachers are gone.
-                if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
-            ]
-            if stage.start in self.stages and stage.start not in earlier:
-                faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
-            if stage.max_tokens is not None and stage.max_tokens > self.data.max_tokens:
-                faults.append(
-                    f"stages.{name}.max_tokens: at most data.max_tokens, {self.data.max_tokens}; got {stage.max_tokens}"
-                )
-            if stage.finetune_epochs and not stage.teachers:
-                faults.append(
-                    f"stages.{name}.finetune_epochs: the stage has no teachers, so epochs are on labels anyway"
-                )
+        for name in self.stages:
+            ensemble = self.ensemble_of(name)
+            if ensemble is None or self.stages[name] != _generated(self.stages[ensemble], name):
+                faults += self._faults_of(name, earlier)
+            if ensemble is not None and self.stages[name].members > 1:
+                faults.append(f"stages.{name}.members: a member of {ensemble!r} can't have members of its own")
             earlier.append(name)
-        if self.tune.stage is not None and self.tune.stage not in self.stages:
-            faults.append(f"tune.stage: no such stage: {self.tune.stage!r} (stages: {', '.join(self.stages)})")
+        if self.tune.stage is not None:
+            faults += self._faults_of_tuned(self.tune.stage)
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _faults_of(self, name: str, earlier: list[str]) -> list[str]:
+        """Return what is wrong with a stage, given the names of those before it."""
+        stage = self.stages[name]
+        faults = [
+            f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
+            f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
+            for teacher in stage.teachers
+            # Only training checks paths: a configuration must load where its teachers are gone.
+            if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
+        ]
+        if stage.start in self.stages and stage.start not in earlier:
+            faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
+        elif stage.start in self.stages and self.stages[stage.start].members > 1:
+            first, *_ = self.models(stage.start)
+            faults.append(
+                f"stages.{name}.start: {stage.start!r} has several members, and a model starts from one of them:"
+                f" {first!r}, for example"
+            )
+        if stage.max_tokens is not None and stage.max_tokens > self.data.max_tokens:
+            faults.append(
+                f"stages.{name}.max_tokens: at most data.max_tokens, {self.data.max_tokens}; got {stage.max_tokens}"
+            )
+        if stage.finetune_epochs and not stage.teachers:
+            faults.append(f"stages.{name}.finetune_epochs: the stage has no teachers, so epochs are on labels anyway")
+        return faults
+
+    def _faults_of_tuned(self, name: str) -> list[str]:
+        """Return what is wrong with ``tune.stage``."""
+        if name not in self.stages:
+            return [f"tune.stage: no such stage: {name!r} (stages: {', '.join(self.stages)})"]
+        ensemble, members = self.ensemble_of(name), member_names(name, self.stages[name].members)
+        if ensemble is not None:
+            return [f"tune.stage: {name!r} is a member of {ensemble!r}; name that stage"]
+        if any(self.stages[member] != _generated(self.stages[name], member) for member in members):
+            return [
+                f"tune.stage: the members of {name!r} differ by more than their seeds, so they can't be tuned as one"
+            ]
+        return []
+
+
+def member_names(stage: str, members: int) -> list[str]:
+    """Return the names of the stages that are the members of ``stage``; none if it is a single model."""
+    return [f"{stage}-{number}" for number in range(1, members + 1)] if members > 1 else []
+
+
+def _with_members(stages: Mapping[str, StageConfig]) -> dict[str, StageConfig]:
+    """Return ``stages`` with the members of each ensemble before it; a member that is there keeps its own settings."""
+    complete: dict[str, StageConfig] = {}
+    for name, stage in stages.items():
+        for member in member_names(name, stage.members):
+            complete[member] = stages.get(member) or _generated(stage, member)
+        complete[name] = stage
+    return complete
+
+
+def _generated(ensemble: StageConfig, member: str) -> StageConfig:
+    """Return the settings that the member of this name gets from its ensemble."""
+    return ensemble.member(int(member.rpartition("-")[2]))

@@ -29,6 +29,10 @@ class StageConfig(Section):
     teachers: tuple[Location, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
+    members: int = Field(
+        1, description="models that differ by their seeds, trained as NAME-1, NAME-2, ..; the stage is their mean",
+        ge=1, le=99,
+    )  # fmt: skip
     max_tokens: int | None = Field(
         None, description="tokens per document; data.max_tokens, which is also the most, if not set", ge=8, le=8192
     )
@@ -58,6 +62,14 @@ class StageConfig(Section):
         None, description="made from the run's seed and the stage's name if not set", ge=0, lt=SEEDS
     )
     loss: LossConfig = LossConfig()
+
+    def member(self, number: int) -> StageConfig:
+        """Return the settings of a member; numbers start from 1.
+
+        A seed that is set goes up by one from member to member; seeds that are not set are made from members' names.
+        """
+        seed = None if self.seed is None else (self.seed + number - 1) % SEEDS
+        return self.model_copy(update={"members": 1, "seed": seed})
 
     @property
     def total_epochs(self) -> int:

@@ -167,7 +167,14 @@ def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
         raise ValueError(f"takes {allowed}; got {value!r}") from None
 
 
-NOT_TUNED = ("start", "teachers", "accumulate", "patience", "seed")  # they define where a stage is, not how it learns
+NOT_TUNED = (
+    "start",
+    "teachers",
+    "members",
+    "accumulate",
+    "patience",
+    "seed",
+)  # they define where a stage is, not how it learns
 
 
 def tunable_settings() -> dict[str, FieldInfo]:

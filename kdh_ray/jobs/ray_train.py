@@ -1,7 +1,7 @@
 """The stages of a run as one Ray Train job, whose workers train them together and are replaced when they are lost.
 
-One job trains all stages, because starting its workers takes longer than many a stage. After a lost worker, Ray Train
-restarts all workers. They resume after the last finished stage and epoch, from the files in the run's folder.
+One job trains stages in order, because starting its workers takes longer than many a stage. After a lost worker, Ray
+Train restarts all workers. They resume after the last finished stage and epoch, from the files in the run's folder.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdh_ray import errors
-from kdh_ray.cluster import nodes, session
-from kdh_ray.data.corpus import Corpus
-from kdh_ray.events import EventLog, follow_events
-from kdh_ray.jobs.plan import RunOptions, RunPlan
+from kdh_ray.cluster import session
+from kdh_ray.events import EventLog
+from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from kdh_ray.training.loop import EpochReport
 
 SEEN_SECONDS = 90.0  # NFS shows other machines a new file within a minute
 POLL_SECONDS = 0.5
@@ -52,37 +54,25 @@ class TrainTask:
     working_folder: str
 
 
-def train_on_ray(plan: RunPlan, corpus: Corpus, options: RunOptions) -> None:
-    """Train the stages on Ray Train workers; their results are in the run's folder afterwards.
+def train_in_order(plan: RunPlan, corpus: Any) -> None:
+    """Train the stages of a plan in one job; their results are in the run's folder afterwards.
+
+    Args:
+        plan: The stages.
+        corpus: Reference to the corpus in Ray's object store.
 
     Raises:
-        UserError: If a machine can't do the work, a worker met bad input, or a disk is full.
+        UserError: If the machines have less than a worker needs, or a worker met bad input.
         JobError: If workers failed more often than ``job.max_failures``.
         KeyboardInterrupt: After Ctrl-C, once the workers have been stopped.
     """
-    if plan.finished:
-        return  # no need for a cluster
-    job, events = plan.config.job, plan.folder.events
-
-    def check_machines() -> None:
-        nodes.check_machines(plan.folder.path, plan.encoders)
-
-    with (
-        follow_events(events, options.listener),
-        session.ray_session(job, options.verbose, check=check_machines, log=EventLog(events)),
-    ):
-        _train(plan, corpus)
-
-
-def _train(plan: RunPlan, corpus: Corpus) -> None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     job, folder = plan.config.job, plan.folder
     cpus, gpus = session.worker_resources(job)
-    # ray.put: the corpus travels once per machine, not once per worker.
-    task = TrainTask(plan, int(cpus), ray.put(corpus), os.getcwd())
+    task = TrainTask(plan, int(cpus), corpus, os.getcwd())
     # A refusal of an earlier attempt would end this one.
     (folder.path / REFUSAL).unlink(missing_ok=True)
     trainer = TorchTrainer(
@@ -92,7 +82,8 @@ def _train(plan: RunPlan, corpus: Corpus) -> None:
             num_workers=job.workers, use_gpu=gpus > 0, resources_per_worker={"CPU": cpus, "GPU": gpus}
         ),
         run_config=RunConfig(
-            name=f"{plan.config.name}-{ray.get_runtime_context().get_job_id()}",
+            # Ray Train would continue a job of the same name, which another part of the run may have been.
+            name=f"{plan.config.name}-{plan.stages[0]}-{ray.get_runtime_context().get_job_id()}",
             storage_path=str(folder.ray),
             failure_config=FailureConfig(max_failures=job.max_failures),
         ),
@@ -101,8 +92,8 @@ def _train(plan: RunPlan, corpus: Corpus) -> None:
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
-            raise failure(error, folder, _log_folder()) from None
-    _wait_for_results(plan)
+            raise failure(error, folder, log_folder()) from None
+    wait_for_results(plan)
 
 
 @contextmanager
@@ -150,7 +141,7 @@ def _signals_received() -> Iterator[Callable[[], set[int]]]:
         os.close(writer)
 
 
-def _wait_for_results(plan: RunPlan) -> None:
+def wait_for_results(plan: RunPlan) -> None:
     """Wait until this machine sees what rank 0 wrote on its own.
 
     Raises:
@@ -176,36 +167,47 @@ def _wait_for_results(plan: RunPlan) -> None:
 
 def _work(config: dict[str, Any]) -> None:
     """Train the stages in a worker; Ray imports this function by name on every machine."""
+    from ray import train
+
+    task: TrainTask = config["task"]
+    try:
+        train_stages(
+            task,
+            train.torch.get_device().type,
+            lambda stage, report: train.report(
+                {"stage": stage, "epoch": report.epoch, "validation_f1_micro": report.score}
+            ),
+        )
+    except errors.UserError as error:  # raising it would make Ray Train start the workers again
+        if train.get_context().get_world_rank() == 0:
+            content = {"kind": type(error).__name__, "message": str(error)}
+            (task.plan.folder.path / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
+
+
+def train_stages(
+    task: TrainTask, device: str, on_epoch: Callable[[str, EpochReport], None] = lambda stage, report: None
+) -> None:
+    """Train the stages of a task in this worker.
+
+    Raises:
+        UserError: If a start, a teacher or the data can't be used.
+    """
     import ray
     import torch
-    from ray import train
 
     from kdh_ray.hardware import precision
     from kdh_ray.training.stages import StageRunner
 
-    task: TrainTask = config["task"]
     with suppress(OSError):  # other machines may not have this folder
         os.chdir(task.working_folder)
     torch.set_num_threads(task.threads)
-    folder = task.plan.folder
+    config, folder = task.plan.config, task.plan.folder
     runner = StageRunner(
-        task.plan.config,
-        ray.get(task.corpus),
-        folder.path,
-        precision=precision(task.plan.config.precision),
-        device=train.torch.get_device().type,
-        events=EventLog(folder.events),
-        on_epoch=lambda stage, report: train.report(
-            {"stage": stage, "epoch": report.epoch, "validation_f1_micro": report.score}
-        ),
-    )
-    try:
-        for stage in task.plan.stages:
-            runner.run(stage)
-    except errors.UserError as error:  # raising it would make Ray Train start the workers again
-        if train.get_context().get_world_rank() == 0:
-            content = {"kind": type(error).__name__, "message": str(error)}
-            (folder.path / REFUSAL).write_text(json.dumps(content), encoding="utf-8")
+        config, ray.get(task.corpus), folder.path, precision=precision(config.precision), device=device,
+        events=EventLog(folder.events), on_epoch=on_epoch,
+    )  # fmt: skip
+    for stage in task.plan.stages:
+        runner.run(stage)
 
 
 def failure(error: BaseException, folder: RunFolder, logs: str) -> Exception:
@@ -217,7 +219,8 @@ def failure(error: BaseException, folder: RunFolder, logs: str) -> Exception:
     return JobError(f"{lines[-1][:300] if lines else type(error).__name__} (Ray's logs: {logs})")
 
 
-def _log_folder() -> str:
+def log_folder() -> str:
+    """Return the folder of Ray Train's logs."""
     import ray
 
     return str(Path(ray._private.worker._global_node.get_session_dir_path()) / "logs" / "train")

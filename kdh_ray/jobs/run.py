@@ -1,6 +1,6 @@
 """``run``: train the stages of a configuration, and return their result rows.
 
-The way of a run: a plan (``plan``), its checks (``preflight``), the training (here, or in ``ray_train``), its rows
+The way of a run: a plan (``plan``), its checks (``preflight``), the training (here, or ``on_ray``), its rows
 (``run_rows``), and their copies in a shared place (``publish``).
 """
 
@@ -15,10 +15,10 @@ from kdh_ray.events import EventLog
 from kdh_ray.hardware import precision
 from kdh_ray.jobs.claim import claim_folder
 from kdh_ray.jobs.linear_baselines import TFIDF
+from kdh_ray.jobs.on_ray import train_on_ray
 from kdh_ray.jobs.plan import Listener, RunOptions, RunPlan, make_plan
 from kdh_ray.jobs.preflight import check_plan, load_data
 from kdh_ray.jobs.publish import publish_run
-from kdh_ray.jobs.ray_train import train_on_ray
 from kdh_ray.jobs.run_rows import RunRows
 from kdh_ray.results import load_runs
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from kdh_ray.config import JobConfig, RunConfig, dump_config
+from kdh_ray.config import JobConfig, RunConfig, Section, StageConfig, dump_config
 from kdh_ray.data import Corpus
 from kdh_ray.errors import DataError
 from kdh_ray.jobs.linear_baselines import TFIDF, VARIANTS, write_baseline
@@ -15,10 +15,13 @@ from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.results import recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
 
-_LATER_SETTINGS = (  # of ``data``
-    "segments_column", "segmenter", "language", "window_overlap", "window_logits",
-    "label_names", "missing", "uncertain", "blank_texts", "without_labels",
-)  # fmt: skip
+_LATER_SETTINGS = {
+    "data": (
+        "segments_column", "segmenter", "language", "window_overlap", "window_logits",
+        "label_names", "missing", "uncertain", "blank_texts", "without_labels",
+    ),
+    "stages": ("members",),  # of each stage
+}  # fmt: skip
 
 
 def run_id(config: RunConfig, experiment: str | None = None) -> str:
@@ -26,10 +29,21 @@ def run_id(config: RunConfig, experiment: str | None = None) -> str:
     # A resumed run may use another machine, so the settings of the machine don't count.
     machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
     # Settings that came later count only if they are set, so that runs and searches begun before keep their ids.
-    data = config.data.model_dump()
-    unset = {name for name in _LATER_SETTINGS if data[name] == type(config.data).model_fields[name].default}
-    digest = sha256(dump_config(config.model_copy(update=machine), without={"data": unset}).encode())
+    unset: dict[str, Any] = {"data": _unset(config.data, "data")}
+    unset["stages"] = {name: _unset(stage, "stages") for name, stage in config.stages.items()}
+    digest = sha256(dump_config(config.model_copy(update=machine), without=unset).encode())
     return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
+
+
+def _variant(stage: StageConfig) -> str:
+    way = "distilled" if stage.teachers else "fine-tuned"
+    return way if stage.members == 1 else f"{way}, mean of {stage.members}"
+
+
+def _unset(section: Section, name: str) -> set[str]:
+    """Return the later settings of a section that are at their defaults."""
+    fields = type(section).model_fields
+    return {setting for setting in _LATER_SETTINGS[name] if getattr(section, setting) == fields[setting].default}
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class RunRows:
             if result is None and error is None:
                 continue
             failure = error if result is None else None  # earlier stages finished before the error
-            variant = "distilled" if config.stages[name].teachers else "fine-tuned"
+            variant = _variant(config.stages[name])
             columns = {"variant": variant, "metric": self.corpus.metric, **self.columns}
             row = stage_row(config, name, identity, self.corpus.name, result, failure, **columns)
             write_row(self.plan.folder.rows, row)

@@ -27,7 +27,7 @@ from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
 from kdh_ray.models.encoders import ENCODER, load_encoder, quiet, sha256
-from kdh_ray.run_folder import RunFolder
+from kdh_ray.run_folder import RunFolder, StageFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -223,6 +223,13 @@ def build_classifier(source: str, n_labels: int, segments: bool, dropout: float)
 
 
 def _hint(folder: Path) -> str:
-    """Return the checkpoints of a run's folder as an end of a message; nothing for any other folder."""
-    found = [stage.checkpoint for stage in RunFolder(folder).finished_stages()]
+    """Return the checkpoints that may be meant, as an end of a message; nothing for a folder that is not of a run."""
+    stage = StageFolder(folder.parent)
+    if members := (stage.read_result() or {}).get("members"):
+        return (
+            f"; the stage is the mean of {len(members)} members: distil them into a student, or name one of them,"
+            f" such as {StageFolder(stage.path.with_name(next(iter(members)))).checkpoint}"
+        )
+    finished = RunFolder(folder).finished_stages()
+    found = [stage.checkpoint for stage in finished if "members" not in (stage.read_result() or {})]
     return f"; did you mean {' or '.join(map(str, found))}?" if found else ""

@@ -2,13 +2,15 @@
 
 ``load_runs`` returns frames with at least these columns, so that no reader has to ask whether one is there:
 
-* identity: ``run_id``, ``stage``, ``kind`` (teacher, student or baseline; ``trial``: of a search; ``step``: a stage on
-  the way to a method's own; ``searcher``: on replayed trials), ``experiment``, ``variant``, ``protocol``, ``size``,
+* identity: ``run_id``, ``stage``, ``kind`` (teacher, student or baseline; ``trial``: of a search; ``member``: one
+  of the models that a stage is the mean of; ``step``: a stage on the way to a method's own; ``searcher``: on replayed
+  trials), ``experiment``, ``variant``, ``protocol``, ``size``,
   ``seed``; in a study also ``method`` and ``pair`` (of teacher and student);
 * outcome: ``status`` (ok, failed or stopped), ``error`` (one line) and ``metric``, the protocol's official metric;
 * scores: ``threshold``, tuned on validation, and the test scores at that threshold; ``read_as``: ``raw text``, or None
   in rows of encoders from before, which were scored on the parts that the corpus marks, if it marks any;
-* costs: ``parameters``, ``seconds``, ``documents_per_second``, and what a measurement of efficiency adds;
+* costs: ``parameters``, ``seconds``, ``documents_trained`` (each counts once an epoch), ``documents_per_second``, and
+  what a measurement of efficiency adds;
 * trials: number, searcher, particle, worker, validation score, learning curve, epochs;
 * provenance: ``commit``, ``device``, ``precision``, ``started`` and ``written`` (UTC, ISO 8601).
 
@@ -41,7 +43,7 @@ TEXT_COLUMNS = (
 NUMBER_COLUMNS = (
     *("seed", "threshold", "validation_f1_micro"),
     *("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro"),
-    *("parameters", "seconds", "documents_per_second", "config_epochs"),
+    *("parameters", "seconds", "documents_trained", "documents_per_second", "config_epochs"),
     *("trial", "particle", "score", "epochs_run", "epochs_full", "latency_ms"),
     *("disk_bytes", "flops_per_document", "peak_memory_bytes", LATENCY, "latency_p95_ms"),
     *("inference_documents_per_second", "joules_per_document", "threads"),

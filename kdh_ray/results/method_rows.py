@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 TRIAL = "trial"
 STEP = "step"
 REPLAY = "searcher"
+MEMBER = "member"
 STUDENT = "student"
 TEACHER = "teacher"
 BASELINE = "baseline"
 KINDS = (STUDENT, TEACHER, BASELINE)
-NO_METHOD = (TRIAL, STEP, REPLAY)
-"""Kinds of rows that are not the result of a method: trials of a search, stages on the way to a method's own stage, and
-searchers on replayed trials."""
+NO_METHOD = (TRIAL, STEP, REPLAY, MEMBER)
+"""Kinds of rows that are not the result of a method: trials of a search, stages on the way to a method's own stage,
+searchers on replayed trials, and the models that a stage with several members is the mean of."""
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """Columns that rows of one method share. With the same seed as well, they are the same run, repeated."""
 SETTINGS = ("protocol", "size")
@@ -33,6 +34,7 @@ SIZES = ("small", "medium", "large")
 METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
 CORPORA_WITH_PARTS = ("synthetic", "hoc-blurb", "hoc-blue")
 _MICRO_F1 = "f1_micro"
+_NUMBER = r"-\d+$"  # of a member, at the end of its stage's name
 
 
 def method_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,6 +90,19 @@ def repetitions(frame: pd.DataFrame) -> list[str]:
         notes.append(
             f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
         )
+    return notes
+
+
+def member_notes(frame: pd.DataFrame) -> list[str]:
+    """Return a sentence per stage that is the mean of several models, with the range of their own scores in %."""
+    members = frame[(frame["kind"] == MEMBER) & (frame["status"] == "ok")]
+    scores = 100 * official_scores(members)
+    notes = []
+    for (size, stage), own in scores.groupby(
+        [members["size"].fillna(""), members["stage"].str.replace(_NUMBER, "", regex=True)]
+    ):
+        where = f" at size {size}" if members["size"].nunique() > 1 else ""
+        notes.append(f"{stage}{where} is the mean of models that reach {own.min():.1f} to {own.max():.1f} each")
     return notes
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdh_ray.config import RunConfig, flatten
-from kdh_ray.results.method_rows import BASELINE, STUDENT, TEACHER
+from kdh_ray.results.method_rows import BASELINE, MEMBER, STUDENT, TEACHER
 from kdh_ray.results.provenance import columns
 
 _SCORES = ("validation_", "test_", "threshold_label.")  # prefixes
 _CIRCUMSTANCES = (
     "seconds",
+    "documents_trained",
     "documents_per_second",
     "device",
     "precision",
@@ -64,9 +65,13 @@ def stage_row(
 
 
 def kind_of(config: RunConfig, stage: str) -> str:
-    """Return ``teacher`` for a stage that teaches another one, ``student`` for any other, else ``baseline``."""
+    """Return ``teacher`` for a stage that teaches another one, ``member`` for one of several models that a stage is the
+    mean of, ``student`` for any other stage, else ``baseline``.
+    """
     if stage not in config.stages:
         return BASELINE
+    if config.ensemble_of(stage) is not None:
+        return MEMBER
     return TEACHER if any(stage in other.teachers for other in config.stages.values()) else STUDENT
 
 

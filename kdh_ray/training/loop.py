@@ -171,6 +171,12 @@ class Training:
         """Return True if every epoch is done, or the score has not risen for ``patience`` of them."""
         return len(self.history) >= self.config.total_epochs or self._out_of_patience()
 
+    @property
+    def documents_trained(self) -> int:
+        """Documents that the epochs so far have trained on, each counted once an epoch."""
+        whole = min(len(self.history), self.config.epochs)
+        return whole * len(self.train) + (len(self.history) - whole) * int(self._has_labels.sum())
+
     def _resume(self) -> None:
         if self.state is None:
             return

@@ -1,4 +1,5 @@
-"""The stages of a run, in order: each trains one classifier, stores its checkpoint, and is scored.
+"""The stages of a run, in order: each trains one classifier, stores its checkpoint, and is scored; one with members is
+their mean.
 
 ``kdh_ray.run_folder`` says where a stage's files are. Nothing here knows Ray: the same code runs in the calling
 process and in every worker of a job.
@@ -12,7 +13,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_ch
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
 from kdh_ray.run_folder import RunFolder, StageFolder
+from kdh_ray.training.ensemble import ensemble_result, mean_predictions
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import EpochReport, Hooks, Training
 from kdh_ray.training.teacher_logits import teacher_logits
@@ -104,30 +106,44 @@ class StageRunner:
         finished = distributed.of_first(folder.read_result() if distributed.rank() == 0 else None)
         if finished is not None:
             return finished
-        started, stage = datetime.now(UTC), self.config.stages[name]
         folder.path.mkdir(parents=True, exist_ok=True)
-        self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
-        material = self.prepare(name, stage)
-        training = Training(
-            material.model, material.train, material.read(), stage, seed=material.seed,
-            combine=material.reading.combine, precision=self.precision, state=folder.training,
-            hooks=self._hooks(name),
-        )  # fmt: skip
-        history = training.run()
-        result = self._score(name, material, history)
-        result |= {
-            "started": started.isoformat(timespec="seconds"),
-            "device": self.device,
-            "precision": self.precision,
-            "workers": distributed.size(),
-            "threads": torch.get_num_threads(),
-        }
+        stage = self.config.stages[name]
+        result = self._train(name, stage) if stage.members == 1 else self._average(name)
         if distributed.rank() == 0:
             _write_json(folder.result, result)
             shutil.rmtree(folder.training, ignore_errors=True)
         self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
         distributed.gather(None)  # nobody continues before the result is written
         return result
+
+    def _train(self, name: str, stage: StageConfig) -> dict[str, Any]:
+        """Train a stage to its end, and return its result."""
+        started = datetime.now(UTC)
+        self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
+        material = self.prepare(name, stage)
+        training = Training(
+            material.model, material.train, material.read(), stage, seed=material.seed,
+            combine=material.reading.combine, precision=self.precision, state=self._stage_folder(name).training,
+            hooks=self._hooks(name),
+        )  # fmt: skip
+        history = training.run()
+        return self._score(name, material, history) | {
+            "documents_trained": training.documents_trained,
+            "started": started.isoformat(timespec="seconds"),
+            "device": self.device,
+            "precision": self.precision,
+            "workers": distributed.size(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def _average(self, name: str) -> dict[str, Any]:
+        """Score the mean logits of a stage's members, and return its result."""
+        self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
+        members = {member: self._stage_folder(member) for member in self.config.models(name)}
+        logits = mean_predictions(list(members.values()), self.corpus)
+        if distributed.rank() == 0:
+            _save_predictions(self._stage_folder(name).predictions, self.corpus, logits)
+        return ensemble_result(members, self.corpus, logits)
 
     def prepare(self, name: str, stage: StageConfig) -> Material:
         """Return the input of ``stage``, which has the seed of the stage ``name``.
@@ -164,6 +180,11 @@ class StageRunner:
         """Return the folder of an earlier stage's checkpoint, or the reference itself."""
         return str(self._stage_folder(reference).checkpoint) if reference in self.config.stages else reference
 
+    def _models(self, references: Iterable[str]) -> list[str]:
+        """Return the references with each stage that has members replaced by these."""
+        stages = self.config.stages
+        return [model for name in references for model in (self.config.models(name) if name in stages else [name])]
+
     def _start(self, stage: StageConfig, reading: Reading) -> tuple[Classifier, PreTrainedTokenizerBase]:
         """Return the model before training. A checkpoint's heads are kept if its labels and segments are this run's."""
         source, labels = self._source(stage.start), list(self.corpus.labels)
@@ -184,7 +205,7 @@ class StageRunner:
     def _teachers(self, stage: StageConfig, name: str) -> Logits:
         """Return the teachers' mean logits for the training split; each reads it in its own way."""
         found = []
-        for reference in stage.teachers:
+        for reference in self._models(stage.teachers):
             folder = Path(self._source(reference))
             check_labels(folder, load_card(folder).labels, list(self.corpus.labels))
             progress = self._hooks(f"{name}: logits of {folder.parent.name}").on_step
@@ -224,7 +245,8 @@ class StageRunner:
                        "validation_f1_micro": result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
             save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card)
-            _save_predictions(folder.predictions, self.corpus, logits)
+            documents = {split: each.documents for split, each in logits.items()}
+            _save_predictions(folder.predictions, self.corpus, documents)
         return result
 
     def _note_cut(self, name: str, tokens: Tokens, reading: Reading) -> None:
@@ -281,10 +303,11 @@ def label_rates(corpus: Corpus) -> tuple[NDArray[np.float64], NDArray[np.float64
     return train.targets.mean(0), np.concatenate(list(train.segments.targets)).mean(0)
 
 
-def _save_predictions(folder: Path, corpus: Corpus, predictions: Mapping[str, Logits]) -> None:
+def _save_predictions(folder: Path, corpus: Corpus, predictions: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write the (n_documents, n_labels) logits of each split, and the ids of its documents."""
     folder.mkdir(exist_ok=True)
     for split, logits in predictions.items():
-        np.save(folder / f"{split}.npy", logits.documents, allow_pickle=False)
+        np.save(folder / f"{split}.npy", logits, allow_pickle=False)
         _write_json(folder / f"{split}-ids.json", list(corpus.splits[split].ids))
 
 

@@ -249,6 +249,40 @@ CHAIN = parse_config(
 )
 
 
+def test_members_come_before_their_stage() -> None:
+    stages = {"teacher": {"members": 3, "seed": 5}, "student": {"start": "teacher-1", "teachers": ["teacher"]}}
+    config = parse_config({"stages": stages})
+    assert list(config.stages) == ["teacher-1", "teacher-2", "teacher-3", "teacher", "student"]
+    assert [config.stages[name].seed for name in config.models("teacher")] == [5, 6, 7]
+    assert config.needs("student") == config.teacher_stages() == ["teacher-1", "teacher-2", "teacher-3", "teacher"]
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_a_member_may_have_settings_of_its_own() -> None:
+    config = parse_config({"stages": {"teacher": {"members": 2, "epochs": 2}, "teacher-2": {"epochs": 9}}})
+    assert list(config.stages) == ["teacher-1", "teacher-2", "teacher"]
+    assert [stage.epochs for stage in config.stages.values()] == [2, 9, 2]
+
+
+@pytest.mark.parametrize(
+    ("stages", "fault"),
+    [
+        ({"t": {"members": 0}}, "stages.t.members: must be at least 1 and at most 99; got 0"),
+        (
+            {"t": {"members": 2}, "s": {"start": "t"}},
+            "stages.s.start: 't' has several members, and a model starts from one of them: 't-1', for example",
+        ),
+        (
+            {"t": {"members": 2}, "t-1": {"members": 2}},
+            "stages.t-1.members: a member of 't' can't have members of its own",
+        ),
+        ({"t": {"members": 2, "start": "s"}, "s": {}}, "stages.t.start: stage 's' does not come before 't'"),
+    ],
+)
+def test_faults_of_ensembles_are_reported_once(stages: dict, fault: str) -> None:  # type: ignore[type-arg]
+    assert faults({"stages": stages}) == [fault]
+
+
 def test_stage_needs_what_it_builds_on() -> None:
     assert CHAIN.direct_needs("assistant") == ["large"]
     assert CHAIN.needs("student") == ["large", "assistant", "other"]

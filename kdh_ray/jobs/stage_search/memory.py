@@ -1,70 +1,14 @@
-"""The memory of a trial, estimated from the encoder's configuration before anything is loaded."""
+"""The memory of a trial, estimated for the largest student of the search."""
 
 from __future__ import annotations
 
 from kdh_ray.config import RunConfig
+from kdh_ray.jobs.memory import memory_of_stage
 from kdh_ray.jobs.stage_search.space import search_space, tuned_stage
-from kdh_ray.models.encoders import EncoderShape, encoder_shape
-
-PROCESS = 0.7 * 2**30
-"""Bytes of a worker that has loaded Ray, torch and transformers, but no model."""
-_FLOAT32 = 4.0  # bytes
 
 
 def memory_per_trial(config: RunConfig, on_gpu: bool = False) -> float:
     """Return the bytes to reserve for a trial of the tuned stage: as configured, else estimated for the largest one."""
     if config.tune.memory_per_trial is not None:
         return config.tune.memory_per_trial
-    space, stage = search_space(config), config.stages[tuned_stage(config)]
-
-    def highest(setting: str, own: float) -> int:
-        return int(space[setting].highest if setting in space else own)
-
-    shape = encoder_shape(config.origin(stage.start)[0])
-    batch = highest("batch_size", stage.batch_size)
-    tokens = highest("max_tokens", stage.max_tokens or config.data.max_tokens)
-    return estimate(
-        shape,
-        layers=highest("layers", stage.layers or 0) or shape.layers,
-        batch=-(-batch // stage.accumulate),  # documents per pass, rounded up
-        tokens=min(tokens, shape.positions),
-        frozen=int(space["freeze"].lowest) if "freeze" in space else stage.freeze,
-        averaged="average" in space or stage.average > 0,
-        on_gpu=on_gpu,
-    )
-
-
-def estimate(
-    shape: EncoderShape,
-    layers: int,
-    batch: int,
-    tokens: int,
-    *,
-    frozen: int = 0,
-    averaged: bool = False,
-    on_gpu: bool = False,
-) -> float:
-    """Estimate the bytes of main memory of one trial's worker, which trains in float32.
-
-    The worker has the start's weights (all layers), the trial's own weights, gradients and AdamW's two moments of the
-    weights that are trained, and the average of the weights if there is one. Activations of trained layers follow
-    Korthikanti et al. ("Reducing Activation Recomputation in Large Transformer Models", 2022).
-
-    Args:
-        shape: Shape of the start.
-        layers: Layers of the trial's model.
-        batch: Documents per pass.
-        tokens: Tokens of the longest document.
-        frozen: Number of lowest layers that are not trained. If it is above 0, the embeddings are not trained either.
-        averaged: True if weights are averaged.
-        on_gpu: True if the trial's own model, and all that grows with it, is on a GPU.
-    """
-    start = _FLOAT32 * shape.parameters(shape.layers)
-    own = _FLOAT32 * shape.parameters(layers)
-    if on_gpu:
-        return PROCESS + start + own
-    frozen = min(frozen, layers)
-    trained = own - (_FLOAT32 * shape.parameters(frozen) if frozen else 0.0)
-    # eq. 2: s b h (34 + 5 a s / h) bytes per layer in 16 bits, so twice that in 32
-    activations = 2.0 * tokens * batch * (34 * shape.hidden + 5 * shape.heads * tokens) * (layers - frozen)
-    return PROCESS + start + (2 if averaged else 1) * own + 3 * trained + activations
+    return memory_of_stage(config, tuned_stage(config), on_gpu, search_space(config))

@@ -93,7 +93,9 @@ class SearchPlan:
     @property
     def needed_stages(self) -> list[str]:
         """Stages whose checkpoints the best configuration reads, in the order of the run."""
-        return self.config.needs(self.tuned, *self.config.dependents(self.tuned))
+        members = self.config.models(self.tuned)  # trained with the best configuration, like the stage itself
+        needed = self.config.needs(self.tuned, *self.config.dependents(self.tuned))
+        return [name for name in needed if name not in members]
 
     def best_config(self, values: Mapping[str, Any]) -> RunConfig:
         """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.

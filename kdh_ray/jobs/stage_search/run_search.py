@@ -123,7 +123,8 @@ class _Search:
         self._check_new_or_resumed(resume)
         check_trackers(plan.config.tune.trackers)
         earlier = self._unfinished_stages()
-        everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, plan.tuned])))
+        tuned = [*plan.config.models(plan.tuned), plan.tuned]
+        everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
         check_plan(everything)
         corpus = load_data(everything)
         with claim_folder(folder, plan.config):  # refuse before a cluster is started

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.events import EventLog
-from kdh_ray.jobs.stage_search.memory import PROCESS
+from kdh_ray.jobs.memory import PROCESS
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.student_costs import check_budget
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage

@@ -39,7 +39,7 @@ def tuned_stage(config: RunConfig) -> str:
     if config.tune.stage is not None:
         return config.tune.stage
     for name, stage in config.stages.items():
-        if stage.teachers:
+        if stage.teachers and config.ensemble_of(name) is None:
             return name
     raise ConfigError(["tune.stage: name the stage to tune; none of them has teachers"])
 

@@ -30,7 +30,9 @@ class TrainedStage:
 
     @classmethod
     def of(cls, plan: SearchPlan) -> TrainedStage | None:
-        """Return the tuned stage if it is finished with its own settings, else None."""
+        """Return the tuned stage if it is finished with its own settings, else None; a mean of members is no trial."""
+        if plan.stage.members > 1:
+            return None
         result = plan.folder.stage(plan.tuned).read_result()
         return None if result is None else cls(plan, result)
 

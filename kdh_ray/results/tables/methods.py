@@ -12,6 +12,7 @@ from kdh_ray.results.method_rows import (
     SETTINGS,
     STUDENT,
     means_over_seeds,
+    member_notes,
     method_names,
     method_rows,
     official_scores,
@@ -42,7 +43,8 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
         The columns of :data:`GROUP` (a study's method is in ``stage``), ``metric``, ``n`` (rows averaged),
         ``unfinished`` (rows left out: failed, stopped or without a score), each score and cost with its standard
         deviation (``_sd``, NaN where n is 1), and ``best``: whether this is the best student of its protocol and size.
-        Lines are ordered by protocol, pair and size. ``attrs["note"]`` names runs that were repeated.
+        Lines are ordered by protocol, pair and size. ``attrs["note"]`` names runs that were repeated, and
+        the range of scores of the models that a stage is the mean of.
 
     Raises:
         DataError: If there are no rows of methods.
@@ -67,7 +69,7 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
     table.insert(position, "metric", [next(iter(own["metric"].dropna()), None) for _, own in groups])
     table.insert(position + 2, "unfinished", groups.size().to_numpy() - table["n"].to_numpy())
     table["best"] = _is_best(table)
-    table.attrs["note"] = "; ".join([*repetitions(frame), *reading_notes(frame)])
+    table.attrs["note"] = "; ".join([*repetitions(frame), *member_notes(frame), *reading_notes(frame)])
     return table
 
 

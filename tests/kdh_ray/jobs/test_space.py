@@ -6,8 +6,9 @@ import pytest
 
 from kdh_ray.config import StageConfig, dump_config, parse_config, tunable_settings
 from kdh_ray.errors import ConfigError
+from kdh_ray.jobs.memory import PROCESS, estimate
 from kdh_ray.jobs.stage_search import space as spaces
-from kdh_ray.jobs.stage_search.memory import PROCESS, estimate, memory_per_trial
+from kdh_ray.jobs.stage_search.memory import memory_per_trial
 from kdh_ray.models.encoders import EncoderShape
 
 

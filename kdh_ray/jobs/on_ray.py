@@ -1,0 +1,60 @@
+"""The stages of a run on Ray: most of them in order in one Ray Train job, the members of an ensemble side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+
+from kdh_ray.cluster import nodes, session
+from kdh_ray.data.corpus import Corpus
+from kdh_ray.events import EventLog, follow_events
+from kdh_ray.jobs.members import average_members, train_side_by_side
+from kdh_ray.jobs.plan import RunOptions, RunPlan
+from kdh_ray.jobs.ray_train import train_in_order
+
+
+def train_on_ray(plan: RunPlan, corpus: Corpus, options: RunOptions) -> None:
+    """Train the stages on Ray workers; their results are in the run's folder afterwards.
+
+    Raises:
+        UserError: If a machine can't do the work, a worker met bad input, or a disk is full.
+        JobError: If workers failed more often than ``job.max_failures``.
+        KeyboardInterrupt: After Ctrl-C, once the workers have been stopped.
+    """
+    if plan.finished:
+        return  # no need for a cluster
+    job, events = plan.config.job, plan.folder.events
+
+    def check_machines() -> None:
+        nodes.check_machines(plan.folder.path, plan.encoders)
+
+    with (
+        follow_events(events, options.listener),
+        session.ray_session(job, options.verbose, check=check_machines, log=EventLog(events)),
+    ):
+        _train(plan, corpus)
+
+
+def _train(plan: RunPlan, corpus: Corpus) -> None:
+    import ray
+
+    stored = ray.put(corpus)  # it travels once per machine, not once per worker
+    for way, names in groupby(plan.stages, key=lambda name: _way(plan, name)):
+        part = replace(plan, stages=tuple(names))
+        if part.finished:
+            continue
+        if way == "side by side":
+            train_side_by_side(part, stored)
+        elif way == "mean":
+            average_members(part, corpus)
+        else:
+            train_in_order(part, stored)
+
+
+def _way(plan: RunPlan, name: str) -> str:
+    """Return how a stage is trained. Where several workers train every model, members are stages like any other."""
+    if plan.config.job.workers > 1:
+        return "in order"
+    if plan.config.stages[name].members > 1:
+        return "mean"
+    return "side by side" if plan.config.ensemble_of(name) else "in order"

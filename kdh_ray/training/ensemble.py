@@ -1,0 +1,75 @@
+"""A stage with members: their mean logits, scored as one classifier. Nothing is trained, and no encoder is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdh_ray.data.corpus import Corpus
+from kdh_ray.errors import CheckpointError
+from kdh_ray.inference.logits import logistic
+from kdh_ray.inference.scoring import READ_AS, score_held_out
+from kdh_ray.run_folder import StageFolder
+
+SPLITS = ("validation", "test")
+_SUMS = ("seconds", "parameters", "documents_trained")
+_SHARED = ("device", "precision", "workers", "threads", *(f"{split}_long_documents" for split in SPLITS))
+
+
+def mean_predictions(members: Sequence[StageFolder], corpus: Corpus) -> dict[str, NDArray[np.float32]]:
+    """Return the members' mean logits of each held-out split, (n_documents, n_labels), from their saved predictions.
+
+    Raises:
+        CheckpointError: If a member's predictions can't be read, or are not of the corpus's documents and labels.
+    """
+    return {
+        split: np.mean([_logits(member, split, corpus) for member in members], axis=0, dtype=np.float32)
+        for split in SPLITS
+    }
+
+
+def ensemble_result(
+    members: Mapping[str, StageFolder], corpus: Corpus, logits: Mapping[str, NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Return the result of a stage whose members are finished.
+
+    Its threshold is chosen on the mean of the validation logits. Its costs are the members' sums, and ``members`` maps
+    each member to its own validation micro F1.
+
+    Args:
+        members: Folders of the members by name.
+        corpus: Documents of the run.
+        logits: From :func:`mean_predictions`.
+    """
+    results = {name: folder.read_result() or {} for name, folder in members.items()}
+    every = list(results.values())
+    return {
+        **score_held_out(corpus, {split: logistic(values) for split, values in logits.items()}),
+        **{name: every[0][name] for name in _SHARED if name in every[0]},
+        **{name: sum(result[name] for result in every) for name in _SUMS if all(name in result for result in every)},
+        "documents_per_second": float(np.median([result["documents_per_second"] for result in every])),
+        "read_as": READ_AS,
+        "started": min(result["started"] for result in every),
+        "members": {name: result["validation_f1_micro"] for name, result in results.items()},
+    }
+
+
+def _logits(member: StageFolder, split: str, corpus: Corpus) -> NDArray[np.float32]:
+    file = member.predictions / f"{split}.npy"
+    try:
+        logits: NDArray[np.float32] = np.load(file, allow_pickle=False)
+        ids = json.loads((member.predictions / f"{split}-ids.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} can't be read ({type(error).__name__}); remove {member.path} to train it again"
+        ) from None
+    expected = corpus.splits[split]
+    if ids != list(expected.ids) or logits.shape != expected.targets.shape:
+        raise CheckpointError(
+            f"{file} is of other documents or labels than the corpus; remove {member.path} to train it again"
+        )
+    return logits
