@@ -100,14 +100,14 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = Fal
 
 def _config(args: argparse.Namespace) -> RunConfig:
     """Load the given configuration, or that of the run the checkpoint belongs to."""
-    from kdh_ray.config import load_config
+    from kdh_ray.config import load_config, load_run_config
 
     source = args.config or RunFolder.of_checkpoint(args.checkpoint).config
     if args.config is None and not source.exists():
         raise ConfigError(
             ["the checkpoint is not in a run's folder: give a CONFIG that names the corpus"], str(args.checkpoint)
         )
-    return load_config(source, args.set)
+    return load_run_config(source, args.set) if args.config is None else load_config(source, args.set)
 
 
 def _without_nan(value: Any) -> Any:

@@ -88,7 +88,7 @@ def _texts(args: argparse.Namespace) -> tuple[Texts, NDArray[np.int8] | None]:
         if not any(lines):
             raise DataError(f"{args.texts} must hold a text per line; it is empty")
         return Texts.numbered(lines), None
-    from kdh_ray.config import load_config
+    from kdh_ray.config import load_config, load_run_config
     from kdh_ray.data import corpus_from_config
     from kdh_ray.inference.scoring import check_labels
     from kdh_ray.models.checkpoint import load_card
@@ -99,7 +99,8 @@ def _texts(args: argparse.Namespace) -> tuple[Texts, NDArray[np.int8] | None]:
             ["the checkpoint is not in a run's folder: give a CONFIG that names the corpus, or --texts FILE"],
             str(args.checkpoint),
         )
-    corpus = corpus_from_config(load_config(source).data)
+    config = load_run_config(source) if args.config is None else load_config(source)
+    corpus = corpus_from_config(config.data)
     check_labels(args.checkpoint, load_card(args.checkpoint).labels, list(corpus.labels))
     split = corpus.splits["validation"]
     return split.raw(), split.targets

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -45,6 +46,11 @@ class DataConfig(Section):
         " there is no text column",
     )
     split_column: str | None = Field(None, description="column of split names; seeded splits if not set")
+    split_rule: Literal["hashed", "stratified"] = Field(
+        "hashed",
+        description="seeded splits of a table: by a hash of each document, so that added rows move none, or stratified"
+        " over the table as it is",
+    )
     max_tokens: int = Field(256, description="tokens per document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts, if the corpus has them")
     segmenter: Literal["auto", "sentences", "lines", "none"] = Field(
@@ -65,3 +71,16 @@ class DataConfig(Section):
     @classmethod
     def _unescaped(cls, separator: str) -> str:
         return _ESCAPES.get(separator, separator)
+
+
+SETTINGS_BEFORE = {"split_rule": "stratified"}
+"""Settings that did not exist once -> the values by which runs worked before."""
+
+
+def data_of_run(tree: Mapping[str, Any]) -> DataConfig:
+    """Validate the ``data`` section that a run has written; settings that it lacks are younger than the run.
+
+    Raises:
+        pydantic.ValidationError: If the section has faults.
+    """
+    return DataConfig.model_validate({**SETTINGS_BEFORE, **tree})

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kdh_ray.config.data import DataConfig
+from kdh_ray.config.data import SETTINGS_BEFORE, DataConfig
 from kdh_ray.config.faults import faults_of
 from kdh_ray.config.overrides import NOT_YAML, apply_overrides
 from kdh_ray.config.run import RunConfig
@@ -72,6 +72,17 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         raise ConfigError(repeated, source)
     changes = list(overrides)
     return parse_config(apply_overrides(tree, changes), f"{source} with --set" if changes else source)
+
+
+def load_run_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunConfig:
+    """Read the configuration that a run has written; settings that it lacks are younger than the run.
+
+    Raises:
+        ConfigError: As :func:`load_config`.
+    """
+    config = load_config(path, overrides)
+    before = {name: value for name, value in SETTINGS_BEFORE.items() if name not in config.data.model_fields_set}
+    return config.model_copy(update={"data": config.data.model_copy(update=before)})
 
 
 def _yaml_fault(error: Exception) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.config import DataConfig
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
+from kdh_ray.data.hashed_splits import hashed_parts
 from kdh_ray.data.sampling import grouped_parts
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
@@ -23,9 +24,9 @@ VALIDATION_SHARE = 1 / 8  # of the training split, where only validation is miss
 def read_table_corpus(data: DataConfig) -> Corpus:
     """Read a file, or a folder of files named after splits.
 
-    The splits are those that files or ``split_column`` name. If none is named, documents are split 70/10/20 by seeded
-    iterative stratification. If only validation is missing, it becomes an eighth of the training split. Documents with
-    the same text stay in one split.
+    The splits are those that files or ``split_column`` name. If none is named, documents are split 70/10/20 by
+    ``split_rule``. If only validation is missing, it becomes an eighth of the training split. Documents with the same
+    text stay in one split.
 
     Args:
         data: Names the file or folder, its columns, and the seed of the splits.
@@ -94,17 +95,22 @@ def _assign_splits(
         (n_documents,) numbers of splits, by their order in ``SPLIT_NAMES``; and notes on how they were chosen.
     """
     named = {document.split for document in documents}
-    groups = [text_digest(text) for text in whole.texts]
-    seed = data.sample_seed
     if named <= {None, "train"}:
-        shares = list(SHARES.values())
-        return grouped_parts(groups, whole.targets, shares, seed), (f"splits 70/10/20 made here, seed {seed}",)
+        parts, rule = _seeded_parts(whole, list(SHARES.values()), data)
+        return parts, (f"splits 70/10/20 made here, {rule}",)
     assigned = np.array([SPLIT_NAMES.index(document.split or "train") for document in documents], dtype=np.int64)
     if "validation" in named or "train" not in named:
         return assigned, ()
     train = np.flatnonzero(assigned == SPLIT_NAMES.index("train"))
     # Parts 0 and 1 are train and validation, as in SPLIT_NAMES.
-    assigned[train] = grouped_parts(
-        [groups[i] for i in train], whole.targets[train], [1 - VALIDATION_SHARE, VALIDATION_SHARE], seed
-    )
-    return assigned, (f"validation split: an eighth of the training split, seed {seed}",)
+    assigned[train], rule = _seeded_parts(whole.take(train), [1 - VALIDATION_SHARE, VALIDATION_SHARE], data)
+    return assigned, (f"validation split: an eighth of the training split, {rule}",)
+
+
+def _seeded_parts(split: Split, shares: Sequence[float], data: DataConfig) -> tuple[NDArray[np.int64], str]:
+    """Divide documents by the split rule; return (n_documents,) indices of parts, and the rule in words."""
+    groups, seed = [text_digest(text) for text in split.texts], data.sample_seed
+    if data.split_rule == "stratified":
+        return grouped_parts(groups, split.targets, shares, seed), f"stratified, seed {seed}"
+    keys, kind = (groups, "text") if data.id_column is None else (split.ids, "id")
+    return hashed_parts(keys, groups, split.targets, shares, seed), f"by a hash of each {kind}, seed {seed}"

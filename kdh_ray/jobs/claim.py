@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from kdh_ray.config import MACHINE_SETTINGS, RunConfig, dump_config, flatten, load_config
+from kdh_ray.config import MACHINE_SETTINGS, RunConfig, dump_config, flatten, load_run_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.storage import locked_folder
@@ -43,7 +43,7 @@ def _check_free_space(folder: Path) -> None:
 def write_or_check_config(file: Path, config: RunConfig) -> None:
     """Write the configuration to ``file`` or, if the file exists, check that both are the same.
 
-    Settings of the machine may differ. Settings that are younger than the file are compared by their defaults.
+    Settings of the machine may differ. Settings that are younger than the file are compared by what they were before.
 
     Raises:
         UnavailableError: If the file can't be written.
@@ -53,8 +53,8 @@ def write_or_check_config(file: Path, config: RunConfig) -> None:
     if not file.exists():
         _write_whole(file, text)
         return
-    # Load and dump the file, so that settings that it lacks appear with their defaults.
-    before = flatten(yaml.safe_load(dump_config(load_config(file))))
+    # Load and dump the file, so that settings that it lacks appear.
+    before = flatten(yaml.safe_load(dump_config(load_run_config(file))))
     after = flatten(yaml.safe_load(text))
     faults = [
         f"{key.removeprefix('config_')}: the run in this folder has {before.get(key)!r}; got {after.get(key)!r}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdh_ray.config import RunConfig, load_config, parse_config
+from kdh_ray.config import RunConfig, load_config, load_run_config, parse_config
 from kdh_ray.events import Event
 from kdh_ray.run_folder import RunFolder
 
@@ -76,4 +76,14 @@ def make_plan(
     if not isinstance(config, RunConfig):
         config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
     folder = RunFolder(out if out is not None else Path("runs") / config.name)
+    config = _with_split_rule_of(folder, config)
     return RunPlan(config, folder, tuple(config.stages if stages is None else stages))
+
+
+def _with_split_rule_of(folder: RunFolder, config: RunConfig) -> RunConfig:
+    """Keep the splits of a run that began before there was a choice of rule, unless the configuration names a rule."""
+    named = "split_rule" in config.data.model_fields_set
+    if named or not folder.config.exists() or "split_rule" in load_config(folder.config).data.model_fields_set:
+        return config
+    before = load_run_config(folder.config).data.split_rule
+    return config.model_copy(update={"data": config.data.model_copy(update={"split_rule": before})})

@@ -30,6 +30,8 @@ def run_id(config: RunConfig, experiment: str | None = None) -> str:
     machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
     # Settings that came later count only if they are set, so that runs and searches begun before keep their ids.
     unset: dict[str, Any] = {"data": _unset(config.data, "data")}
+    if config.data.corpus != "table" or config.data.split_rule == "stratified":  # as it was before the setting came
+        unset["data"].add("split_rule")
     unset["stages"] = {name: _unset(stage, "stages") for name, stage in config.stages.items()}
     digest = sha256(dump_config(config.model_copy(update=machine), without=unset).encode())
     return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"

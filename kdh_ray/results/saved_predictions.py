@@ -201,10 +201,10 @@ def _data_config(file: Path) -> str:
     """
     import yaml
 
-    from kdh_ray.config import DataConfig
+    from kdh_ray.config import data_of_run
 
     try:
-        data = DataConfig.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))["data"])
+        data = data_of_run(yaml.safe_load(file.read_text(encoding="utf-8"))["data"])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise DataError(f"{file} can't be read ({type(error).__name__})") from None
     return data.model_copy(update={"size": "large"}).model_dump_json()
@@ -227,11 +227,11 @@ def _read_file(file: Path, wanted: set[Key]) -> Iterator[_SavedLogits]:
 
 def _corpus(data: str, corpora: dict[str, Corpus]) -> Corpus:
     """Return the corpus of a configuration, read once into ``corpora``. Its test split is the same at every size."""
-    from kdh_ray.config import DataConfig
+    from kdh_ray.config import data_of_run
     from kdh_ray.data import corpus_from_config
 
     if data not in corpora:
-        corpora[data] = corpus_from_config(DataConfig.model_validate_json(data))
+        corpora[data] = corpus_from_config(data_of_run(json.loads(data)))
     return corpora[data]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdh_ray.config import RunConfig, load_config
+from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.jobs.plan import RunOptions, make_plan
 from kdh_ray.jobs.run import perform
 from kdh_ray.jobs.run_rows import run_id
@@ -38,7 +38,7 @@ class BestRun:
         """Return the configuration that an earlier call trained completely, None if there is none."""
         if not self.folder.config.exists():
             return None
-        config = load_config(self.folder.config)
+        config = load_run_config(self.folder.config)
         return config if make_plan(config, self.folder).finished else None
 
     def has_rows(self, config: RunConfig) -> bool:

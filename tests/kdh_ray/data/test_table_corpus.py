@@ -41,14 +41,17 @@ def test_split_column_is_followed(tmp_path: Path) -> None:
 def test_missing_validation_is_taken_from_training(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", rows(60)[:40])
     write(tmp_path / "test.csv", rows(60)[40:])
-    corpus = load(tmp_path)
+    corpus = load(tmp_path, split_rule="stratified")
     assert {name: len(split) for name, split in corpus.splits.items()} == {"train": 35, "validation": 5, "test": 20}
     assert any("validation" in note for note in corpus.notes)
+    hashed = load(tmp_path)
+    assert len(hashed.splits["validation"]) == pytest.approx(5, abs=3)
+    assert set(hashed.splits["test"].ids) == set(corpus.splits["test"].ids)
 
 
 def test_seeded_splits_repeat_and_keep_label_shares(tmp_path: Path) -> None:
     path = write(tmp_path / "notes.csv", rows(400))
-    first, again, other = (load(path, sample_seed=seed) for seed in (1, 1, 2))
+    first, again, other = (load(path, sample_seed=seed, split_rule="stratified") for seed in (1, 1, 2))
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     for split in first.splits.values():
         np.testing.assert_allclose(split.targets.mean(axis=0), [0.5, 1 / 3], atol=0.04)
@@ -69,7 +72,9 @@ def test_samples_nest_and_leave_the_test_split(tmp_path: Path, size: str) -> Non
     path = write(tmp_path / "notes.csv", [{**row, "id": f"#{row['id']}"} for row in rows(400)])
     whole, sample, smaller = load(path), load(path, size=size), load(path, size="small")
     assert set(smaller.splits["train"].ids) <= set(sample.splits["train"].ids) < set(whole.splits["train"].ids)
-    assert len(sample.splits["train"]) == pytest.approx(280 * {"small": 0.25, "medium": 0.5}[size], rel=0.1)
+    assert len(sample.splits["train"]) == pytest.approx(
+        len(whole.splits["train"]) * {"small": 0.25, "medium": 0.5}[size], rel=0.1
+    )
     assert list(sample.splits["test"].ids) == list(whole.splits["test"].ids)
 
 
