@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.cli.trials import Board, epochs, percent, settings
+from kdh_ray.cli.trials import Board, epochs, settings
 from kdh_ray.errors import DataError
+from kdh_ray.evaluation.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,8 @@ def _print_best(config: RunConfig, board: Board) -> None:
     stopped = "" if first.status == "ok" else f", {first.status}"  # its score can't be compared with a full training
     _print(f"\nBest of {len(board.trials)} trials: trial {best.number}, {settings(best)}")
     _print(
-        f"Validation {board.objective} {percent(best)}; trial 1{own}: {percent(first)}{stopped} after {epochs(first)}"
+        f"Validation {board.objective.title} {board.score(best)}; trial 1{own}: {board.score(first)}{stopped} after"
+        f" {epochs(first)}"
     )
 
 
@@ -51,7 +53,8 @@ def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
     if cost is None:
         return
     with suppress(DataError):  # no trial ran to its end
-        front = tables.pareto(frame, f"validation_{config.tune.objective}", cost)
+        objective = OBJECTIVES[config.tune.objective]
+        front = tables.pareto(frame, objective.column, cost, objective.mode)
         _print(f"\nNo other trial is both better and cheaper than one of these:\n{render.to_plain(front)}")
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.results.method_rows import METRIC_NAMES
+from kdh_ray.evaluation.objectives import OBJECTIVES
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import best_of, savings
@@ -38,13 +38,13 @@ class Board:
     Attributes:
         trials: Every trial by its number.
         n_trials: Number of trials that the search will have.
-        objective: Name of the score, such as ``micro F1``.
+        objective: The score that the search optimises.
     """
 
     def __init__(self, config: RunConfig, out: Path) -> None:
         self.trials = {trial.number: trial for trial in Ledger(RunFolder(out).search.path).trials}
         self.n_trials = config.tune.n_trials
-        self.objective = METRIC_NAMES[config.tune.objective]
+        self.objective = OBJECTIVES[config.tune.objective]
         self._ended_earlier = self._ended()
         self.start_clock()
 
@@ -54,7 +54,11 @@ class Board:
 
     def best(self) -> Trial | None:
         """Return the best trial, by the search's own rule."""
-        return best_of(list(self.trials.values()), "max")
+        return best_of(list(self.trials.values()), self.objective.mode)
+
+    def score(self, trial: Trial) -> str:
+        """Return a trial's score as result tables print it; ``-`` without a score, or beyond the search's budget."""
+        return "-" if trial.score is None or not trial.feasible else self.objective.text(trial.score)
 
     def savings(self) -> str:
         """Return a line about what early stopping has saved."""
@@ -75,11 +79,11 @@ class Board:
     def line(self, trial: Trial) -> str:
         """Return a line about a trial that has ended, and the state of the search."""
         best = self.best()
-        best_so_far = f"; best {percent(best)} (trial {best.number})" if best else ""
+        best_so_far = f"; best {self.score(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
         return (
             f"trial {trial.number}{_particle(trial)}: {trial.status} after {epochs(trial)}, validation"
-            f" {self.objective} {percent(trial)}, {trial.seconds:.0f} s{reason};"
+            f" {self.objective.title} {self.score(trial)}, {trial.seconds:.0f} s{reason};"
             f" {self._ended()}/{self.n_trials} done{best_so_far}"
         )
 
@@ -96,12 +100,12 @@ class Board:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("trial", "particle", "status", "epochs", self.objective, "seconds"):
+        for heading in ("trial", "particle", "status", "epochs", self.objective.title, "seconds"):
             table.add_column(heading, justify="left" if heading == "status" else "right")
         ended, running, n_hidden = self._visible(max(_MIN_ROWS, height - _OTHER_LINES))
         for trial in (*ended, *running):
             particle = str(trial.particle.get("particle", ""))
-            values = (f"{trial.time:g}", percent(trial), f"{trial.seconds:.0f}")
+            values = (f"{trial.time:g}", self.score(trial), f"{trial.seconds:.0f}")
             table.add_row(str(trial.number), particle, trial.status, *values)
         if n_hidden:
             table.add_row("…", "", f"{n_hidden} more")
@@ -121,7 +125,7 @@ class Board:
         text = f"{self.n_trials} trials: {states}; {duration(self._elapsed())}"
         left, best = self.seconds_left(), self.best()
         text += f", about {duration(left)} left" if left and left > 0 else ""
-        return text if best is None else f"{text}\nbest {percent(best)}, trial {best.number}: {settings(best)}"
+        return text if best is None else f"{text}\nbest {self.score(best)}, trial {best.number}: {settings(best)}"
 
     def _ended(self) -> int:
         return sum(trial.ended for trial in self.trials.values())
@@ -156,11 +160,6 @@ def _print_trial(board: Board, trial: Trial) -> None:
     board.trials[trial.number] = trial
     if trial.ended:
         print(board.line(trial), file=sys.stderr, flush=True)
-
-
-def percent(trial: Trial) -> str:
-    """Return a trial's score as the result tables print it; ``-`` without a score, or beyond the search's budget."""
-    return "-" if trial.score is None or not trial.feasible else f"{100 * trial.score:.1f}"
 
 
 def duration(seconds: float) -> str:

@@ -76,7 +76,11 @@ class TuneConfig(Section):
         None,
         description="a setting of the stage (loss.alpha) to its range; a default space if not set",
     )
-    objective: Literal["f1_micro", "f1_macro"] = Field("f1_micro", description="validation score to maximise")
+    objective: Literal["f1_micro", "f1_macro", "average_precision", "log_loss"] = Field(
+        "f1_micro",
+        description="validation score to optimise: F1 at its best threshold, average precision over all pairs of"
+        " document and label, or log loss, of which less is better",
+    )
     max_latency_ms: float | None = Field(
         None,
         description="of one document, on this machine's CPUs with cpus_per_trial threads; no limit if not set",

@@ -12,7 +12,9 @@ Where a metric is not defined:
 * zero divided by zero is 0 (scikit-learn's ``zero_division=0``). So a document that has no label and is predicted none
   adds 0 to the ``samples`` averages, and a label without positives adds 0 to the ``macro`` averages;
 * average precision is not defined for a label without positives. The macro average leaves such labels out, and is NaN
-  if no label has a positive.
+  if no label has a positive. So is the micro average, which ranks all pairs of document and label together.
+
+``log_loss`` is the mean over documents and labels of -y log p - (1 - y) log(1 - p), with p at least 1e-7 from 0 and 1.
 
 A label is predicted where its probability is at or above its threshold.
 """
@@ -34,8 +36,12 @@ METRICS = (
     "hamming_loss",
     "subset_accuracy",
     "average_precision_macro",
+    "average_precision_micro",
+    "log_loss",
 )
-"""Keys of :func:`score`. Higher is better, except for ``hamming_loss``."""
+"""Keys of :func:`score`. Higher is better, except for the two losses."""
+
+_CLOSEST = 1e-7  # of a probability to 0 or 1 in log_loss; float32 has no more digits near 1
 
 Thresholds = float | Sequence[float] | NDArray[np.float64]
 
@@ -96,7 +102,7 @@ def score(targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds =
         thresholds: One for all labels, or (n_labels,).
 
     Returns:
-        Metric -> value in 0..1, or NaN where ``average_precision_macro`` is not defined.
+        Metric -> value in 0..1 (``log_loss``: 0 or more), or NaN where average precision is not defined.
 
     Raises:
         DataError: If shapes differ, or values are outside what is allowed.
@@ -121,7 +127,21 @@ def score(targets: ArrayLike, probabilities: ArrayLike, thresholds: Thresholds =
     average_precision = average_precisions(truth, scores)
     defined = average_precision[~np.isnan(average_precision)]
     result["average_precision_macro"] = defined.mean() if defined.size else np.nan
+    result["average_precision_micro"] = average_precisions(truth.reshape(-1, 1), scores.reshape(-1, 1))[0]
+    result["log_loss"] = log_losses(truth, scores).mean()
     return {name: float(result[name]) for name in METRICS}
+
+
+def log_losses(targets: NDArray[np.int8], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n_documents,) mean over labels of each document's log loss.
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        probabilities: (n_documents, n_labels).
+    """
+    right = np.where(targets == 1, probabilities, 1.0 - probabilities)  # probability of the truth
+    losses: NDArray[np.float64] = -np.log(np.clip(right, _CLOSEST, 1.0)).mean(1)
+    return losses
 
 
 def per_label(

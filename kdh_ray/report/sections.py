@@ -37,7 +37,7 @@ from kdh_ray.results.method_rows import (
     ranked_methods,
     repetitions,
 )
-from kdh_ray.results.search_trials import objective_name, searched_settings, trial_rows
+from kdh_ray.results.search_trials import searched_settings, shared_objective, trial_rows
 from kdh_ray.results.tables import REFERENCE, significance, stage_table
 
 if TYPE_CHECKING:
@@ -310,16 +310,17 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     section.intro = (
         "A trial trains one configuration and is scored on the validation split only; early stopping ends poor trials."
     )
+    objective = shared_objective(rows)
     made, section.left_out = attempt(SEARCH_FIGURES, part)
     section.figures = _named(made, label)
-    best = rows.nlargest(_BEST_TRIALS, "score")
+    best = rows.nlargest(_BEST_TRIALS, "merit")
     varied = [name for name, trials in (("size", best), ("seed", rows)) if trials[name].nunique() > 1]
     names = ["searcher", *varied, "trial", "particle", "status", "epochs_run", "score", *searched_settings(rows)]
     one_size = "" if "size" in varied or rows["size"].nunique() < 2 else f" All are of size {best['size'].iloc[0]}."
     best = best[names].dropna(axis="columns", how="all")
-    best = best.assign(score=[f"{100 * score:.1f}" for score in best["score"]])
+    best = best.assign(score=[objective.text(score) for score in best["score"]])
     best = best.rename(columns={str(name): setting_name(str(name)) for name in best} | {"epochs_run": "epochs run"})
     section.tables.append(
-        Table("The best trials", best, f"Scores are validation {objective_name(rows)} in %.{one_size}")
+        Table("The best trials", best, f"Scores are validation {objective.title}{objective.unit}.{one_size}")
     )
     return section

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
+from kdh_ray.evaluation.objectives import MICRO_F1, OBJECTIVES, Objective
 from kdh_ray.results.columns import normalise_rows
-from kdh_ray.results.method_rows import METRIC_NAMES, TRIAL
+from kdh_ray.results.method_rows import TRIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,9 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
         frame: From ``load_runs`` or ``normalise_rows``.
 
     Returns:
-        The rows with ``search`` (run id of the search), ``score`` on validation (a fraction), ``curve`` (a list with a
-        score per epoch), ``seconds``, ``started`` and ``ended`` (UTC).
+        The rows with ``search`` (run id of the search), ``score`` on validation (a fraction, or a loss), ``merit`` (the
+        score, negated where less is better), ``curve`` (a list with a score per epoch), ``seconds``, ``started`` and
+        ``ended`` (UTC).
 
     Raises:
         DataError: If there is no trial.
@@ -39,10 +41,12 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows.astype({name: "Int64" for name in ("trial", "particle") if rows[name].notna().any()})
     seconds = pd.to_numeric(rows["seconds"]).fillna(0.0)
     started = pd.to_datetime(rows["started"], utc=True, format="ISO8601")
+    # The objective that the searcher saw; older rows only have micro F1.
+    score = pd.to_numeric(rows["score"]).fillna(pd.to_numeric(rows["validation_f1_micro"]))
     return rows.assign(
         search=rows["run_id"].astype(str).str.replace(r"-trial-\d+$", "", regex=True),
-        # The objective that the searcher saw; older rows only have micro F1.
-        score=pd.to_numeric(rows["score"]).fillna(pd.to_numeric(rows["validation_f1_micro"])),
+        score=score,
+        merit=score * rows["objective"].map(lambda name: OBJECTIVES.get(name, MICRO_F1).sign),
         curve=rows["curve"].map(_curve),
         seconds=seconds,
         started=started,
@@ -50,10 +54,10 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
     ).sort_values(["search", "trial"], kind="stable")
 
 
-def objective_name(rows: pd.DataFrame) -> str:
-    """Return the name of the objective that all trials share, such as ``micro F1``."""
+def shared_objective(rows: pd.DataFrame) -> Objective:
+    """Return the objective that all trials share; micro F1 if they name none or several."""
     names = rows["objective"].dropna().unique().tolist()
-    return METRIC_NAMES.get(names[0], str(names[0])) if len(names) == 1 else METRIC_NAMES["f1_micro"]
+    return OBJECTIVES.get(names[0], MICRO_F1) if len(names) == 1 else MICRO_F1
 
 
 def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -66,7 +70,7 @@ def best_search(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     scored = rows[rows["score"].notna()]
     if scored.empty:
         raise DataError("no trial has a score")
-    chosen = scored.nlargest(1, "score")["search"].iloc[0]
+    chosen = scored.nlargest(1, "merit")["search"].iloc[0]
     sentence = f" Of {len(searches)} searches, this is the one with the best score: {chosen}."
     return rows[rows["search"] == chosen], sentence if len(searches) > 1 else ""
 

@@ -39,6 +39,8 @@ class EpochReport:
         epoch: From 1.
         score: Validation micro F1 at its best global threshold, of the averaged weights if weights are averaged.
         f1_macro: Validation macro F1 at the same threshold.
+        average_precision: Of validation, over all pairs of document and label; NaN in reports of earlier versions.
+        log_loss: Of validation; NaN in reports of earlier versions.
         best: Whether no earlier epoch had a higher ``score``.
         losses: Name to mean of each training loss term, before weighting.
         seconds: Of training and validation.
@@ -52,6 +54,8 @@ class EpochReport:
     losses: Mapping[str, float]
     seconds: float
     documents_per_second: float
+    average_precision: float = float("nan")
+    log_loss: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -197,12 +201,14 @@ class Training:
     def _epoch(self, epoch: int) -> EpochReport:
         started = perf_counter()
         losses, rate = self.train_epoch(epoch)
-        reached, macro = self._score()
+        reached = self._score()
         return EpochReport(
             epoch=epoch,
-            score=reached,
-            f1_macro=macro,
-            best=reached > max((entry.score for entry in self.history), default=-1.0),
+            score=reached["f1_micro"],
+            f1_macro=reached["f1_macro"],
+            average_precision=reached["average_precision_micro"],
+            log_loss=reached["log_loss"],
+            best=reached["f1_micro"] > max((entry.score for entry in self.history), default=-1.0),
             losses=losses,
             seconds=perf_counter() - started,
             documents_per_second=rate,
@@ -271,7 +277,8 @@ class Training:
         """Return the share of the documents that have labels."""
         return float(self._has_labels[list(indices)].mean())
 
-    def _score(self) -> tuple[float, float]:
+    def _score(self) -> dict[str, float]:
+        """Return every metric of the validation split, at the threshold with the highest micro F1."""
         logits = forward(
             self._validated_model(), self.validation.tokens, combine=self.combine, precision=self.precision
         )
@@ -282,8 +289,7 @@ class Training:
                 " lower learning_rate or head_multiplier, or raise warmup"
             )
         threshold = tune_global(self.validation.targets, probabilities)
-        reached = score(self.validation.targets, probabilities, threshold)
-        return reached["f1_micro"], reached["f1_macro"]
+        return score(self.validation.targets, probabilities, threshold)
 
 
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:

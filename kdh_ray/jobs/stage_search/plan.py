@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from kdh_ray.config import RunConfig, SearchRange, StageConfig
+from kdh_ray.evaluation.objectives import OBJECTIVES, Objective
 from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.jobs.stage_search.space import configured, domains, longest_trial, search_space, tuned_stage
 from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS
@@ -15,8 +16,18 @@ from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import TuneSettings
 from kdh_ray.tuning.trials import RATE, VIOLATION
 
-SCORES = {"f1_micro": "validation_f1_micro", "f1_macro": "validation_f1_macro"}
-"""Objectives (``tune.objective``), and the results of a trial that measure them."""
+_FIELDS = {
+    "f1_micro": "score", "f1_macro": "f1_macro", "average_precision": "average_precision", "log_loss": "log_loss",
+}  # fmt: skip
+
+
+def scores_of(epoch: Mapping[str, Any]) -> dict[str, float]:
+    """Return the results that a trial reports of an epoch, one for each objective.
+
+    Args:
+        epoch: Fields of an ``EpochReport``; earlier versions stored fewer.
+    """
+    return {OBJECTIVES[name].column: epoch[field] for name, field in _FIELDS.items() if field in epoch}
 
 
 @dataclass(frozen=True)
@@ -60,9 +71,9 @@ class SearchPlan:
         return domains(self.space)
 
     @property
-    def metric(self) -> str:
-        """The result of a trial that the search raises."""
-        return SCORES[self.config.tune.objective]
+    def objective(self) -> Objective:
+        """The score that the search optimises."""
+        return OBJECTIVES[self.config.tune.objective]
 
     @property
     def longest(self) -> int:
@@ -79,10 +90,11 @@ class SearchPlan:
         tune = self.config.tune
         return TuneSettings(
             trials=tune.n_trials,
-            metric=self.metric,
+            metric=self.objective.column,
+            mode=self.objective.mode,
             max_t=self.longest,
             full_length=self.epochs,
-            extra_results=(*SCORES.values(), RATE, LATENCY, PARAMETERS, VIOLATION),
+            extra_results=(*(each.column for each in OBJECTIVES.values()), RATE, LATENCY, PARAMETERS, VIOLATION),
             time_budget=tune.time_budget,
             trial_time_limit=tune.trial_time_limit,
             max_failures=tune.max_failures,

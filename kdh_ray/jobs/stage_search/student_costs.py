@@ -51,10 +51,11 @@ class Costs:
 def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
     """Return by which share a student exceeds its budgets, summed over them; 0 if it keeps them.
 
-    A trial over its budget is not trained, and its score is minus this sum. All other scores are at least 0. So any
-    searcher that sees only scores follows the three rules of Deb ("An efficient constraint handling method for genetic
-    algorithms", 2000, section 3): a student within its budget beats one that exceeds it; of two within, the better
-    score wins; of two that exceed it, the one closer to the budget wins, which leads the search back to it.
+    A trial over its budget is not trained. Its score (``Objective.of_infeasible``) is worse than all others, the worse
+    the larger this sum is. So any searcher that sees only scores follows the three rules of Deb ("An efficient
+    constraint handling method for genetic algorithms", 2000, section 3): a student within its budget beats one that
+    exceeds it; of two within, the better score wins; of two that exceed it, the one closer to the budget wins, which
+    leads the search back to it.
     """
     # sum over budgets of max(0, cost / limit - 1)
     pairs = ((costs[LATENCY], limits.max_latency_ms), (costs[PARAMETERS], limits.max_parameters))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdh_ray.jobs.stage_search.plan import SCORES, SearchPlan
+from kdh_ray.jobs.stage_search.plan import SearchPlan, scores_of
 from kdh_ray.jobs.stage_search.space import own_settings
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import RATE, TIME_ATTR, VIOLATION, Report, Trial
@@ -53,9 +53,8 @@ class TrainedStage:
             # A stage keeps the weights of its best epoch by micro F1, whatever the objective is.
             best = max(history[:number], key=lambda entry: float(entry["score"]))
             seconds += epoch["seconds"]
-            scores = {SCORES["f1_micro"]: best["score"], SCORES["f1_macro"]: best["f1_macro"]}
-            values = {**costs, **scores, RATE: epoch["documents_per_second"]}
-            reports.append(Report(float(epoch["epoch"]), values[self.plan.metric], seconds, values))
+            values = {**costs, **scores_of(best), RATE: epoch["documents_per_second"]}
+            reports.append(Report(float(epoch["epoch"]), values[self.plan.objective.column], seconds, values))
         return reports
 
     def as_first_trial(self, searcher: Any, costs: Callable[[Mapping[str, Any]], Mapping[str, float]]) -> Trial | None:
@@ -76,12 +75,16 @@ class TrainedStage:
 
         plan = self.plan
         ledger = Ledger(plan.folder.search.path)
-        if ledger.trials or not self.has(own_settings(plan.config)):
+        # A stage that an earlier version trained has no reports of the newer objectives.
+        knows = all(plan.objective.column in scores_of(epoch) for epoch in self.result["history"])
+        if ledger.trials or not knows or not self.has(own_settings(plan.config)):
             return None
         # The copy makes the suggestion, so that the search can restore its own searcher from the ledger.
         recorder = Recorder(copy.deepcopy(searcher), ledger, plan.tune_settings)
         search = RecordedSearcher(recorder)
-        search.set_search_properties(plan.metric, "max", plan.domains, num_samples=plan.config.tune.n_trials)
+        search.set_search_properties(
+            plan.objective.column, plan.objective.mode, plan.domains, num_samples=plan.config.tune.n_trials
+        )
         values = search.suggest(_ID)
         if not isinstance(values, dict):
             return None
@@ -92,7 +95,8 @@ class TrainedStage:
         trial.reports = self.reports(own_costs)
         # The searcher learns from the stage as it would from any trial: report by report, then the end.
         results = [
-            {**report.values, plan.metric: report.score, TIME_ATTR: int(report.time)} for report in trial.reports
+            {**report.values, plan.objective.column: report.score, TIME_ATTR: int(report.time)}
+            for report in trial.reports
         ]
         for result in results:
             search.on_trial_result(_ID, result)

@@ -12,7 +12,8 @@ import ray
 from ray.tune import Trainable
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
-from kdh_ray.jobs.stage_search.plan import SCORES
+from kdh_ray.evaluation.objectives import OBJECTIVES
+from kdh_ray.jobs.stage_search.plan import scores_of
 from kdh_ray.jobs.stage_search.space import configured
 from kdh_ray.jobs.stage_search.student_costs import violation
 from kdh_ray.tuning.trials import RATE, VIOLATION
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from kdh_ray.jobs.stage_search.student_costs import Costs
     from kdh_ray.training.stages import Material
 
+_IN_REPORT = {
+    "f1_micro": "score",
+    "f1_macro": "f1_macro",
+    "average_precision": "average_precision",
+    "log_loss": "log_loss",
+}
 SAVING_SHARE = 0.1  # largest share of a trial's time that may go into checkpoints
 
 
@@ -55,7 +62,13 @@ class StageTask:
         costs = self.costs_of(values)
         if costs[VIOLATION] <= 0:
             return None
-        return {**costs, SCORES[self.tune.objective]: -costs[VIOLATION], TRAINING_ITERATION: 0, "done": True}
+        objective = OBJECTIVES[self.tune.objective]
+        return {
+            **costs,
+            objective.column: objective.of_infeasible(costs[VIOLATION]),
+            TRAINING_ITERATION: 0,
+            "done": True,
+        }
 
 
 class TrialTraining:
@@ -102,8 +115,7 @@ class TrialTraining:
         best = max(self.training.history, key=lambda entry: entry.score)
         return {
             **self._costs,
-            SCORES["f1_micro"]: best.score,
-            SCORES["f1_macro"]: best.f1_macro,
+            **scores_of(asdict(best)),
             TRAINING_ITERATION: report.epoch,
             RATE: report.documents_per_second,
             "done": self.training.finished,

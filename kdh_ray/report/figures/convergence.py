@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdh_ray.errors import DataError
 from kdh_ray.report.figures.drawing import Plot, canvas, cut, figure, legend, look
-from kdh_ray.results.search_trials import objective_name, trial_rows
+from kdh_ray.results.search_trials import shared_objective, trial_rows
 from kdh_ray.results.tables import regrets
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def convergence(frame: pd.DataFrame) -> Plot:
     """Draw the best validation score so far against ended trials and compute: each search, and each searcher's mean."""
     rows = progress(trial_rows(frame))
+    objective = shared_objective(rows)
     drawing, axes = canvas(4.8, rows=2, sharey=True)
     shown = []
     for index, (name, own) in enumerate(rows.groupby("name", sort=False)):
@@ -32,13 +33,15 @@ def convergence(frame: pd.DataFrame) -> Plot:
                 for _, search in searches:
                     panel.plot(search[across], search["best"], **{**line, "marker": ""}, linewidth=0.7, alpha=0.35)
         ends = searches["best"].last()
-        several = f" (mean of {len(ends)} searches, {ends.min():.1f} to {ends.max():.1f})" if len(ends) > 1 else ""
-        shown.append(f"{name} {ends.mean():.1f} %{several}")
+        ends = ends / objective.scale
+        low, high = objective.text(ends.min()), objective.text(ends.max())
+        several = f" (mean of {len(ends)} searches, {low} to {high})" if len(ends) > 1 else ""
+        shown.append(f"{name} {objective.with_unit(ends.mean())}{several}")
     axes[0].locator_params(axis="x", integer=True)
     axes[0].set_xlabel("trials ended")
     axes[1].set_xlabel("minutes of training, all trials together")
     axes[0].set_ylim(*_upper_part(rows))
-    drawing.supylabel(f"best validation {objective_name(rows)} so far, in %", fontsize=8.5)
+    drawing.supylabel(f"best validation {objective.title} so far{objective.unit}", fontsize=8.5)
     legend(drawing, axes[0])
     text = (
         f"Best validation score at the end: {'; '.join(shown)}. Trials stopped early count with the score that they"
@@ -55,12 +58,12 @@ def _mean(rows: pd.DataFrame, across: str) -> pd.Series[float]:
 
 
 def _upper_part(rows: pd.DataFrame) -> tuple[float, float]:
-    """Return limits from the lowest score that any search has after a third of its trials to the highest of all.
+    """Return limits around the scores that searches have after a third of their trials, up to the best of all.
 
     The steep rise of the first trials would press the lines, and the differences between searchers, flat.
     """
     late = rows[rows["trials"] > rows.groupby("search")["trials"].transform("max") / 3]
-    low, high = late["best"].min(), rows["best"].max()
+    low, high = late["best"].min(), late["best"].max()
     edge = 0.05 * (high - low) or 1.0
     return low - edge, high + edge
 
@@ -72,20 +75,21 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
         rows: From ``trial_rows``.
 
     Returns:
-        The rows with ``trials`` (ended so far), ``minutes`` (of training so far), ``best`` (score so far, in %) and
-        ``name``: the searcher, with the size of the training split where there are several, whose scores don't compare.
+        The rows with ``trials`` (ended so far), ``minutes`` (of training so far), ``best`` (score so far, shares in
+        %) and ``name``: the searcher, with the size of the training split where there are several, whose scores don't
+        compare.
 
     Raises:
         DataError: If no trial has a score.
     """
     # Trials run concurrently, so the order in which they ended is not that of their numbers.
     ordered = rows.sort_values(["search", "ended", "trial"], kind="stable")
-    groups = ordered.groupby("search", sort=False)
+    groups, objective = ordered.groupby("search", sort=False), shared_objective(rows)
     ordered = ordered.assign(
         searcher=ordered["searcher"].fillna("searcher not named"),
         trials=groups.cumcount() + 1,
         minutes=groups["seconds"].cumsum() / 60,
-        best=100 * groups["score"].cummax(),
+        best=objective.scale * objective.sign * groups["merit"].cummax(),
     )
     # A failed trial has no score and leaves the best so far as it was.
     ordered["best"] = ordered.groupby("search", sort=False)["best"].ffill()

@@ -9,7 +9,7 @@ from kdh_ray.report.figures.drawing import MUTED, SERIES, Plot, canvas, figure, 
 from kdh_ray.report.figures.searched_settings import importances, is_number
 from kdh_ray.report.wording import plural
 from kdh_ray.results.columns import setting_name
-from kdh_ray.results.search_trials import best_search, searched_settings, trial_rows
+from kdh_ray.results.search_trials import best_search, searched_settings, shared_objective, trial_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,18 +39,19 @@ def swarm(frame: pd.DataFrame) -> Plot:
         colour = SERIES[number % len(SERIES)] if len(paths) <= _MOST_COLOURED else MUTED
         axes.plot(path[across], path[up], color=colour, linewidth=0.7, alpha=0.45)
         axes.scatter(path[across], path[up], s=9, color=colour, alpha=0.7, linewidths=0)
-        best = path.nlargest(1, "score").iloc[0]
+        best = path.nlargest(1, "merit").iloc[0]
         label = "personal best of a particle" if number == 0 else None  # once in the legend
         axes.scatter(best[across], best[up], s=75, marker="*", color=colour, label=label)
-    best = rows.nlargest(1, "score").iloc[0]
+    best = rows.nlargest(1, "merit").iloc[0]
     axes.scatter(
         best[across], best[up], s=190, marker="o", facecolors="none", edgecolors=SERIES[1], linewidths=1.6,
         label="best of all",
     )  # fmt: skip
     _scale(axes, rows, across, up)
     legend(drawing, axes)
+    reached = shared_objective(rows).with_unit(best["score"])
     text = (
-        f"{len(paths)} particles tried {len(rows)} positions. The best, with {100 * best['score']:.1f} % on"
+        f"{len(paths)} particles tried {len(rows)} positions. The best, with {reached} on"
         f" validation, is at {setting_name(across)} {best[across]:.3g} and {setting_name(up)} {best[up]:.3g} (circle)."
         f" Lines join a particle's positions in time; stars are personal bests.{which_search}"
     )

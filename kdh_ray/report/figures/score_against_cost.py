@@ -9,7 +9,7 @@ from kdh_ray.report.figures.drawing import MUTED, SERIES, Plot, canvas, figure, 
 from kdh_ray.report.figures.scores import ranking
 from kdh_ray.results.columns import LATENCY
 from kdh_ray.results.method_rows import finished_rows, largest_size, metric_name
-from kdh_ray.results.search_trials import best_search, objective_name, trial_rows
+from kdh_ray.results.search_trials import best_search, shared_objective, trial_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,22 +119,24 @@ def pareto(frame: pd.DataFrame) -> Plot:
     name = next((name for name in TRIAL_COSTS if rows[name].nunique() > 1), None)
     if name is None or not differ:  # two measurements of one latency differ as well
         raise DataError("the trials' models are all alike in size")
+    objective = shared_objective(rows)
     title, factor = TRIAL_COSTS[name]
-    table = rows.assign(cost=factor * rows[name].astype(float), percent=100 * rows["score"])
-    table = table.assign(best=not_dominated(table["cost"], -table["percent"])).sort_values("cost")
+    table = rows.assign(cost=factor * rows[name].astype(float), shown=objective.scale * rows["score"])
+    table = table.assign(best=not_dominated(table["cost"], -table["merit"])).sort_values("cost")
     drawing, (axes,) = canvas(3.0)
     front = table[table["best"]]
-    axes.scatter(table["cost"], table["percent"], s=16, color=MUTED, alpha=0.6, linewidths=0, label="trial")
-    axes.plot(
-        front["cost"], front["percent"], color=SERIES[1], marker="o", drawstyle="steps-post", label="Pareto front"
-    )
+    axes.scatter(table["cost"], table["shown"], s=16, color=MUTED, alpha=0.6, linewidths=0, label="trial")
+    axes.plot(front["cost"], front["shown"], color=SERIES[1], marker="o", drawstyle="steps-post", label="Pareto front")
     axes.set_xlabel(title)
-    axes.set_ylabel(f"validation {objective_name(rows)} in %")
+    axes.set_ylabel(f"validation {objective.title}{objective.unit}")
     legend(drawing, axes)
-    shown = "; ".join(f"{line['percent']:.1f} % at {line['cost']:.3g}" for line in front.to_dict("records"))
+    shown = "; ".join(
+        f"{objective.with_unit(line['score'])} at {line['cost']:.3g}" for line in front.to_dict("records")
+    )
     text = (
         f"{len(front)} of {len(table)} trials that ran to the end are on the front of score against {title}:"
         f" {shown}.{which_search}"
     )
-    table = table[["trial", "cost", "percent", "best"]].rename(columns={"cost": title, "percent": "score in %"})
+    names = {"cost": title, "shown": f"score{objective.unit}"}
+    table = table[["trial", "cost", "shown", "best"]].rename(columns=names)
     return Plot(text, table.reset_index(drop=True), drawing)

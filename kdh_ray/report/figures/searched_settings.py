@@ -13,7 +13,7 @@ from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.extras import require
 from kdh_ray.report.figures.drawing import MUTED, RULE, SERIES, Plot, canvas, figure, spans_decades
 from kdh_ray.results.columns import setting_name
-from kdh_ray.results.search_trials import best_search, searched_settings, trial_rows
+from kdh_ray.results.search_trials import best_search, searched_settings, shared_objective, trial_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,11 +136,11 @@ def parallel_coordinates(frame: pd.DataFrame) -> Plot:
     for name in names:
         positions[name], *labels = axis_positions(scored[name])
         ends[name] = (labels[0], labels[1])
-    score = scored["score"]
+    score, objective = scored["score"], shared_objective(scored)
     positions["score"] = (score - score.min()) / _width(score)
-    ends["score"] = (f"{100 * score.min():.1f} %", f"{100 * score.max():.1f} %")
+    ends["score"] = (objective.with_unit(score.min()), objective.with_unit(score.max()))
     drawing, (axes,) = canvas(0.4 + 0.36 * len(positions))
-    is_best = score.rank(ascending=False, method="first") <= max(1, round(_BEST_SHARE * len(scored)))
+    is_best = scored["merit"].rank(ascending=False, method="first") <= max(1, round(_BEST_SHARE * len(scored)))
     for index in scored.index[~is_best].append(scored.index[is_best]):  # the best last, above the others
         line = [position[index] for position in positions.values()]
         if is_best[index]:
@@ -148,13 +148,13 @@ def parallel_coordinates(frame: pd.DataFrame) -> Plot:
         else:
             axes.plot(line, range(len(line)), color=MUTED, linewidth=0.7, alpha=0.35)
     _label_axes(axes, ends)
-    top = scored.nlargest(1, "score").iloc[0]
+    top = scored.nlargest(1, "merit").iloc[0]
     chosen = ", ".join(f"{setting_name(name)} {_shown(top[name])}" for name in names)
     text = (
-        f"The best of {len(scored)} trials reached {100 * score.max():.1f} % on validation with {chosen}."
+        f"The best of {len(scored)} trials reached {objective.with_unit(top['score'])} on validation with {chosen}."
         f" Orange lines are the best tenth.{which_search}"
     )
-    table = scored[["trial", "score", *names]].rename(columns=setting_name).sort_values("score", ascending=False)
+    table = scored.sort_values("merit", ascending=False)[["trial", "score", *names]].rename(columns=setting_name)
     return Plot(text, table.reset_index(drop=True), drawing)
 
 

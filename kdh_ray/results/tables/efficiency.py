@@ -96,17 +96,20 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def pareto(frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = "latency_ms") -> pd.DataFrame:
+def pareto(
+    frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = "latency_ms", mode: str = "max"
+) -> pd.DataFrame:
     """Return the Pareto front of a search: finished trials that no other trial beats in both score and cost.
 
     Args:
         frame: From ``load_runs`` or ``normalise_rows``.
-        score: Column of which more is better.
+        score: Column of the score.
         cost: Column of which less is better: ``latency_ms`` or ``parameters``.
+        mode: ``max`` if more of the score is better, ``min`` if less is.
 
     Returns:
         ``trial``, the columns ``score`` and ``cost``, and the settings in which the trials differ, without their prefix
-        ``config_``; cheapest first, so that the score rises from line to line.
+        ``config_``; cheapest first, so that the score is better from line to line.
 
     Raises:
         DataError: If no finished trial has both a score and a cost.
@@ -119,11 +122,13 @@ def pareto(frame: pd.DataFrame, score: str = "validation_f1_micro", cost: str = 
     rows = normalise_rows(frame, score, cost)
     rows = rows[(rows["kind"] == TRIAL) & (rows["status"] == "ok")]
     rows = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in (score, cost)})
-    rows = rows.dropna(subset=[score, cost]).sort_values([cost, score], ascending=[True, False], kind="stable")
+    sign = 1.0 if mode == "max" else -1.0
+    rows = rows.assign(merit=sign * rows[score]).dropna(subset=[score, cost])
+    rows = rows.sort_values([cost, "merit"], ascending=[True, False], kind="stable")
     if rows.empty:
         raise DataError(f"no finished trial has both {score} and {cost}")
-    best_so_far = rows[score].cummax().shift(fill_value=float("-inf"))  # of all cheaper trials
+    best_so_far = rows["merit"].cummax().shift(fill_value=float("-inf"))  # of all cheaper trials
     columns = [str(name) for name in rows if str(name).startswith("config_")]
     settings = [name for name in columns if rows[name].astype(str).nunique() > 1]
-    front = rows.loc[rows[score] > best_so_far, ["trial", score, cost, *settings]]
+    front = rows.loc[rows["merit"] > best_so_far, ["trial", score, cost, *settings]]
     return front.rename(columns=setting_name).reset_index(drop=True)

@@ -184,6 +184,14 @@ def test_table_names_the_objective(tmp_path, capsys):
     assert "macro F1" in [column.header for column in board.table(30).columns]
 
 
+def test_the_least_log_loss_is_the_best(tmp_path, capsys):
+    board = Board(parse_config({**TREE, "tune": {"trials": 5, "objective": "log_loss"}}), tmp_path)
+    with show_trials(board) as on_trial:
+        on_trial(trial(1, "ok", 0.3, 0.251))
+        on_trial(trial(2, "ok", 0.3, 0.4))
+    assert "validation log loss 0.400, 4 s; 2/5 done; best 0.251 (trial 1)" in capsys.readouterr().err
+
+
 def test_savings_are_one_line(tmp_path):
     board = Board(parse_config(TREE), tmp_path)
     board.trials = {1: replace(trial(1, "ok", 0.4, 0.5, 0.7), full=3)}

@@ -102,3 +102,18 @@ def test_bad_thresholds_are_refused(thresholds: object) -> None:
 def test_label_names_must_match_columns() -> None:
     with pytest.raises(DataError, match="3 labels; got 1"):
         per_label(TARGETS, PROBABILITIES, labels=["a"])
+
+
+def test_threshold_free_metrics_equal_scikit_learns() -> None:
+    from sklearn.metrics import average_precision_score, log_loss
+
+    generator = np.random.default_rng(0)
+    targets, probabilities = generator.integers(0, 2, (30, 4)), generator.random((30, 4)).round(2)
+    scores = score(targets, probabilities.clip(0.01, 0.99))
+    expected = average_precision_score(targets, probabilities.clip(0.01, 0.99), average="micro")
+    assert scores["average_precision_micro"] == pytest.approx(expected)
+    assert scores["log_loss"] == pytest.approx(log_loss(targets.ravel(), probabilities.clip(0.01, 0.99).ravel()))
+
+
+def test_log_loss_of_a_certain_mistake_is_finite() -> None:
+    assert score([[1, 0]], [[0.0, 0.0]])["log_loss"] == pytest.approx(-np.log(1e-7) / 2)

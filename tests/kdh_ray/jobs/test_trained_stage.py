@@ -4,7 +4,6 @@ import pytest
 from cheap_search import RandomSearch
 from small_stage import StageSearch, search_plan, small
 
-from kdh_ray.jobs.stage_search.plan import SCORES
 from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
@@ -47,11 +46,32 @@ def test_trained_stage_is_the_first_trial(config, tmp_path, name):
     }  # fmt: skip
     ledger = ledger_in(tmp_path)
     assert ledger.trials == [first]
-    searcher.set_search_properties(SCORES["f1_macro"], "max", domains(search_space(config)))
+    searcher.set_search_properties("validation_f1_macro", "max", domains(search_space(config)))
     searcher.restore(str(ledger.searcher))
     second = searcher.suggest("second")
     assert {key: second[key] for key in first.config} != first.config
     assert first_trial(config, searcher, tmp_path) is None  # the search has begun
+
+
+@pytest.mark.parametrize("name", ["pso", "optuna-tpe"])
+def test_the_first_trial_has_its_loss(encoder, tmp_path, name):
+    config = small(encoder, particles=2, scheduler="none", objective="log_loss", searcher=name)
+    history = [{**epoch, "average_precision": 0.5, "log_loss": 1 - epoch["score"]} for epoch in HISTORY]
+    searcher = make_searcher(config)
+    plan = search_plan(config, tmp_path)
+    first = TrainedStage(plan, {**RESULT, "history": history}).as_first_trial(
+        searcher, lambda values: {"violation": 0.0}
+    )
+    assert [report.score for report in first.reports] == [0.6, 0.4, 0.4]
+    assert plan.tune_settings.mode == "min"
+    searcher.set_search_properties("validation_log_loss", "min", domains(search_space(config)))
+    searcher.restore(str(ledger_in(tmp_path).searcher))
+
+
+def test_stage_of_an_earlier_version_has_no_loss(encoder, tmp_path):
+    config = small(encoder, objective="log_loss")
+    assert first_trial(config, make_searcher(config), tmp_path) is None
+    assert not ledger_in(tmp_path).trials
 
 
 def test_other_first_suggestion_has_yet_to_run(config, tmp_path):

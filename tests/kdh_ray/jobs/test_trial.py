@@ -43,6 +43,22 @@ def test_infeasible_student_is_not_trained(encoder, folder):
     assert first["latency_ms"] > 0
 
 
+def test_trials_report_every_objective(encoder, folder):
+    task = task_of(small(encoder, objective="log_loss", max_parameters=1), folder)
+    over = started(task, {"layers": 2, "epochs": 1}).step()
+    assert over["validation_log_loss"] == 1 + over["violation"]
+    trial = started(task_of(small(encoder), folder), {"layers": 1, "epochs": 1})
+    report = trial.step()
+    from kdh_ray.evaluation.metrics import score
+    from kdh_ray.inference.forward import forward
+
+    training = trial._trial.training
+    probabilities = forward(training.classifier, training.validation.tokens).probabilities
+    expected = score(training.validation.targets, probabilities)
+    for name in ("validation_average_precision_micro", "validation_log_loss"):
+        assert report[name] == pytest.approx(expected[name.removeprefix("validation_")], rel=1e-4)
+
+
 def test_full_gpu_error_names_settings_to_lower(encoder, folder, monkeypatch):
     def full(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a capacity of 1 GiB")

@@ -239,6 +239,17 @@ def test_best_so_far_never_falls(search: pd.DataFrame) -> None:
     assert line["minutes"].iloc[-1] == pytest.approx(search["seconds"].sum() / 60)
 
 
+@pytest.mark.parametrize("maker", [figures.convergence, figures.parallel_coordinates, figures.swarm])
+def test_the_least_log_loss_is_the_best(search: pd.DataFrame, maker: figures.Maker) -> None:
+    losses = search.assign(objective="log_loss", score=1.0 - search["validation_f1_micro"])
+    figure = maker(losses)
+    least = f"{losses['score'].min():.3f}"
+    assert least in figure.text
+    assert "%" not in figure.text
+    if "best" in figure.data:
+        assert figure.data["best"].is_monotonic_decreasing
+
+
 def test_two_searchers_have_lines_of_their_own(search: pd.DataFrame) -> None:
     other = search.assign(searcher="random", run_id=search["run_id"].str.replace("look", "other"))
     figure = figures.convergence(pd.concat([search, other]))

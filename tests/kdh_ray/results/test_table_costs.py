@@ -108,3 +108,13 @@ def test_interval_of_regret_stays_above_zero() -> None:
 def test_replayed_searchers_are_not_methods() -> None:
     table = stage_table(pd.concat([FRAME, pd.DataFrame(replays("t"))]))
     assert not {"pso", "random"} & set(table["stage"])
+
+
+def test_front_of_losses_falls_with_cost() -> None:
+    trials = [(1, 0.5, 10.0), (2, 0.3, 20.0), (3, 0.4, 30.0)]
+    rows = [
+        row(f"trial {number}", 0.5, kind="trial", trial=number, validation_log_loss=loss, parameters=size)
+        for number, loss, size in trials
+    ]
+    front = pareto(pd.DataFrame(rows), "validation_log_loss", "parameters", "min")
+    assert front["trial"].tolist() == [1, 2]
