@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kdh_ray.config import DataConfig
     from kdh_ray.data.describe import Description, Lengths
 
+MAX_LABELS = 8  # in the summary; the table has them all
 MAX_MATRIX = 12  # with more labels, co-occurrence is a list of the most frequent pairs, not a matrix
 DESCRIBE_EXAMPLES = """
 examples:
@@ -126,7 +127,7 @@ def _print(description: Description, notes: Sequence[str], max_tokens: int) -> N
     documents = sum(split.documents for split in description.splits)
     head = f"Corpus {description.name}: {documents} documents, {len(description.labels)} labels"
     console.print(head, markup=False, highlight=False)
-    for note in notes:
+    for note in (_labels_line(description), *notes):
         console.print(f"  {note}", markup=False, highlight=False)
     for table in (_size_table(description, max_tokens), _label_table(description), _pair_table(description)):
         _show(console, table)
@@ -139,6 +140,13 @@ def _print(description: Description, notes: Sequence[str], max_tokens: int) -> N
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     if not any(warning.startswith("leak") for warning in description.warnings):
         console.print("No text is in two splits.")
+
+
+def _labels_line(description: Description) -> str:
+    """Return the first labels, and how many documents have none."""
+    more = ", ..." if len(description.labels) > MAX_LABELS else ""
+    unlabelled = _count(sum(split.unlabelled for split in description.splits), "document")
+    return f"labels: {', '.join(description.labels[:MAX_LABELS])}{more}; {unlabelled} without any"
 
 
 def _count(number: int, noun: str) -> str:

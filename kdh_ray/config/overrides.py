@@ -77,7 +77,8 @@ def _parse_value(key: str, text: str) -> Any:
     word = text.strip()
     if field.annotation is not str and word in _NULLS:
         return None
-    return word or text  # a blank may be a separator
+    keeps_blanks = not word or (name == "label_separator" and word.isalnum())  # " " and " and " separate labels
+    return text if keeps_blanks else word
 
 
 def _scalar(text: str) -> Any:

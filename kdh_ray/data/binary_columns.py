@@ -23,12 +23,11 @@ VOCABULARIES: Sequence[Mapping[str, bool]] = (
     {"positive": True, "negative": False},
     {"pos": True, "neg": False},
     {"present": True, "absent": False},
-    {"x": True, "": False},
-    {"\N{CHECK MARK}": True, "": False},
+    *({mark: True, "": False} for mark in ("x", "\N{CHECK MARK}")),
 )
 """Words for 1 and 0. A column keeps to one pair; where only 1 has a mark, a blank cell is 0."""
 BLANK = "blank"
-READINGS = {"negative": "read as 0", "positive": "read as 1", "drop": "their documents are dropped"}
+READINGS = {"negative": "read as 0", "positive": "read as 1", "drop": "their documents dropped"}
 
 _NUMBER = re.compile(r"[-+]?\d{1,9}(\.\d{1,9})?")
 _SHOWN = re.compile(r"-?\d{1,2}")  # longer ones may identify somebody
@@ -71,20 +70,23 @@ class BinaryColumns:
             self._note_words(column, classes.get(1, "class 1"), classes.get(0, "class 0"))
         elif vocabulary is not NUMBERS:
             yes, no = vocabulary
-            self._note_words(column, yes, no or BLANK)
+            self._note_words(column, yes, no)
         return [
             self._value(column, row, cell, token, vocabulary)
             for row, cell, token in zip(rows, cells, tokens, strict=True)
         ]
 
     def notes(self) -> list[str]:
-        """Return a line for each way in which something else than 0 and 1 was read."""
-        words = [
-            f"{listing(columns, 'label column')}: {yes!r} is 1 and {no!r} is 0"
+        """Return a line for each pair of words that stand for 1 and 0."""
+        return [
+            f"{listing(columns, 'label column')}: {yes!r} is 1 and {repr(no) if no else BLANK} is 0"
             for (yes, no), columns in self.words.items()
         ]
-        return words + [
-            f"{count} cells of label columns that are {kind}: {READINGS[reading]}"
+
+    def warnings(self) -> list[str]:
+        """Return a line for each kind of cell that is neither 0 nor 1."""
+        return [
+            f"cells of label columns that are {kind}, {READINGS[reading]}: {count}"
             for (kind, reading), count in sorted(self.counts.items())
         ]
 
@@ -99,8 +101,13 @@ class BinaryColumns:
             if reading != "refuse":
                 self.counts[token or BLANK, reading] += 1
                 return None if reading == "drop" else reading == "positive"
-        received, hint = MENDED.get(token, (f"got {_received(cell, token)}", ""))
-        self.faults.add(f"label column {column!r} must hold 0 or 1; {received}", row, hint)
+        received, hint = MENDED.get(token) or _received(cell, token)
+        words = (
+            "0 or 1"
+            if vocabulary is NUMBERS
+            else f"{' or '.join(word or BLANK for word in vocabulary)}, as most of its cells do"
+        )
+        self.faults.add(f"label column {column!r} must hold {words}; {received}", row, hint)
         return False
 
 
@@ -118,8 +125,11 @@ def _token(cell: Any) -> str:
     return f"{float(text):g}" if _NUMBER.fullmatch(text) else text
 
 
-def _received(cell: Any, token: str) -> str:
-    """Describe a cell without showing a text, nor a number that may be somebody's."""
+def _received(cell: Any, token: str) -> tuple[str, str]:
+    """Describe a cell without showing a text, nor a number that may be somebody's; return a hint as well."""
     if _NUMBER.fullmatch(token) and 0 < float(token) < 1:
-        return "a number between them, such as a probability"
-    return token if _SHOWN.fullmatch(token) else type(cell).__name__
+        return "got a number between them, such as a probability", ""
+    if _SHOWN.fullmatch(token):
+        return f"got {token}", ""
+    hint = "words are read where the whole column holds them: yes and no, true and false, or x and blanks"
+    return f"got {type(cell).__name__}", hint if isinstance(cell, str) else ""

@@ -114,8 +114,9 @@ class Corpus:
         labels: Label names; column j of every ``targets`` is ``labels[j]``.
         splits: ``train``, ``validation`` and ``test``.
         metric: The protocol's official metric, a name known to ``kdh_ray.evaluation.metrics``.
-        notes: How the splits were made.
+        notes: How the files were read, and how the splits were made.
         unlabelled: Further text with teacher logits but no labels.
+        warnings: What a reader changed or left out.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Corpus:
     metric: str = "f1_micro"
     notes: Sequence[str] = field(default=())
     unlabelled: Unlabelled | None = None
+    warnings: Sequence[str] = field(default=())
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the labels, ids, texts and targets of every split."""

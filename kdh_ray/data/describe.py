@@ -117,7 +117,12 @@ def describe(corpus: Corpus, tokenizer: PreTrainedTokenizerBase | None = None, m
     splits = [_describe_split(name, corpus.splits[name], tokenizer, max_tokens) for name in names]
     targets = np.concatenate([corpus.splits[name].targets for name in names]).astype(np.int64)
     duplicates = _duplicates(corpus)
-    warnings = [*_leak_warnings(duplicates), *_few_document_warnings(corpus.labels, splits)]
+    warnings = [
+        *corpus.warnings,
+        *_leak_warnings(duplicates),
+        *_few_document_warnings(corpus.labels, splits),
+        *_unlabelled_warnings(splits),
+    ]
     cooccurrence = targets.T @ targets  # (n_labels, n_documents) @ (n_documents, n_labels)
     return Description(corpus.name, corpus.labels, splits, cooccurrence, duplicates, warnings)
 
@@ -203,3 +208,11 @@ def _few_document_warnings(labels: Sequence[str], splits: Sequence[SplitDescript
             number = f"fewer than {least} documents" if least > 1 else "no document"
             warnings.append(f"{number} of the {split.name} split with {listing(rare, 'label')}")
     return warnings
+
+
+def _unlabelled_warnings(splits: Sequence[SplitDescription]) -> list[str]:
+    """Warn if most documents have no label: nobody may have looked for one."""
+    unlabelled, documents = (sum(getattr(split, name) for split in splits) for name in ("unlabelled", "documents"))
+    if unlabelled <= documents / 2:
+        return []
+    return [f"{unlabelled} of {documents} documents have no label; data.without_labels: drop leaves them out"]

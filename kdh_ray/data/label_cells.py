@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import Any
 
 from kdh_ray.data.class_names import ClassName
+from kdh_ray.data.label_spelling import tidy
 
 MAX_LABEL_CHARACTERS = 80  # longer ones are text in the wrong column
 CHOICES = "choices"  # Label Studio's key for the labels of a document
@@ -81,6 +82,8 @@ def list_items(value: Any, separator: str) -> list[Any]:
             parts = re.findall(r"[01]", re.sub(r"\.0", "", text)) if _BITS.fullmatch(text) else text.split(separator)
             return [part.strip() for part in parts if part.strip()]
         value = _parse_literal(text)
+    if isinstance(value, list) and value == [""]:  # Python's "".split(";")
+        return []
     if isinstance(value, list) and value and all(_is_choices(item) for item in value):  # one for each annotated region
         return [label for item in value for label in _choices(item)]
     return _choices(value) if _is_choices(value) else list(value) if isinstance(value, list | tuple | set) else [value]
@@ -100,8 +103,9 @@ def check_labels(items: Sequence[Any]) -> list[str]:
     """
     if is_multi_hot(items):
         raise CellError(MULTI_HOT)
-    labels = [str(item).strip() for item in items if isinstance(item, str | int)]
-    if any(not isinstance(item, str | int) for item in items) or "" in labels:
+    whole = [int(item) if isinstance(item, float) and item.is_integer() else item for item in items]
+    labels = [str(item).strip() for item in whole if isinstance(item, str | int)]
+    if len(labels) < len(items) or any(not tidy(label) for label in labels):
         raise CellError("labels must be non-empty strings")
     if any(_NOT_A_NAME.fullmatch(label) for label in labels):
         raise CellError("labels must be names; got a negative number or a fraction, such as a probability")

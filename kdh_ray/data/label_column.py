@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from kdh_ray.config import DataConfig
@@ -27,15 +28,16 @@ class LabelColumn:
         data: Says what separates labels, and what missing cells mean.
         names: Names of all labels, in the order to which numbers refer; empty if they are not known.
         faults: Receives what is wrong.
+        note: How numbers were read; empty where there are none.
     """
 
     column: str
     data: DataConfig
     names: Sequence[str]
     faults: Faults
+    note: str = ""
     _missing: int = 0  # cells that were read as no label, or without an item of theirs
-    _numbers: str = ""  # how numbers were read
-    _plain: list[tuple[str, list[str]]] = field(default_factory=list)  # row, labels of a cell of plain text
+    _has_class_numbers: bool = False
 
     def read(self, rows: Sequence[str], cells: Sequence[Any]) -> list[list[str] | None]:
         """Return the labels of each cell as they are written, or None where its document is to be dropped.
@@ -51,17 +53,19 @@ class LabelColumn:
             self._refuse_numbers(rows, items)
             return [[] for _ in rows]
         labels = [self._labels(row, each) for row, each in zip(rows, named, strict=True)]
-        self._plain = [
-            (row, each) for row, cell, each in zip(rows, cells, labels, strict=True) if each and is_plain_text(cell)
-        ]
-        self._check_separator()
+        self._check_separator(
+            {row: each for row, cell, each in zip(rows, cells, items, strict=True) if each and is_plain_text(cell)}
+        )
         self._check_words(labels)
-        return labels
+        return self._whole_numbers(labels)
 
-    def notes(self) -> list[str]:
-        """Return a line for each way in which something else than names was read."""
-        missing = f"column {self.column!r}: {self._missing} cells with a missing value, read as no label"
-        return [note for note in (self._numbers, missing if self._missing else "") if note]
+    def warnings(self) -> list[str]:
+        """Return a line for each thing that a reader of the column may not expect."""
+        lines = {
+            "labels are numbers, which data.label_names gives names, counted from 0": self._has_class_numbers,
+            f"cells with a missing value, read as no label: {self._missing}": bool(self._missing),
+        }
+        return [f"column {self.column!r}: {line}" for line, holds in lines.items() if holds]
 
     def _fault(self, rule: str, row: str, needs_form: bool = True) -> None:
         hint = (
@@ -118,7 +122,7 @@ class LabelColumn:
         is_multi_hot = all(len(each) == len(self.names) and _are_digits(each) for each in listed)
         if listed:
             meaning = "0 and 1 for each of" if is_multi_hot else "places, counted from 0, in"
-            self._numbers = f"column {self.column!r}: numbers are {meaning} data.label_names"
+            self.note = f"column {self.column!r}: numbers are {meaning} data.label_names"
         return [self._named(row, each, is_multi_hot) for row, each in zip(rows, bits, strict=True)]
 
     def _named(self, row: str, items: list[Any] | None, is_multi_hot: bool) -> list[Any] | None:
@@ -139,11 +143,15 @@ class LabelColumn:
     def _refuse_numbers(self, rows: Sequence[str], items: Iterable[list[Any] | None]) -> None:
         for row, each in zip(rows, items, strict=True):
             if each:
-                self._fault(MULTI_HOT, row)
+                self._fault(MULTI_HOT, row, False)
 
-    def _check_separator(self) -> None:
-        """Note the rows whose labels are separated by something else than ``data.label_separator``."""
-        found = find_separator({label for _, labels in self._plain for label in labels}.difference(self.names))
+    def _check_separator(self, plain: Mapping[str, list[str]]) -> None:
+        """Note the rows whose labels are separated by something else than ``data.label_separator``.
+
+        Args:
+            plain: Row -> labels of a cell of plain text.
+        """
+        found = find_separator(chain.from_iterable(plain.values()), self.names)
         if found is None:
             return
         separator, compounds = found
@@ -152,9 +160,18 @@ class LabelColumn:
             f"data.label_separator; got {separator!r} between labels (set data.label_separator, or write cells as "
             """lists such as ["a", "b"], or name all labels in data.label_names)"""
         )
-        for row, labels in self._plain:
+        for row, labels in plain.items():
             if not compounds.isdisjoint(labels):
                 self.faults.add(rule, row)
+
+    def _whole_numbers(self, labels: list[list[str] | None]) -> list[list[str] | None]:
+        """Return labels such as ``3.0`` as ``3`` if all are of this kind; programs write missing values' columns so."""
+        used = {label for each in labels for label in each or ()}
+        if not used or not all(_NUMBER.fullmatch(label) for label in used):
+            return labels
+        numbers = sorted({int(float(label)) for label in used})
+        self._has_class_numbers = not self.names and numbers == list(range(len(numbers)))
+        return [None if each is None else [label.removesuffix(".0") for label in each] for each in labels]
 
     def _check_words(self, labels: Iterable[list[str] | None]) -> None:
         """Refuse a column that says yes or no to one label: its words would become labels."""

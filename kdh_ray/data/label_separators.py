@@ -6,42 +6,50 @@ country``. Such a compound is recognised by its parts, which recur: as labels of
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 _LINE_SEPARATORS = ("\n", "\t")  # no name of a label contains them
 _USUAL = (",", "|", ";", "#", *_LINE_SEPARATORS)
-_RUN = re.compile(r"[\W_]+")  # what may stand between two labels
 
 Parts = Mapping[str, Sequence[str]]
 """Name -> what a separator makes of it."""
 
 
-def find_separator(labels: Iterable[str]) -> tuple[str, frozenset[str]] | None:
+def find_separator(labels: Iterable[str], known: Iterable[str] = ()) -> tuple[str, frozenset[str]] | None:
     """Find a separator that joins several labels in what was read as one label, such as ``pain,cough``.
 
     A name that only contains a comma, such as ``Diabetes mellitus, type 1``, is not a compound.
 
     Args:
         labels: Labels of plain text cells, as they were read.
+        known: Names that certainly are one label.
 
     Returns:
         The separator and the compounds, or None.
     """
-    names = frozenset(labels)
+    certain = frozenset(known)
+    names = frozenset(labels) | certain
     for separator in (*_USUAL, *_other_separators(names), " "):
-        parts = {name: parts for name in names if len(parts := _split(name, separator)) > 1}
+        parts = {name: parts for name in names - certain if len(parts := _split(name, separator)) > 1}
         compounds = _compounds(parts, names - parts.keys(), separator)
         if compounds:
             return separator, compounds
     return None
 
 
-def _other_separators(names: Iterable[str]) -> list[str]:
-    """Return signs that stand between words of names, the most frequent first: ``/``, ``+`` or ``_``."""
-    runs = Counter(run.strip() for name in names for run in _RUN.findall(name.strip()))
-    return [run for run, _ in sorted(runs.items(), key=lambda item: (-item[1], item[0])) if run and run not in _USUAL]
+def _other_separators(names: frozenset[str]) -> list[str]:
+    """Return what stands between two names inside another one, the most frequent first: a slash, " and ", "<br>"."""
+    between = Counter(
+        name[end:start] if name[end:start].strip().isalnum() else name[end:start].strip()
+        for name in names
+        for end in range(1, len(name))
+        if name[:end].rstrip() in names and not name[end].isalnum()
+        for start in range(end + 1, len(name))
+        if name[start:].lstrip() in names and not name[start - 1].isalnum()
+    )
+    candidates = sorted((each for each in between if each.strip()), key=lambda each: (-between[each], each))
+    return [each for each in candidates if each not in _USUAL and not any(name in each for name in names)]
 
 
 def _split(name: str, separator: str) -> list[str]:

@@ -13,7 +13,7 @@ SHOWN = 3  # labels in a notice
 
 
 def tidy(label: str) -> str:
-    """Return a label without quotes around it, in Unicode's composed form, with single blanks between its words.
+    """Return a label in Unicode's composed form, with single blanks, and without quotes or fastText's prefix.
 
     Example:
         >>> tidy(' "chest   pain" ')
@@ -21,7 +21,7 @@ def tidy(label: str) -> str:
     """
     text = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
     quoted = _QUOTED.fullmatch(text)
-    return quoted[2].strip() if quoted else text
+    return (quoted[2].strip() if quoted else text).removeprefix("__label__")
 
 
 def one_spelling(labels: Iterable[str], known: Sequence[str] = ()) -> dict[str, str]:
@@ -43,7 +43,10 @@ def one_spelling(labels: Iterable[str], known: Sequence[str] = ()) -> dict[str, 
     groups: dict[str, Counter[str]] = {}
     for label, count in counts.items():
         groups.setdefault(tidied[label].lower(), Counter())[tidied[label]] += count
-    usual = {key: min(group, key=lambda spelling: (-group[spelling], spelling)) for key, group in groups.items()}
+    usual = {
+        key: min(group, key=lambda spelling: (-group[spelling], spelling != spelling.lower(), spelling))
+        for key, group in groups.items()
+    }
     names = frozenset(known)
     return {
         label: label if label in names else tidied[label] if tidied[label] in names
@@ -53,9 +56,9 @@ def one_spelling(labels: Iterable[str], known: Sequence[str] = ()) -> dict[str, 
 
 
 def spelling_notice(spellings: dict[str, str]) -> str:
-    """Return a line that says which labels take another's spelling; empty if none does."""
-    changed = [f"{label!r} is {name!r}" for label, name in sorted(spellings.items()) if label != name]
+    """Return a line that says which labels are spelt otherwise than in the files; empty if none is."""
+    changed = [f"{label!r} as {name!r}" for label, name in sorted(spellings.items()) if label != name]
     if not changed:
         return ""
     more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return f"labels that differ only in case, spacing or quotes are one: {', '.join(changed[:SHOWN])}{more}"
+    return f"labels are read in one spelling: {', '.join(changed[:SHOWN])}{more}"

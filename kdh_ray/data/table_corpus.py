@@ -42,7 +42,7 @@ def read_table_corpus(data: DataConfig) -> Corpus:
     whole = _as_one_split(documents, labels)
     assigned, notes = _assign_splits(documents, whole, data)
     splits = {name: whole.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLIT_NAMES)}
-    return Corpus(data.path.resolve().stem, labels, splits, notes=(*read.notes, *notes))
+    return Corpus(data.path.resolve().stem, labels, splits, notes=(*read.notes, *notes), warnings=read.warnings)
 
 
 def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kdh_ray.config import DataConfig
 from kdh_ray.data.binary_columns import BinaryColumns
-from kdh_ray.data.label_cells import CellError, is_blank, is_missing
+from kdh_ray.data.label_cells import CellError, is_blank, is_missing, says_missing
 from kdh_ray.data.label_column import LabelColumn
 from kdh_ray.data.label_spelling import one_spelling, spelling_notice
 from kdh_ray.data.messages import Faults, check_columns_exist, listing
@@ -48,11 +48,13 @@ class Documents:
 
     Attributes:
         documents: In the order of the tables and their rows.
-        notes: How cells were read where they are not plain 0 and 1 or names, and what was left out. One line each.
+        notes: How cells were read that are neither 0 and 1 nor names, one line each.
+        warnings: What was changed, assumed or left out, one line each.
     """
 
     documents: Sequence[Document]
     notes: Sequence[str]
+    warnings: Sequence[str]
 
 
 def read_documents(tables: Sequence[Table], data: DataConfig) -> Documents:
@@ -137,8 +139,10 @@ class _Reader:
     def __init__(self, tables: Sequence[Table], data: DataConfig) -> None:
         self._tables, self._data = tables, data
         self._names = data.label_names or data.label_columns
-        self._faults, self._notes = Faults(), list[str]()
+        self._faults = Faults()
+        self._notes, self._warnings = list[str](), list[str]()
         self._left_out: Counter[str] = Counter()  # reason -> documents
+        self._words_for_nothing = 0  # texts such as "nan"
 
     def read(self) -> Documents:
         """Read all rows."""
@@ -156,13 +160,15 @@ class _Reader:
                 self._faults.add("ids must differ; repeated", id_)
         self._faults.check(self._data.path)
         if notice := spelling_notice(spelling):
-            self._notes.append(notice)
-        if self._left_out:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._left_out.items()))
-            self._notes.append(f"documents left out: {reasons}")
+            self._warnings.append(notice)
+        if self._words_for_nothing:
+            self._warnings.append(f"texts that are only a word for no value, such as nan: {self._words_for_nothing}")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self._left_out.items()))
         if not documents:
             raise DataError(f"{self._data.path}: has no documents; left out: {reasons}")
-        return Documents(documents, self._notes)
+        if reasons:
+            self._warnings.append(f"documents left out: {reasons}")
+        return Documents(documents, self._notes, self._warnings)
 
     def _rows(self) -> Iterator[_Row]:
         """Yield the rows that are documents: not blank ones, nor those that an annotator of Prodigy ignored."""
@@ -192,6 +198,7 @@ class _Reader:
         text: str | None = None
         if self._data.segments_column is None or column in row.table.columns:
             text = str(value)
+            self._words_for_nothing += isinstance(value, str) and says_missing(value)
             if is_blank(value):
                 if self._data.blank_texts == "drop":
                     self._left_out["without text"] += 1
@@ -220,6 +227,7 @@ class _Reader:
             for label in self._data.label_columns
         }
         self._notes += reader.notes()
+        self._warnings += reader.warnings()
         return [
             None if any(cells[place] is None for cells in columns.values())
             else [label for label, cells in columns.items() if cells[place]]
@@ -238,7 +246,8 @@ class _Reader:
     def _listed(self, column: str, names: Sequence[str], cells: Sequence[Any]) -> list[list[str] | None]:
         reader = LabelColumn(column, self._data, self._names, self._faults)
         labels = reader.read(names, cells)
-        self._notes += reader.notes()
+        self._notes += [reader.note] if reader.note else []
+        self._warnings += reader.warnings()
         return labels
 
     def _document(

@@ -76,7 +76,7 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     rows = RunRows(plan, corpus, options.columns)
     with claim_folder(plan.folder, plan.config), ThreadPoolExecutor(1) as background:
         log = EventLog(plan.folder.events, options.listener)
-        for warning in leak_warnings(corpus):
+        for warning in (*corpus.warnings, *leak_warnings(corpus)):
             log.note(f"warning: {warning}")
         baseline = background.submit(rows.write_tfidf)  # while workers start
         try:

@@ -109,6 +109,16 @@ def test_separators_are_text_and_not_yaml(text: str, separator: str) -> None:
     assert parse_config(tree).data.label_separator in (separator, separator.strip())
 
 
+@pytest.mark.parametrize(("text", "separator"), [(" and ", " and "), (" / ", "/"), ("  ", "  ")])
+def test_separators_of_words_keep_their_blanks(text: str, separator: str) -> None:
+    assert apply_overrides({}, [f"data.label_separator={text}"]) == {"data": {"label_separator": separator}}
+
+
+@pytest.mark.parametrize(("written", "read"), [(r"\t", "\t"), (r"\n", "\n"), ("\t", "\t"), ("n", "n")])
+def test_escaped_separators_are_read_everywhere(written: str, read: str) -> None:
+    assert parse_config({"stages": STAGES, "data": {"label_separator": written}}).data.label_separator == read
+
+
 @pytest.mark.parametrize(
     ("text", "column"), [("2026-01-02", "2026-01-02"), ("a # b: c", "a # b: c"), ("12", "12"), ("no", "no")]
 )

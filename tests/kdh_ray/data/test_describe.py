@@ -96,6 +96,26 @@ def test_verb_warns_of_leaks_by_id(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "warning: leak: text of test document '3001' is in the train split too" in out
 
 
+def test_verb_shows_what_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = ["Pain;fever", "pain", "nan", ""]
+    lines = ["text,labels"] + [f"note {n},{cells[n % 4]}" for n in range(80)]
+    (tmp_path / "notes.csv").write_text("\n".join(lines))
+    settings = ("--set", "data.labels_column=labels", "--set", "data.missing=negative")
+    _, out, _ = run(capsys, "--path", str(tmp_path / "notes.csv"), *settings)
+    assert "labels: fever, pain; 40 documents without any" in out
+    assert "warning: column 'labels': cells with a missing value, read as no label: 20" in out
+    assert "warning: labels are read in one spelling: 'Pain' as 'pain'" in out
+    assert "have no label" not in out
+
+
+def test_mostly_unlabelled_documents_are_warned_of() -> None:
+    plain = corpus(["a", "b", "c"], ["d"], ["e"])
+    for split in plain.splits.values():
+        split.targets[:] = 0
+    expected = "5 of 5 documents have no label; data.without_labels: drop leaves them out"
+    assert expected in describe(plain).warnings
+
+
 def test_verb_takes_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("data: {corpus: synthetic, documents: 100}\nstages: {teacher: {}}\n")

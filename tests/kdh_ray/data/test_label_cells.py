@@ -124,10 +124,29 @@ def test_joined_labels_that_never_stand_apart_are_recognised() -> None:
     assert find_separator(joined) == (",", frozenset(joined))
 
 
+def test_few_rare_labels_do_not_hide_a_separator() -> None:
+    names = ["side-effect", "country", "conspiracy", "rushed", "political"]
+    joined = {" ".join(pair) for pair in combinations(names, 2)} | {"religious country"}
+    assert find_separator([*names, *joined]) == (" ", frozenset(joined))
+    commas = {",".join(each) for each in combinations("abcde", 3)} | {"a,b,f"}
+    assert find_separator(commas) == (",", frozenset(commas))
+
+
+@pytest.mark.parametrize(("labels", "known"), [(["pain,cough"], ["pain", "cough"]), (["0,2", "1"], ["0", "1", "2"])])
+def test_known_labels_reveal_a_separator(labels: list[str], known: list[str]) -> None:
+    assert find_separator(labels, known) == (",", frozenset(labels[:1]))
+    assert find_separator(labels, [*known, labels[0]]) is None
+
+
 @pytest.mark.parametrize(
     "labels",
     [
         ["Diabetes mellitus, type 1", "Diabetes mellitus, type 2", "Hypertension"],
+        [f"{organ}, {side}" for organ in ("lung", "kidney", "eye") for side in ("left", "right")],
+        [f"{side} {organ}" for organ in ("lung", "kidney", "eye") for side in ("left", "right")],
+        ["hand", "and", "hand and foot"],
+        ["pain", "pain-free", "non-pain"],
+        ["chest pain", "back pain", "pain", "fever of unknown origin"],
         ["chest pain", "pain", "heart failure"],
         ["C#", "Java"],
         ["pain", "fever"],

@@ -283,21 +283,24 @@ def test_evaluate_refuses_other_folders(tmp_path: Path, capsys: pytest.CaptureFi
     assert error.count("\n") == 1
 
 
-def test_leaks_into_test_split_are_warned_of(encoder: Path, tmp_path: Path) -> None:
+def test_changed_cells_and_leaks_are_warned_of(encoder: Path, tmp_path: Path) -> None:
     texts = [f"note {i} says {'pain' if i % 2 else 'fever'}" for i in range(40)]
     texts[39] = "NOTE 3  says pain"
     names = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
-    lines = [f"{i},{text},{i % 2},{1 - i % 2},{names[i]}" for i, text in enumerate(texts)]
+    lines = [f"{i},{text},{i % 2 or ''},{1 - i % 2},{names[i]}" for i, text in enumerate(texts)]
     (tmp_path / "notes.csv").write_text("\n".join(["id,text,pain,fever,split", *lines]))
     data = {
         "corpus": "table", "path": str(tmp_path / "notes.csv"), "id_column": "id", "label_columns": ["pain", "fever"],
-        "split_column": "split", "max_tokens": 16,
+        "split_column": "split", "max_tokens": 16, "missing": "negative",
     }  # fmt: skip
     events: list[Event] = []
     stages = {"teacher": {"start": str(encoder), **FAST}}
     run({"name": "leaky", "data": data, "stages": stages}, tmp_path / "run", local=True, listener=events.append)
     notes = [event["text"] for event in events if event["kind"] == "note"]
-    assert notes == ["warning: leak: text of test document '39' is in the train split too"]
+    assert notes == [
+        "warning: cells of label columns that are blank, read as 0: 20",
+        "warning: leak: text of test document '39' is in the train split too",
+    ]
 
 
 def test_run_continues_without_bag_of_words(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
