@@ -38,10 +38,11 @@ class Inputs:
 def pad(tokens: Tokens, rows: Sequence[int], pad_id: int, device: torch.device) -> Inputs:
     """Return the given rows, padded on the right to the longest of them, on ``device``.
 
-    Segments are numbered from 0 in each row, so that a late window of a long document has few of them.
+    Segments are numbered from 0 in each row, so that a late window of a long document has few of them. A row without
+    tokens is read as one token of padding: a blank text, from a tokenizer without special tokens.
     """
     offsets = tokens.offsets  # (n_rows + 1,): row i is [offsets[i], offsets[i + 1])
-    width = max(int(offsets[i + 1] - offsets[i]) for i in rows)
+    width = max(1, *(int(offsets[i + 1] - offsets[i]) for i in rows))
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     numbers = np.full((len(rows), width), OUTSIDE, dtype=np.int64)
@@ -49,7 +50,7 @@ def pad(tokens: Tokens, rows: Sequence[int], pad_id: int, device: torch.device) 
     for place, i in enumerate(rows):
         begin, end = int(offsets[i]), int(offsets[i + 1])
         ids[place, : end - begin] = tokens.ids[begin:end]
-        mask[place, : end - begin] = 1
+        mask[place, : max(1, end - begin)] = 1
         own = tokens.segments[begin:end]
         first[place] = own[own != OUTSIDE].min(initial=np.iinfo(np.int32).max) if (own != OUTSIDE).any() else 0
         numbers[place, : end - begin] = np.where(own == OUTSIDE, OUTSIDE, own - first[place])
@@ -85,7 +86,8 @@ def forward(
     try:
         while done < len(order):
             rows = order[done : done + batch_size]
-            rows = rows[: max(1, MOST_TOKENS // int(tokens.lengths[rows[-1]]))]  # the last row is the longest
+            longest = max(1, int(tokens.lengths[rows[-1]]))  # the last row is the longest
+            rows = rows[: max(1, MOST_TOKENS // longest)]
             parts.append(_pass(model, tokens, rows, precision))
             done += len(rows)
             if progress is not None:

@@ -116,14 +116,14 @@ class Classifier:
 
     def _inputs(self, windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         """Return the graph's inputs: windows padded on the right to the longest."""
-        shape = len(windows), max(len(window.ids) for window in windows)
+        shape = len(windows), max(1, *(len(window.ids) for window in windows))
         ids = np.full(shape, self.config.pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         numbers = np.full(shape, OUTSIDE, dtype=np.int64)
         for place, window in enumerate(windows):
             length = len(window.ids)
             ids[place, :length] = window.ids
-            mask[place, :length] = 1
+            mask[place, : max(1, length)] = 1  # a text without tokens is read as one token of padding
             numbers[place, :length] = window.segments
         inputs: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
         if self.config.segments:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kdh_runtime.folder import Config
-from kdh_runtime.text import Reader
+from kdh_runtime.text import Reader, Window
 from tokenizers import Tokenizer
 
 from kdh_ray.data.corpus import Texts
@@ -60,6 +60,11 @@ def compare(original: TextClassifier, runtime: kdh_runtime.Classifier, texts: li
 def test_fixed_texts_get_the_same_answer(original: TextClassifier, runtime: kdh_runtime.Classifier) -> None:
     compare(original, runtime, FIXED)
     assert runtime.predict([]).probabilities.shape == (0, 3)
+
+
+def test_a_text_without_tokens_has_numbers(runtime: kdh_runtime.Classifier) -> None:
+    empty = Window(0, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 0)
+    assert np.isfinite(runtime._graph(runtime._inputs([empty]))[0]).all()
 
 
 def test_texts_read_whole_get_the_same_answer(whole_checkpoint: Path, whole_exported: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 
 import kdh_ray
 from kdh_ray.data.reading import Reading
@@ -69,6 +70,20 @@ def test_a_blank_text_has_no_labels(classifier: TextClassifier) -> None:
     labels = classifier.predict(["", " \n\t", "Alpha."]).labels  # alpha's threshold is 0
     assert labels[:2] == [[], []]
     assert "alpha" in labels[2]
+
+
+def test_a_blank_text_has_numbers_without_special_tokens(checkpoint: Path, classifier: TextClassifier) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    backend = load_tokenizer(str(checkpoint)).backend_tokenizer
+    backend.post_processor = processors.Sequence([])  # as tokenizers of decoders have it: no [CLS], no [SEP]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
+    bare = TextClassifier(classifier.model, tokenizer, LABELS, [0.5] * 3, classifier.reading)
+    texts = ["", "alpha growth .", " ", "beta"]
+    together = bare.predict(texts).probabilities
+    assert np.isfinite(together).all()
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(together[row], bare.predict([text]).probabilities[0], atol=1e-6)
 
 
 def test_the_end_of_a_long_text_counts(classifier: TextClassifier) -> None:
