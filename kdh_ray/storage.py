@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import SpooledTemporaryFile, TemporaryDirectory
 from typing import Any
 
 from kdh_ray.errors import UnavailableError
 
 OBJECT_STORES = ("s3", "gcs", "abfs")  # have no folders, only prefixes of names
 _ONE_ROW: Any = {"use_dictionary": False, "write_statistics": False}  # useless for one value per column
+_SPOOL_BYTES = 2**26  # of a file for a bucket in memory; a larger one waits on the disk
 _CHECKED: Any = {"write_page_checksum": True}  # lets readers notice damage on the disk
 
 
@@ -54,30 +56,43 @@ def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> 
     Raises:
         OSError: If the file can't be written.
     """
-    import pyarrow
-    import pyarrow.fs
     import pyarrow.parquet
 
     encoding = {**(encoding or (_ONE_ROW if table.num_rows == 1 else {})), **_CHECKED}
+    write_file(filesystem, target, lambda stream: pyarrow.parquet.write_table(table, stream, **encoding))
+
+
+def write_file(filesystem: Any, target: str, write: Callable[[Any], object]) -> None:
+    """Write a file completely or not at all; an existing file is replaced.
+
+    Args:
+        filesystem: A pyarrow file system.
+        target: Path within it.
+        write: Writes the content to the binary stream that it gets.
+
+    Raises:
+        OSError: If the file can't be written.
+    """
+    import pyarrow.fs
+
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-        _write_local(Path(target), table, encoding)
+        _write_local(Path(target), write)
         return
     make_parent(filesystem, target)
     # Encode first: closing the stream publishes the object, also after an error halfway.
-    buffer = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, buffer, **encoding)
-    with filesystem.open_output_stream(target) as stream:
-        stream.write(buffer.getvalue())
+    with SpooledTemporaryFile(_SPOOL_BYTES) as buffer:
+        write(buffer)
+        buffer.seek(0)
+        with filesystem.open_output_stream(target) as stream:
+            shutil.copyfileobj(buffer, stream)
 
 
-def _write_local(target: Path, table: Any, encoding: dict[str, Any]) -> None:
-    import pyarrow.parquet
-
+def _write_local(target: Path, write: Callable[[Any], object]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            pyarrow.parquet.write_table(table, file, **encoding)
+            write(file)
             file.flush()
             os.fsync(file.fileno())  # the content must be on the disk before the name is
         temporary.replace(target)
@@ -118,7 +133,7 @@ def fetched(folder: str) -> Iterator[Path]:
 
     filesystem, root = locate(folder)
     if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
-        yield Path(root)
+        yield Path(root if "://" in folder else folder).expanduser()  # in messages as the user wrote it
         return
     with TemporaryDirectory(prefix="kdh-ray-") as copy:
         try:

@@ -7,15 +7,17 @@ import io
 import json
 import sys
 from itertools import islice
-from pathlib import Path
 
 from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_arguments
 
-_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-EXAMPLES = """
+FAULTY = 3  # exit code where some documents have an error instead of labels
+EXAMPLES = f"""
+exit codes: 0 every document is labelled, {FAULTY} all but those with an error, 2 bad input, 130 interrupted
+
 examples:
   echo "no fever since Monday" | kdh-ray predict runs/my/stages/student/checkpoint
   kdh-ray predict runs/my/stages/student/checkpoint --input notes.csv --output predictions --local
+  kdh-ray predict runs/my/stages/student/checkpoint --input notes/*.csv --id-column id --output labels.csv
   kdh-ray predict s3://bucket/student --input 's3://bucket/notes/*.parquet' --output s3://bucket/predictions
 """
 
@@ -29,9 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Parquet, JSON Lines, CSV or TSV files, folders or patterns, local or in a bucket (default: read a text"
         " from each line of stdin, and print its labels as a line of JSON)",
     )  # fmt: skip
-    parser.add_argument("--output", metavar="DIR", help="folder or bucket for the predictions; needed with --input")
+    parser.add_argument(
+        "--output", metavar="PLACE",
+        help="folder or bucket for the predictions, or one file named .parquet, .csv or .jsonl; needed with --input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", choices=("parquet", "csv", "jsonl"), metavar="KIND",
+        help="format of the predictions: parquet, csv or jsonl (default: that of the output's name, or parquet)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strict", action="store_true",
+        help="stop at the first document that is no text (default: give it a row with an error)",
+    )  # fmt: skip
     parser.add_argument("--text-column", default="text", metavar="NAME", help="column of texts (default: %(default)s)")
-    parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file name and document number)")
+    parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file and document number)")
     parser.add_argument("--logits", action="store_true", help="write logits too, to distil from them (data.unlabelled)")
     parser.add_argument(
         "--block", type=int, default=4096, metavar="N", help="documents per output file (default: %(default)s)"
@@ -61,26 +74,31 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(["--input and --output must be given together"], "command line")
     if args.input is None:
         return _predict_lines(args)
-    if Path(args.output).suffix.lower() in _FILES:
-        raise ConfigError([f"--output is a folder of Parquet files; got {args.output}"], "command line")
     args.resumable = True
     done = predict_files(
         args.checkpoint, args.input, args.output,
-        text_column=args.text_column, id_column=args.id_column, logits=args.logits, block=args.block,
-        batch_size=args.batch_size, workers=args.workers, precision=args.precision, local=args.local,
-        job=JobConfig(address=args.address), verbose=args.verbose, progress=_print_progress,
+        text_column=args.text_column, id_column=args.id_column, logits=args.logits, form=args.format,
+        strict=args.strict, block=args.block, batch_size=args.batch_size, workers=args.workers,
+        precision=args.precision, local=args.local, job=JobConfig(address=args.address), verbose=args.verbose,
+        progress=_print_progress,
     )  # fmt: skip
     before = f", {done.found} of them finished earlier" if done.found else ""
     if done.note:
         print(f"kdh-ray: {done.note}", file=sys.stderr)
     blocks = f"{done.blocks} {'block' if done.blocks == 1 else 'blocks'}"
     print(f"{args.output}: {blocks}{before}; {done.documents} documents in {done.seconds:.1f} s")
-    return 0
+    if not done.faulty:
+        return 0
+    documents = "1 document has" if done.faulty == 1 else f"{done.faulty} documents have"
+    print(f"kdh-ray: {documents} an error instead of labels: see the column error of {args.output}", file=sys.stderr)
+    return FAULTY
 
 
 def _predict_lines(args: argparse.Namespace) -> int:
     """Label the lines of stdin: each at once on a terminal, in batches from a pipe."""
-    from kdh_ray.errors import DataError
+    import numpy as np
+
+    from kdh_ray.errors import CheckpointError, DataError
     from kdh_ray.inference.classifier import load_classifier
 
     if isinstance(sys.stdin, io.TextIOWrapper):  # a container without a locale would accept any byte
@@ -94,6 +112,8 @@ def _predict_lines(args: argparse.Namespace) -> int:
             prediction = classifier.predict(lines, batch_size=args.batch_size)
             names = prediction.label_names
             for row, probabilities in enumerate(prediction.probabilities):
+                if not np.isfinite(probabilities).all():
+                    raise CheckpointError(f"{args.checkpoint}: the classifier's output is not a number")
                 result: dict[str, object] = {"labels": prediction.labels[row]}
                 result["probabilities"] = dict(zip(names, probabilities.round(6).tolist(), strict=True))
                 if args.logits:

@@ -96,10 +96,15 @@ def check_columns_exist(source: str, wanted: Iterable[str], names: Sequence[str]
     Raises:
         DataError: If a column is missing. Shows the names of the others only if they are certain to be a header.
     """
+    if reason := missing_columns(wanted, names, are_json_keys):
+        raise DataError(f"{source}: {reason}")
+
+
+def missing_columns(wanted: Iterable[str], names: Sequence[str], are_json_keys: bool = False) -> str:
+    """Return which columns a file lacks and which it has, as in :func:`check_columns_exist`; empty if it lacks none."""
     named = [name for name in names if name]
     missing = [name for name in wanted if name not in named]
-    if missing:
-        raise DataError(f"{source}: has no {listing(missing, 'column')}; {_describe(missing[0], named, are_json_keys)}")
+    return f"has no {listing(missing, 'column')}; {_describe(missing[0], named, are_json_keys)}" if missing else ""
 
 
 def _describe(missing: str, names: Sequence[str], are_json_keys: bool) -> str:

@@ -10,19 +10,21 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-from kdh_ray.data.messages import check_columns_exist
-from kdh_ray.data.text_files import DELIMITERS, FORMATS, file_format
+from kdh_ray.data.messages import check_columns_exist, missing_columns
+from kdh_ray.data.text_files import DELIMITERS, FORMATS, file_format, relative_names
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.storage import locate, one_line
 
 MAX_BLOCKS_PER_ROW_GROUP = 16  # Parquet decodes a row group from its start for every block in it
 ROWS_PER_READ = 1024  # rows of Parquet in memory at a time
 BUFFER_BYTES = 2**20
+SAMPLE_ROWS = 100  # of a JSON Lines file, in one of which the columns must be
+NOT_UTF8 = "must be UTF-8"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TextBlock:
         count: Number of documents.
         location: Where in the file they are.
         header: Column names; empty for JSON Lines, where each document names its own.
+        name: The file's name in ids.
     """
 
     file: str
@@ -58,6 +61,7 @@ class TextBlock:
     count: int
     location: ByteRange | RowRange
     header: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def documents(self) -> str:
@@ -65,19 +69,36 @@ class TextBlock:
         return f"{self.first} to {self.first + self.count - 1}"
 
 
-def plan_blocks(files: Iterable[str], size: int) -> list[TextBlock]:
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a block, faulty ones included.
+
+    Attributes:
+        ids: In the order of the file.
+        texts: Empty where there is an error.
+        errors: Why a document can't be read; None for the others. Never shows what it holds.
+    """
+
+    ids: list[str]
+    texts: list[str]
+    errors: list[str | None]
+
+
+def plan_blocks(files: Sequence[str], size: int, names: Mapping[str, str] | None = None) -> list[TextBlock]:
     """Divide files into blocks, in order. CSV, TSV and JSON Lines files are read once from start to end for it.
 
     Args:
         files: Paths or URLs.
         size: Documents per block. A block of Parquet is larger where its row group would be cut into more than
             :data:`MAX_BLOCKS_PER_ROW_GROUP`.
+        names: Name of each file in ids; by default its path below the folder that all files share.
 
     Raises:
         DataError: If a file is malformed, absent, or not of one of ``FORMATS``.
         UnavailableError: If a file can't be read.
     """
-    return [block for file in files for block in _plan_file(file, size)]
+    names = relative_names(files) if names is None else names
+    return [replace(block, name=names[file]) for file in files for block in _plan_file(file, size)]
 
 
 def _plan_file(file: str, size: int) -> Iterator[TextBlock]:
@@ -91,7 +112,7 @@ def _plan_file(file: str, size: int) -> Iterator[TextBlock]:
         with filesystem.open_input_file(path) as source:
             yield from plan(file, source, size)
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
+        raise DataError(f"{file}: no such file or folder") from None
     except UnicodeDecodeError:
         raise DataError(f"{file}: must be UTF-8; its header is not") from None
     except (pa.ArrowException, OSError) as error:
@@ -136,6 +157,7 @@ def _plan_lines(file: str, source: Any, size: int) -> Iterator[TextBlock]:
 
 def _parse_header(file: str, line: bytes) -> tuple[str, ...]:
     """Read the column names from the first record of a CSV or TSV file."""
+    line.decode()  # only documents may be faulty
     rows = list(_delimited_rows(file, line, 0))
     if len(rows) > 1:
         raise DataError(f"{file}: lines must end in LF, or CR and LF; they end in CR only")
@@ -198,14 +220,19 @@ def _ends_inside_quotes(line: bytes, delimiter: bytes, inside_quotes: bool) -> b
 
 
 def check_columns(blocks: Iterable[TextBlock], text_column: str, id_column: str | None) -> None:
-    """Check that the headers of files have the columns. JSON Lines files have no header; reading checks them.
+    """Check that the headers of files have the columns, or one of the first documents of a JSON Lines file.
 
     Raises:
         DataError: If a file has no such column; names the file.
     """
+    wanted = _columns(text_column, id_column)
     for block in blocks:
         if block.header:
-            check_columns_exist(block.file, _columns(text_column, id_column), block.header)
+            check_columns_exist(block.file, wanted, block.header)
+        elif block.first == 0:
+            rows = [row for row in islice(_rows(block, wanted), SAMPLE_ROWS) if isinstance(row, dict)]
+            if rows and not any(set(wanted) <= row.keys() for row in rows):
+                check_columns_exist(block.file, wanted, list(rows[0]), are_json_keys=True)
 
 
 def _columns(text_column: str, id_column: str | None) -> list[str]:
@@ -213,7 +240,7 @@ def _columns(text_column: str, id_column: str | None) -> list[str]:
 
 
 def read_block(block: TextBlock, text_column: str, id_column: str | None) -> tuple[list[str], list[str]]:
-    """Read the ids and texts of a block.
+    """Read the ids and texts of a block in which no document may be faulty.
 
     Args:
         block: Made by :func:`plan_blocks`.
@@ -227,39 +254,82 @@ def read_block(block: TextBlock, text_column: str, id_column: str | None) -> tup
         DataError: If a column is missing or a value is not text; names file and document, never what it holds.
         UnavailableError: If the file can't be read.
     """
-    check_columns([block], text_column, id_column)
-    rows = _read_rows(block, _columns(text_column, id_column))
-    texts = [_text_value(row, text_column, block, number) for number, row in enumerate(rows)]
-    if id_column:
-        return [_id_value(row, id_column, block, number) for number, row in enumerate(rows)], texts
-    name = PurePosixPath(block.file).name
-    return [f"{name}#{block.first + number}" for number in range(len(rows))], texts
+    documents = read_documents(block, text_column, id_column)
+    for number, error in enumerate(documents.errors, start=block.first):
+        if error == NOT_UTF8:
+            raise DataError(f"{block.file}: must be UTF-8; documents {block.documents} are not")
+        if error is not None:
+            raise DataError(f"{block.file}: document {number}{'' if error.startswith('must') else ':'} {error}")
+    return documents.ids, documents.texts
 
 
-def _read_rows(block: TextBlock, columns: Sequence[str]) -> list[dict[str, Any]]:
+def read_documents(block: TextBlock, text_column: str, id_column: str | None) -> Documents:
+    """Read a block, with an error for each document that can't be read; arguments as for :func:`read_block`.
+
+    A document whose id can't be read is faulty too. It gets the id that it would have without an id column.
+
+    Raises:
+        DataError: If a header lacks a column, or a quoted field never ends, so that rows can't be told apart.
+        UnavailableError: If the file can't be read.
+    """
+    columns = _columns(text_column, id_column)
+    if block.header:
+        check_columns_exist(block.file, columns, block.header)
+    rows = list(_rows(block, columns))
+    if len(rows) != block.count:  # the csv module ends rows at a single CR, files do not
+        raise DataError(
+            f"{block.file}: documents {block.documents} are malformed: {len(rows)} instead of {block.count}"
+        )
+    documents = Documents([], [], [])
+    for number, row in enumerate(rows, start=block.first):
+        fault, id_, values = (row, None, {}) if isinstance(row, str) else (_fault(row, text_column, str), None, row)
+        if id_column and values:
+            id_fault = _fault(values, id_column, str | int)
+            fault, id_ = fault or id_fault, None if id_fault else values[id_column]
+        documents.ids.append(f"{block.name}#{number}" if id_ is None else str(id_))
+        documents.texts.append("" if fault else values[text_column])
+        documents.errors.append(fault)
+    return documents
+
+
+def _fault(row: dict[str, Any], column: str, kind: Any) -> str | None:
+    """Return why a document's value can't be read as a text, of type ``kind``; None if it can."""
+    if column not in row:
+        return missing_columns([column], list(row), are_json_keys=True)
+    value = row[column]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return f"column {column!r} must hold text; got {type(value).__name__}"
+    if not _is_unicode(str(value)):
+        return f"column {column!r} holds half a surrogate pair, which is not Unicode text"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _rows(block: TextBlock, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+    """Yield a dictionary per document, or the reason why the document has none."""
     import pyarrow as pa
 
     filesystem, path = locate(block.file)
     try:
         with filesystem.open_input_file(path) as source:
             if isinstance(block.location, RowRange):
-                rows = list(_parquet_rows(block, block.location, source, columns))
+                yield from _parquet_rows(block, block.location, source, columns)
             else:
-                rows = list(_line_rows(block, block.location, source))
-    except UnicodeDecodeError:
-        raise DataError(f"{block.file}: must be UTF-8; documents {block.documents} are not") from None
+                yield from _line_rows(block, block.location, source, columns)
     except (pa.ArrowException, OSError) as error:
         raise UnavailableError(f"{block.file}: can't be read ({one_line(error)})") from None
-    if len(rows) != block.count:  # the csv module ends rows at a single CR, files do not
-        raise DataError(
-            f"{block.file}: documents {block.documents} are malformed: {len(rows)} instead of {block.count}"
-        )
-    return rows
 
 
 def _parquet_rows(
     block: TextBlock, location: RowRange, source: Any, columns: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | str]:
     import pyarrow.parquet as pq
 
     end = location.start + block.count
@@ -269,68 +339,58 @@ def _parquet_rows(
         first = max(0, location.start - seen)
         last = min(len(batch), end - seen)
         if last > first:
-            yield from batch.slice(first, last - first).to_pylist()
+            yield from _batch_rows(batch.slice(first, last - first))
         seen += len(batch)
         if seen >= end:
             return
 
 
-def _line_rows(block: TextBlock, location: ByteRange, source: Any) -> Iterator[dict[str, Any]]:
+def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:  # in one of the rows, before any was yielded
+        for number in range(len(batch)):
+            try:
+                yield batch.slice(number, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield NOT_UTF8
+
+
+def _line_rows(
+    block: TextBlock, location: ByteRange, source: Any, columns: Sequence[str]
+) -> Iterator[dict[str, Any] | str]:
     source.seek(location.start)
     content = source.read(location.stop - location.start)
     if file_format(block.file) not in DELIMITERS:
-        yield from _json_rows(block, content)
+        yield from map(_json_row, (line for line in content.split(b"\n") if line.strip()))
         return
-    for number, fields in enumerate(_delimited_rows(block.file, content, block.first), start=block.first):
+    for fields in _delimited_rows(block.file, content, block.first):
         if len(fields) != len(block.header):
-            raise DataError(f"{block.file}: document {number}: {len(block.header)} fields; got {len(fields)}")
-        yield dict(zip(block.header, fields, strict=True))
+            yield f"{len(block.header)} fields; got {len(fields)}"
+        else:
+            row = dict(zip(block.header, fields, strict=True))
+            yield row if all(_is_unicode(row[column]) for column in columns) else NOT_UTF8
 
 
-def _json_rows(block: TextBlock, content: bytes) -> Iterator[dict[str, Any]]:
-    lines = (line for line in content.split(b"\n") if line.strip())
-    for number, line in enumerate(lines, start=block.first):
-        try:
-            row = json.loads(line)
-        except UnicodeDecodeError:  # a ValueError too, but reported for the whole block
-            raise
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise DataError(f"{block.file}: document {number} must be one JSON object on its line")
-        yield row
+def _json_row(line: bytes) -> dict[str, Any] | str:
+    try:
+        row = json.loads(line)
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    except (ValueError, RecursionError):
+        row = None
+    return row if isinstance(row, dict) else "must be one JSON object on its line"
 
 
 def _delimited_rows(file: str, content: bytes, first: int) -> Iterator[list[str]]:
-    """Yield the fields of each row of CSV or TSV, without blank lines; ``first`` is the number of the first row."""
+    """Yield the fields of each row of CSV or TSV, without blank lines; ``first`` is the number of the first row.
+
+    Bytes that are not UTF-8 become half surrogate pairs, which UTF-8 can't hold.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))  # a long note exceeds the module's 128 KiB
-    lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+    lines = io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")
     reader = csv.reader(lines, delimiter=DELIMITERS[file_format(file)], strict=True)
     try:
         yield from (fields for fields in reader if fields)
     except csv.Error as error:
         raise DataError(f"{file}: at or after document {first}: {error}") from None
-
-
-def _text_value(row: dict[str, Any], column: str, block: TextBlock, number: int) -> str:
-    return _string_value(row, column, block, number, str)
-
-
-def _id_value(row: dict[str, Any], column: str, block: TextBlock, number: int) -> str:
-    return _string_value(row, column, block, number, str | int)
-
-
-def _string_value(row: dict[str, Any], column: str, block: TextBlock, number: int, types: Any) -> str:
-    """Return a document's value as a string; ``number`` counts documents of the block from 0."""
-    if column not in row:
-        check_columns_exist(block.file, [column], list(row), are_json_keys=True)
-    value = row[column]
-    document = f"{block.file}: document {block.first + number}"
-    if not isinstance(value, types) or isinstance(value, bool):
-        raise DataError(f"{document}: column {column!r} must hold text; got {type(value).__name__}")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        reason = "holds half a surrogate pair, which is not Unicode text"
-        raise DataError(f"{document}: column {column!r} {reason}") from None
-    return str(value)

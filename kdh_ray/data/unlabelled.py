@@ -1,33 +1,20 @@
-"""The output of ``kdh-ray predict``, read as unlabelled text that a distillation learns from.
-
-plan.json              labels, files, blocks and columns of what is predicted
-block-000000.parquet   id, labels, probability.LABEL and, with ``--logits``, logit.LABEL of a block's documents
-"""
+"""The output of ``kdh-ray predict``, read as unlabelled text that a distillation learns from."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import Corpus, Texts, Unlabelled
-from kdh_ray.data.text_blocks import plan_blocks, read_block
+from kdh_ray.data.prediction_files import PLAN, PredictionFolder, block_names
+from kdh_ray.data.text_blocks import plan_blocks, read_documents
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError
-from kdh_ray.storage import locate, one_line
-
-PLAN = "plan.json"
-FORMAT = 1
-
-
-def file_name(number: int) -> str:
-    """Return the name of the file that holds the predictions of block ``number``."""
-    return f"block-{number:06d}.parquet"
+from kdh_ray.storage import one_line
 
 
 def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
@@ -46,32 +33,31 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
     for folder, content in zip(folders, plans, strict=True):
         if list(content["labels"]) != list(corpus.labels):
             raise DataError(f"{folder}: predictions must have the data's labels, in their order")
-        if not content["logits"]:
-            raise DataError(f"{folder}: holds no logits; predict with --logits")
+        if not content["logits"] or content.get("form", "parquet") != "parquet":
+            raise DataError(f"{folder}: holds no logits; predict with --logits, and without --format")
         if any(content[name] != first[name] for name in ("files", "block", "text_column", "id_column")):
             raise DataError(f"{folder}: must be of the same files, blocks and columns as {folders[0]}")
     _check_files(folders[0], first)
     ids: list[str] = []
     texts: list[str] = []
     logits: list[NDArray[np.float32]] = []
-    for number, block in enumerate(plan_blocks([file for file, _ in first["files"]], first["block"])):
-        block_ids, block_texts = read_block(block, first["text_column"], first["id_column"])
-        logits.append(np.mean([_read_logits(folder, number, block_ids, corpus) for folder in folders], axis=0))
-        ids += block_ids
-        texts += block_texts
+    files = [file for file, _ in first["files"]]
+    for number, block in enumerate(plan_blocks(files, first["block"], block_names(first))):
+        documents = read_documents(block, first["text_column"], first["id_column"])
+        means = np.mean([_read_logits(folder, number, documents.ids, corpus) for folder in folders], axis=0)
+        known = np.isfinite(means).all(axis=1)  # not so where a document has an error
+        logits.append(means[known])
+        ids += [documents.ids[i] for i in np.flatnonzero(known)]
+        texts += [documents.texts[i] for i in np.flatnonzero(known)]
     _check_held_out(folders[0], ids, texts, corpus)
     return Unlabelled(Texts(ids, texts), np.concatenate(logits))
 
 
 def _read_plan(folder: str) -> dict[str, Any]:
-    filesystem, root = locate(folder)
-    try:
-        content = json.loads(filesystem.open_input_stream(str(PurePosixPath(root) / PLAN)).read())
-        if content["format"] != FORMAT:
-            raise DataError(f"{folder}: format must be {FORMAT}; got {content['format']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: is not an output of kdh-ray predict ({one_line(error)})") from None
-    return dict(content)
+    plan = PredictionFolder(folder).plan()
+    if plan is None:
+        raise DataError(f"{folder}: is not an output of kdh-ray predict: it has no {PLAN}")
+    return plan
 
 
 def _check_files(folder: str, content: dict[str, Any]) -> None:
@@ -84,19 +70,17 @@ def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> ND
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    filesystem, root = locate(folder)
-    file = str(PurePosixPath(root) / file_name(number))
+    name = PredictionFolder(folder).file_name(number)
+    filesystem, file = PredictionFolder(folder).path(name)
     columns = [f"logit.{label}" for label in corpus.labels]
     try:
         table = pq.read_table(file, columns=["id", *columns], filesystem=filesystem)
     except FileNotFoundError:
-        raise DataError(
-            f"{folder}: is unfinished: {file_name(number)} is missing; finish it with kdh-ray predict"
-        ) from None
+        raise DataError(f"{folder}: is unfinished: {name} is missing; finish it with kdh-ray predict") from None
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{folder}/{file_name(number)}: can't be read ({one_line(error)})") from None
+        raise DataError(f"{folder}/{name}: can't be read ({one_line(error)})") from None
     if table["id"].to_pylist() != ids:
-        raise DataError(f"{folder}/{file_name(number)}: has other documents than the files that were predicted")
+        raise DataError(f"{folder}/{name}: has other documents than the files that were predicted")
     return np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float32)
 
 

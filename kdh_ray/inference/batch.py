@@ -2,29 +2,32 @@
 
 A block's file exists once the block is finished, so that a prediction that was killed resumes with the other blocks.
 Workers read and write files themselves: only block numbers go through Ray, and memory does not grow with the corpus.
-``kdh_ray.data.unlabelled`` describes the files of the output.
+``kdh_ray.data.prediction_files`` describes the files of the output.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from time import perf_counter
 from typing import Any
 
 from kdh_ray.config import JobConfig
+from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, block_names
 from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
 from kdh_ray.data.text_files import list_files
-from kdh_ray.data.unlabelled import FORMAT, PLAN, file_name
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.inference.block_worker import BlockTask, BlockWorker
 from kdh_ray.models.checkpoint import Card, verified
-from kdh_ray.storage import fetched, locate, make_parent, one_line
+from kdh_ray.storage import fetched, locate, one_line
 
 MOST_TASKS = 2000  # Ray Data tasks; beyond that, a task has several blocks
+MOST_DEATHS = 3  # of workers, one after the other without a finished block between them
+# Names of files that are not written: an output of such a name is a mistake and no folder.
+OTHER_FILES = (".tsv", ".json", ".ndjson", ".txt", ".xlsx", ".xls", ".gz", ".zip", ".zst")
 Progress = Callable[[int, int], None]
 
 
@@ -38,6 +41,7 @@ class BatchSummary:
         found: Blocks that an earlier call had finished.
         seconds: Duration of this call.
         note: Warning about the checkpoint; empty if there is nothing to warn of.
+        faulty: Documents of the whole prediction that have an error instead of labels.
     """
 
     documents: int
@@ -45,6 +49,7 @@ class BatchSummary:
     found: int
     seconds: float
     note: str = ""
+    faulty: int = 0
 
 
 def predict_files(
@@ -55,6 +60,8 @@ def predict_files(
     text_column: str = "text",
     id_column: str | None = None,
     logits: bool = False,
+    form: str | None = None,
+    strict: bool = False,
     block: int = 4096,
     batch_size: int = 32,
     workers: int | None = None,
@@ -66,13 +73,20 @@ def predict_files(
 ) -> BatchSummary:
     """Classify every document of ``inputs``, or resume an earlier call with the same arguments that was stopped.
 
+    A document that is no text (null, a number, half a surrogate pair, bytes that are not UTF-8) becomes a row with an
+    ``error`` and without labels.
+
     Args:
         checkpoint: Folder of a classifier, or its place in a bucket.
         inputs: Files, folders or patterns (``s3://bucket/notes/*.parquet``): Parquet, JSON Lines, CSV, TSV.
-        output: Folder or bucket; documents' texts are never written to it.
+        output: Folder or bucket; or one file, named ``.parquet``, ``.csv`` or ``.jsonl``. Documents' texts are never
+            written to it.
         text_column: Column of the text.
-        id_column: Column of ids; file name and number of the document if none is named.
+        id_column: Column of ids; if none is named, an id is the file's path below the folder that all files share, and
+            the number of the document.
         logits: Write the logits too, for distillations (``data.unlabelled``).
+        form: ``parquet``, ``csv`` or ``jsonl``; by default that of the output's name, or ``parquet`` in a folder.
+        strict: Raise an error at the first document that is no text.
         block: Documents per file of the output.
         batch_size: Documents per forward pass.
         workers: Workers, each of which loads the model once; by default one per GPU, or else one per CPU.
@@ -86,69 +100,130 @@ def predict_files(
         UserError: If the checkpoint, an input or the output can't be used, or the output belongs to another plan.
     """
     started = perf_counter()
-    with fetched(os.fspath(checkpoint)) as folder:
-        card = verified(folder)
+    target = _Target.named(os.fspath(output), form)
+    with fetched(os.fspath(checkpoint)) as source:
+        card = verified(source)
     files = list_files([inputs] if isinstance(inputs, str) else inputs)
-    blocks = _blocks(files, block, text_column, id_column)
+    folder = target.folder
+    plan = _agreed(folder, _plan(card, files, block, text_column, id_column, logits, folder.form))
+    blocks = _blocks(plan)
+    folder.write_plan(plan)
+    written = folder.files()
+    earlier = [number for number in range(len(blocks)) if folder.file_name(number) in written]
+    pending = sorted({*range(len(blocks))} - {*earlier})
+    progress(len(earlier), len(blocks))
+    documents, faulty = 0, sum(folder.summary(number).errors for number in earlier)
     task = BlockTask(
-        os.fspath(checkpoint), os.fspath(output), tuple(blocks), text_column, id_column, logits, batch_size, precision
+        os.fspath(checkpoint), folder, tuple(blocks), text_column, id_column, logits, batch_size, precision, strict
     )
-    finished = _finished_files(task, card, files, block)
-    pending = [number for number in range(len(blocks)) if file_name(number) not in finished]
-    found = len(blocks) - len(pending)
-    progress(found, len(blocks))
-    documents = 0
     results = _in_this_process(task, pending) if local else _on_ray(task, pending, workers, job or JobConfig(), verbose)
     for done, row in enumerate(results, start=1):
         if row["error"]:
             raise DataError(str(row["error"]))
         documents += int(row["documents"])
-        progress(found + done, len(blocks))
-    return BatchSummary(documents, len(blocks), found, perf_counter() - started, card.note)
+        faulty += int(row["faulty"])
+        progress(len(earlier) + done, len(blocks))
+    target.finish(len(blocks))
+    return BatchSummary(documents, len(blocks), len(earlier), perf_counter() - started, card.note, faulty)
 
 
-def _blocks(files: list[tuple[str, int]], block: int, text_column: str, id_column: str | None) -> list[TextBlock]:
-    """Return the blocks of all files, after checking that the files have the columns."""
+@dataclass(frozen=True)
+class _Target:
+    """Where predictions go.
+
+    Attributes:
+        folder: The folder of blocks.
+        file: The file that they are joined to, if one is wanted; the folder then is only there until that is done.
+    """
+
+    folder: PredictionFolder
+    file: str | None = None
+
+    @classmethod
+    def named(cls, output: str, form: str | None) -> _Target:
+        """Return the target of an output's name.
+
+        Raises:
+            DataError: If the name and the format contradict each other, or the file exists.
+        """
+        name = PurePosixPath(output.rstrip("/"))
+        suffix = name.suffix.lower()
+        if suffix in OTHER_FILES or (suffix[1:] in FORMS and form not in (None, suffix[1:])):
+            kinds = ", ".join(f".{each}" for each in FORMS) if form is None else f".{form}"
+            raise DataError(f"an output is a folder or a file named {kinds}; got {output}")
+        if suffix[1:] not in FORMS:
+            return cls(PredictionFolder(output, form or "parquet"))
+        folder = PredictionFolder(f"{output[: -len(name.name)]}.{name.name}.blocks", suffix[1:])
+        filesystem, path = locate(output)
+        kind = filesystem.get_file_info(path)
+        if not kind.is_file and kind.type.name != "NotFound":
+            raise DataError(f"{output}: is a folder; an output named like a file can't be one")
+        if kind.is_file and folder.plan() is None:
+            raise DataError(f"{output}: exists; give another output, or remove it")
+        return cls(folder, output)
+
+    def finish(self, blocks: int) -> None:
+        """Join the blocks, all of which are written, where one file is wanted."""
+        if self.file is not None:
+            self.folder.join(self.file, blocks)
+            self.folder.remove()
+
+
+def _plan(
+    card: Card,
+    files: list[tuple[str, int]],
+    block: int,
+    text_column: str,
+    id_column: str | None,
+    logits: bool,
+    form: str,
+) -> dict[str, Any]:
+    """Return what the rows of the output depend on.
+
+    Raises:
+        DataError: If the ids are the texts.
+    """
     if id_column == text_column:
         raise DataError(f"ids are written beside predictions, so they can't be the texts; got {id_column!r} for both")
-    blocks = plan_blocks([file for file, _ in files], block)
-    if not blocks:
-        raise DataError(f"{files[0][0]}: holds no documents")
-    check_columns(blocks, text_column, id_column)
-    return blocks
-
-
-def _finished_files(task: BlockTask, card: Card, files: list[tuple[str, int]], block: int) -> set[str]:
-    """Return the names of finished files in the output, after checking that they belong to this prediction."""
-    import pyarrow.fs
-
-    content = {
+    return {
         "format": FORMAT,
         "checkpoint": card.fingerprint,
         "labels": card.labels,
         "thresholds": card.thresholds,
         "files": [list(file) for file in files],
         "block": block,
-        "text_column": task.text_column,
-        "id_column": task.id_column,
-        "logits": task.logits,
+        "text_column": text_column,
+        "id_column": id_column,
+        "logits": logits,
+        "form": form,
     }
-    filesystem, root = locate(task.output)
-    place = str(PurePosixPath(root) / PLAN)
-    try:
-        if filesystem.get_file_info(place).type == pyarrow.fs.FileType.NotFound:
-            make_parent(filesystem, place)
-            with filesystem.open_output_stream(place) as stream:
-                stream.write((json.dumps(content, indent=1) + "\n").encode())
-        before = json.loads(filesystem.open_input_stream(place).read())
-        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(root))
-    except (OSError, ValueError) as error:
-        raise UnavailableError(f"{task.output}: can't be used ({one_line(error)})") from None
-    differing = [name for name in content if not isinstance(before, dict) or before.get(name) != content[name]]
+
+
+def _agreed(folder: PredictionFolder, plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan of the folder, which may be of an earlier format; the given one if it has none.
+
+    Raises:
+        DataError: If the folder belongs to another prediction.
+    """
+    before = folder.plan()
+    if before is None:
+        return plan
+    of_folder = {"form": "parquet", **before}
+    differing = [name for name in plan if name != "format" and of_folder.get(name) != plan[name]]
     if differing:
         what = ", ".join(differing)
-        raise DataError(f"{task.output}: holds another prediction ({what} differ); give another output, or remove it")
-    return {entry.base_name for entry in entries}
+        raise DataError(f"{folder.place}: holds another prediction ({what} differ); give another output, or remove it")
+    return before
+
+
+def _blocks(plan: dict[str, Any]) -> list[TextBlock]:
+    """Return the blocks of all files, after checking that the files have the columns."""
+    files = [file for file, _ in plan["files"]]
+    blocks = plan_blocks(files, plan["block"], block_names(plan))
+    if not blocks:
+        raise DataError(f"{files[0]}: holds no documents")
+    check_columns(blocks, plan["text_column"], plan["id_column"])
+    return blocks
 
 
 def _in_this_process(task: BlockTask, pending: list[int]) -> Iterator[dict[str, Any]]:
@@ -162,28 +237,54 @@ def _on_ray(
 ) -> Iterator[dict[str, Any]]:
     if not pending:
         return
-    from kdh_ray.cluster.nodes import most_cpus_each
     from kdh_ray.cluster.session import ray_session
 
     with ray_session(job, verbose):
-        import logging
-        from dataclasses import replace
+        from ray.exceptions import RayActorError
 
-        import ray
-        import ray.data
+        left, deaths = dict.fromkeys(pending), 0
+        while left:
+            try:
+                for row in _on_workers(task, list(left), workers, verbose):
+                    del left[int(row["number"])]
+                    deaths = 0
+                    yield row
+            except RayActorError as error:  # its machine was lost, or its memory was not enough
+                deaths += 1
+                if deaths == MOST_DEATHS:
+                    raise UnavailableError(
+                        f"{deaths} workers died one after the other ({one_line(error)}): give --workers or --batch-size"
+                        " a lower number; what is finished is kept"
+                    ) from None
 
-        total = ray.cluster_resources()
-        gpus, cpus = int(total.get("GPU", 0)), max(1, int(total.get("CPU", 1)))
-        workers = min(len(pending), workers or gpus or cpus)
-        share = min(1.0, gpus / workers)  # GPUs per worker; several workers may share one
-        each = most_cpus_each(workers, share) or 1  # CPUs per worker
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = verbose
-        if not verbose:
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-        numbers = ray.data.from_items(
-            [{"number": number} for number in pending], override_num_blocks=min(len(pending), MOST_TASKS)
-        )
+
+def _on_workers(task: BlockTask, pending: list[int], workers: int | None, verbose: bool) -> Iterator[dict[str, Any]]:
+    """Predict blocks with workers that start now.
+
+    Raises:
+        RayActorError: If a worker dies.
+    """
+    import logging
+
+    import ray
+    import ray.data
+    from ray.util.annotations import RayDeprecationWarning
+
+    from kdh_ray.cluster.nodes import most_cpus_each
+
+    total = ray.cluster_resources()
+    gpus, cpus = int(total.get("GPU", 0)), max(1, int(total.get("CPU", 1)))
+    workers = min(len(pending), workers or gpus or cpus)
+    share = min(1.0, gpus / workers)  # GPUs per worker; several workers may share one
+    each = most_cpus_each(workers, share) or 1  # CPUs per worker
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = verbose
+    if not verbose:
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    numbers = ray.data.from_items(
+        [{"number": number} for number in pending], override_num_blocks=min(len(pending), MOST_TASKS)
+    )
+    with warnings.catch_warnings(category=RayDeprecationWarning, action="ignore"):  # Ray 2.60 has no other way
         predictions = numbers.map_batches(
             BlockWorker,
             fn_constructor_args=(replace(task, threads=each),),
@@ -191,5 +292,11 @@ def _on_ray(
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=each,
             num_gpus=share,
+            ray_remote_args_fn=_never_restarted,
         )
-        yield from predictions.iter_rows()
+    yield from predictions.iter_rows()
+
+
+def _never_restarted() -> dict[str, Any]:
+    """Return options of Ray's actors: it warns that those which it restarts may lack their arguments by then."""
+    return {"max_restarts": 0, "max_task_retries": 0}

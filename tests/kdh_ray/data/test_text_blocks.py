@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdh_ray.data.text_blocks import plan_blocks, read_block
-from kdh_ray.data.text_files import list_files
+from kdh_ray.data.text_blocks import check_columns, plan_blocks, read_block
+from kdh_ray.data.text_files import list_files, relative_names
 from kdh_ray.errors import DataError
 
 TEXTS = [f'note {i}: "quoted",\nwith a line break, ö and ; {"x" * (i % 7)}' for i in range(23)]
@@ -89,9 +89,47 @@ def test_files_are_found_by_name_folder_and_pattern(tmp_path: Path) -> None:
         "b/3.csv": ["b/3.csv"],
         "a/?.jsonl": ["a/2.jsonl"],
     }
-    for pattern in ("c", "b/*.md", "*.csv", "b/readme.md"):
+    for pattern in ("b/*.md", "*.csv", "b/readme.md"):
         with pytest.raises(DataError, match="no file"):
             list_files([f"{tmp_path}/{pattern}"])
+    with pytest.raises(DataError, match="no such file or folder"):
+        list_files([f"{tmp_path}/c"])
+
+
+def test_names_that_systems_leave_are_no_input(tmp_path: Path) -> None:
+    names = ("x=1/a.csv", "x=1/._a.csv", "x=1/.a.csv", "x=1/_a.csv", "_x/a.csv", ".x/a.csv", "_x=1/b.csv", "_SUCCESS")
+    for name in (*names, "x=1/_SUCCESS", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text")
+    found = {
+        pattern: [Path(file).relative_to(tmp_path).as_posix() for file, _ in list_files([f"{tmp_path}/{pattern}"])]
+        for pattern in ("x=1", "*/*.csv", "x=1/_*.csv", "_x")
+    }
+    assert found == {
+        "x=1": ["x=1/a.csv"],
+        "*/*.csv": ["_x=1/b.csv", "x=1/a.csv"],
+        "x=1/_*.csv": ["x=1/_a.csv"],  # as the user wants
+        "_x": ["_x/a.csv"],
+    }
+    given = [f"{tmp_path}/x=1", f"{tmp_path}/_SUCCESS", f"{tmp_path}/.DS_Store"]  # as a shell lists them
+    assert [Path(file).name for file, _ in list_files(given)] == ["a.csv"]
+    with pytest.raises(DataError, match="_SUCCESS: no file"):
+        list_files([f"{tmp_path}/_SUCCESS"])
+
+
+def test_names_in_ids_are_below_the_shared_folder() -> None:
+    assert list(relative_names(["s3://b/x/1.csv", "s3://b/xy/1.csv"]).values()) == ["x/1.csv", "xy/1.csv"]
+    assert list(relative_names(["a/1.csv"]).values()) == ["1.csv"]
+    mixed = relative_names(["s3://b/1.csv", "s3://c/1.csv", "/1.csv", "x/1.csv"]).values()
+    assert len(set(mixed)) == 4
+
+
+def test_wrong_column_of_json_lines_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "secret"}\nsecret\n')
+    with pytest.raises(DataError, match="has no column 'text'; it has 1 column: body"):
+        check_columns(plan_blocks([str(tmp_path / "a.jsonl")], 1), "text", None)
+    (tmp_path / "a.jsonl").write_text('{"body": "secret"}\n{"text": "secret"}\n')
+    check_columns(plan_blocks([str(tmp_path / "a.jsonl")], 2), "text", None)
 
 
 def test_files_are_found_in_a_bucket(bucket: str) -> None:

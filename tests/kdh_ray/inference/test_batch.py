@@ -130,9 +130,10 @@ def test_bad_input_is_one_line_and_exit_2(
 def test_output_named_like_a_file_is_refused(
     checkpoint: Path, notes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output = str(tmp_path / "out.csv")
+    output = str(tmp_path / "out.xlsx")
     assert main(["predict", str(checkpoint), "--input", str(notes), "--output", output, "--local"]) == 2
-    assert f"--output is a folder of Parquet files; got {output}" in capfd.readouterr().err
+    message = f"an output is a folder or a file named .parquet, .csv, .jsonl; got {output}"
+    assert message in capfd.readouterr().err
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused_at_once(notes: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kdh_ray.config import parse_config
 from kdh_ray.data import Corpus, corpus_from_config, load_corpus
+from kdh_ray.data.prediction_files import PLAN
 from kdh_ray.data.unlabelled import read_unlabelled
 from kdh_ray.errors import DataError
 from kdh_ray.inference import predict_files
@@ -80,7 +81,7 @@ def test_predictions_that_do_not_fit_are_refused(teacher: Path, labelled: Corpus
     assert len(read_unlabelled([good], labelled).texts) == 6
     refused(str(tmp_path), "is not an output of kdh-ray predict")
     refused(predicted(teacher, tmp_path, texts, logits=False, name="bare"), "holds no logits")
-    plan = Path(good) / "plan.json"
+    plan = Path(good) / PLAN
     kept = plan.read_text()
     plan.write_text(json.dumps({**json.loads(kept), "labels": ["other"]}))
     refused(good, "must have the data's labels")
@@ -95,3 +96,20 @@ def test_held_out_texts_are_not_learned_from(teacher: Path, labelled: Corpus, tm
     output = predicted(teacher, tmp_path, ["the cell", labelled.splits["test"].texts[0].upper()])
     with pytest.raises(DataError, match=r"1 texts are in the validation or test split \(first: more.jsonl#1\)"):
         read_unlabelled([output], labelled)
+
+
+def test_predictions_of_earlier_versions_teach(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
+    output = Path(predicted(teacher, tmp_path, [f"the cell {i}" for i in range(6)]))
+    plan = {**json.loads((output / PLAN).read_text()), "format": 1}
+    del plan["form"]
+    (output / PLAN).unlink()
+    (output / "plan.json").write_text(json.dumps(plan))
+    assert read_unlabelled([str(output)], labelled).texts.ids[-1] == "more.jsonl#5"
+
+
+def test_faulty_documents_do_not_teach(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "some.jsonl").write_text('{"text": "the cell"}\n{"text": null}\n{"text": "growth"}\n')
+    predict_files(teacher, str(tmp_path / "some.jsonl"), tmp_path / "out", logits=True, local=True)
+    unlabelled = read_unlabelled([str(tmp_path / "out")], labelled)
+    assert list(unlabelled.texts.texts) == ["the cell", "growth"]
+    assert np.isfinite(unlabelled.logits).all()
