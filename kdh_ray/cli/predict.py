@@ -7,8 +7,14 @@ import io
 import json
 import sys
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_arguments
+
+if TYPE_CHECKING:
+    from kdh_runtime.audit import Audit
+
+    from kdh_ray.inference.classifier import TextClassifier
 
 FAULTY = 3  # exit code where some documents have an error instead of labels
 EXAMPLES = f"""
@@ -53,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="documents per forward pass (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="number of workers (default: one per GPU or CPU)")
+    parser.add_argument(
+        "--audit", metavar="FILE",
+        help="append a JSON line per batch: time, user, model, ids and counts of labels; no text",
+    )  # fmt: skip
     add_execution_arguments(parser)
 
 
@@ -78,7 +88,7 @@ def execute(args: argparse.Namespace) -> int:
     done = predict_files(
         args.checkpoint, args.input, args.output,
         text_column=args.text_column, id_column=args.id_column, logits=args.logits, form=args.format,
-        strict=args.strict, block=args.block, batch_size=args.batch_size, workers=args.workers,
+        strict=args.strict, audit=args.audit, block=args.block, batch_size=args.batch_size, workers=args.workers,
         precision=args.precision, local=args.local, job=JobConfig(address=args.address), verbose=args.verbose,
         progress=_print_progress,
     )  # fmt: skip
@@ -99,6 +109,7 @@ def _predict_lines(args: argparse.Namespace) -> int:
     import numpy as np
 
     from kdh_ray.errors import CheckpointError, DataError
+    from kdh_ray.inference.block_audit import writable
     from kdh_ray.inference.classifier import load_classifier
 
     if isinstance(sys.stdin, io.TextIOWrapper):  # a container without a locale would accept any byte
@@ -107,9 +118,14 @@ def _predict_lines(args: argparse.Namespace) -> int:
     if classifier.note:
         print(f"kdh-ray: {classifier.note}", file=sys.stderr)
     size = 1 if sys.stdin.isatty() else args.batch_size  # lines per batch
+    audit, done = _audit(args, classifier), 0
     try:
         while lines := [line.rstrip("\r\n") for line in islice(sys.stdin, size)]:
             prediction = classifier.predict(lines, batch_size=args.batch_size)
+            if audit is not None:
+                with writable(audit.file):
+                    audit.record(range(done + 1, done + len(lines) + 1), prediction.labels)
+            done += len(lines)
             names = prediction.label_names
             for row, probabilities in enumerate(prediction.probabilities):
                 if not np.isfinite(probabilities).all():
@@ -122,6 +138,20 @@ def _predict_lines(args: argparse.Namespace) -> int:
     except UnicodeDecodeError:
         raise DataError("stdin must be UTF-8") from None
     return 0
+
+
+def _audit(args: argparse.Namespace, classifier: TextClassifier) -> Audit | None:
+    """Return the audit that is wanted, after checking that its file can be written."""
+    from kdh_runtime.audit import Audit
+
+    from kdh_ray.inference.block_audit import writable
+
+    if args.audit is None or classifier.card is None:
+        return None
+    audit = Audit(args.audit, classifier.card.fingerprint, classifier.precision)
+    with writable(audit.file):
+        audit.check()
+    return audit
 
 
 def _print_progress(done: int, total: int) -> None:

@@ -43,12 +43,12 @@ class BlockSummary:
     Attributes:
         ids: Of the documents.
         labels: Of each document; none where there is an error.
-        errors: Number of documents with an error.
+        errors: Whether each document has an error.
     """
 
     ids: list[str]
     labels: list[list[str]]
-    errors: int
+    errors: list[bool]
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ class PredictionFolder:
             raise UnavailableError(
                 f"{self.place}/{self.file_name(number)}: can't be read ({one_line(error)})"
             ) from None
-        return BlockSummary([id_ for id_, _, _ in rows], [found for _, found, _ in rows], sum(e for _, _, e in rows))
+        return BlockSummary(
+            [id_ for id_, _, _ in rows], [found for _, found, _ in rows], [faulty for *_, faulty in rows]
+        )
 
     def _rows(self, source: Any) -> list[tuple[str, list[str], bool]]:
         """Return (id, labels, has an error) of each document."""

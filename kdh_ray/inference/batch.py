@@ -15,11 +15,13 @@ from pathlib import PurePosixPath
 from time import perf_counter
 from typing import Any
 
+from kdh_ray import hardware
 from kdh_ray.config import JobConfig
 from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, block_names
 from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
 from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.inference.block_audit import BlockAudit
 from kdh_ray.inference.block_worker import BlockTask, BlockWorker
 from kdh_ray.models.checkpoint import Card, verified
 from kdh_ray.storage import fetched, locate, one_line
@@ -62,6 +64,7 @@ def predict_files(
     logits: bool = False,
     form: str | None = None,
     strict: bool = False,
+    audit: str | os.PathLike[str] | None = None,
     block: int = 4096,
     batch_size: int = 32,
     workers: int | None = None,
@@ -87,6 +90,7 @@ def predict_files(
         logits: Write the logits too, for distillations (``data.unlabelled``).
         form: ``parquet``, ``csv`` or ``jsonl``; by default that of the output's name, or ``parquet`` in a folder.
         strict: Raise an error at the first document that is no text.
+        audit: Local file to which a JSON line per block is appended: who labelled which ids, when, with which model.
         block: Documents per file of the output.
         batch_size: Documents per forward pass.
         workers: Workers, each of which loads the model once; by default one per GPU, or else one per CPU.
@@ -112,7 +116,10 @@ def predict_files(
     earlier = [number for number in range(len(blocks)) if folder.file_name(number) in written]
     pending = sorted({*range(len(blocks))} - {*earlier})
     progress(len(earlier), len(blocks))
-    documents, faulty = 0, sum(folder.summary(number).errors for number in earlier)
+    documents, faulty = 0, sum(sum(folder.summary(number).errors) for number in earlier)
+    record = None if audit is None else BlockAudit(audit, card.fingerprint, folder)
+    if record is not None:
+        record.record_missing(earlier, hardware.precision(precision))
     task = BlockTask(
         os.fspath(checkpoint), folder, tuple(blocks), text_column, id_column, logits, batch_size, precision, strict
     )
@@ -120,6 +127,8 @@ def predict_files(
     for done, row in enumerate(results, start=1):
         if row["error"]:
             raise DataError(str(row["error"]))
+        if record is not None:
+            record.record(int(row["number"]), str(row["precision"]))
         documents += int(row["documents"])
         faulty += int(row["faulty"])
         progress(len(earlier) + done, len(blocks))

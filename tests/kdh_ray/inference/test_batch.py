@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from kdh_ray.cli.main import main
 from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig
 from kdh_ray.data import Corpus
-from kdh_ray.errors import DataError
+from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.inference import predict_files
 from kdh_ray.inference.block_worker import BlockWorker
 from kdh_ray.inference.classifier import TextClassifier
@@ -181,11 +183,41 @@ def test_ray_data_gives_the_same_and_a_workers_fault_is_one_line(
     words += ["--precision", "float32"]
     with ray_session(JobConfig(), cpus=1):  # one for both
         assert main([*words, "--output", str(tmp_path / "ray")]) == 0
-        assert "7 blocks; 48 documents" in capfd.readouterr().out
+        streams = capfd.readouterr()
+        assert "7 blocks; 48 documents" in streams.out
+        assert "core_worker" not in streams.err
         assert main([*words, "--text-column", "body", "--output", str(tmp_path / "bad")]) == 2
     assert any(line.startswith("kdh-ray:") and "body" in line for line in capfd.readouterr().err.splitlines())
     predict_files(checkpoint, str(notes), tmp_path / "here", block=8, local=True, precision="float32")
     pd.testing.assert_frame_equal(read(tmp_path / "ray"), read(tmp_path / "here"), atol=1e-5)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 3])
+def test_dead_workers_are_replaced_up_to_a_limit(
+    checkpoint: Path, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.jsonl").write_text('{"text": "the cell"}\n' * 12)
+    predict = BlockWorker.predict
+
+    class Killed(BlockWorker):
+        def predict(self, number: int) -> tuple[int, int]:
+            mark = Path(self.task.output.place) / f".killed-{number}"
+            killed = len(list(mark.parent.glob(".killed-*-*")))
+            if number == 2 and killed < kills:
+                mark.with_name(f"{mark.name}-{killed}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return predict(self, number)
+
+    monkeypatch.setattr("kdh_ray.inference.batch.BlockWorker", Killed)
+    with ray_session(JobConfig(), cpus=1):
+        if kills < 3:
+            done = predict_files(checkpoint, str(tmp_path / "notes.jsonl"), tmp_path / "out", block=3)
+            assert (done.documents, done.blocks) == (12, 4)
+        else:
+            with pytest.raises(UnavailableError, match="3 workers died one after the other"):
+                predict_files(checkpoint, str(tmp_path / "notes.jsonl"), tmp_path / "out", block=3)
 
 
 @pytest.mark.ray

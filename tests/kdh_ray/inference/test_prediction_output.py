@@ -1,5 +1,6 @@
 """Predictions that other programs read: names, ids, rows with an error, one file in three formats."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -238,3 +239,47 @@ def test_missing_checkpoint_is_named_as_it_was_given(
     for words in (["--input", "notes.jsonl", "--output", "out", "--local"], []):
         assert main(["predict", "nowhere/checkpoint", *words]) == 2
         assert capfd.readouterr().err.startswith("kdh-ray: nowhere/checkpoint is not a checkpoint")
+
+
+def test_audit_has_a_line_per_block_and_no_text(checkpoint: Path, notes: Path, tmp_path: Path) -> None:
+    from kdh_ray.models.checkpoint import load_card
+
+    def killed(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    audit = tmp_path / "audit.jsonl"
+    options: dict[str, Any] = {"block": 4, "local": True, "id_column": "id", "precision": "float32"}
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(checkpoint, str(notes), tmp_path / "out", **options, audit=audit, progress=killed)
+    lines = audit.read_text().splitlines(keepends=True)
+    audit.write_text("another program\n" + lines[0])  # as if killed between the second block and its line
+    for _ in range(2):
+        predict_files(checkpoint, str(notes), tmp_path / "out", **options, audit=audit)
+    entries = [json.loads(line) for line in audit.read_text().splitlines()[1:]]
+    assert [entry["ids"] for entry in entries] == [["good"], [], ["last"]]  # those with an error were not labelled
+    assert entries[1]["texts"] == 0
+    assert {entry["model"] for entry in entries} == {load_card(checkpoint).fingerprint}
+    assert {entry["precision"] for entry in entries} == {"float32"}
+    assert all({"time", "user"} <= entry.keys() for entry in entries)
+    frame = pd.read_parquet(tmp_path / "out")
+    assert entries[0]["labels"] == dict.fromkeys(frame["labels"][0], 1)
+    assert "secret" not in audit.read_text()
+    assert "the cell" not in audit.read_text()
+
+
+def test_audit_that_cannot_be_written_is_found_first(
+    checkpoint: Path, notes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(checkpoint, notes, tmp_path / "out", "--audit", str(tmp_path)) == 2
+    assert main(["predict", str(checkpoint), "--audit", str(tmp_path)]) == 2
+    assert capfd.readouterr().err == f"kdh-ray: {tmp_path}: can't be written (Is a directory)\n" * 2
+    assert not list((tmp_path / "out").glob("block-*"))
+
+
+def test_audit_of_stdin_counts_lines(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cell\ngrowth\n\n"))
+    assert main(["predict", str(checkpoint), "--batch-size", "2", "--audit", str(tmp_path / "audit")]) == 0
+    entries = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [entry["ids"] for entry in entries] == [[1, 2], [3]]
+    assert entries[1]["labels"] == {}
