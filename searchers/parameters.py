@@ -2,24 +2,35 @@
 
 A parameter has ``width`` coordinates. Numbers and ordered choices have one: each of ``n`` values has a cell of [0, 1],
 so that each is as likely as its share of the range, the bounds included. A categorical has one coordinate per choice;
-its value is the choice with the largest coordinate. (An integer code would impose an order on the choices.) Decoding is
-deterministic, so a particle that returns to a position returns to its configuration.
+its value is the choice with the largest coordinate. (An integer code would impose an order on the choices.) One with
+very many choices has such coordinates for each digit of the choice's index instead, or a suggestion would take seconds.
+Decoding is deterministic, so a particle that returns to a position returns to its configuration.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from searchers.choices import distinct, listed, same, same_in_json
+
 Array = NDArray[np.float64]
 
 # With more values, the middle of a cell on a log scale no longer identifies its value in double precision.
 MAX_VALUES = 2**40
+
+MAX_ONE_HOT = 128
+"""Number of choices up to which each has a coordinate of its own."""
+
+MAX_BASE = 32
+"""Largest base of the digits of a choice's index, with more choices."""
 
 
 def plain(value: Any) -> Any:
@@ -234,41 +245,6 @@ class Integer(_Numeric):
         return self._grid_unit(int(value))
 
 
-def same(left: Any, right: Any) -> bool:
-    """Return True if two choices are equal and of one type: ``1``, ``1.0`` and ``True`` are three choices.
-
-    Values that can't be compared are the same only if they are one object.
-    """
-    if left is right:
-        return True
-    if isinstance(left, (list, tuple)) and type(left) is type(right):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
-        return left.dtype == right.dtype and np.array_equal(left, right)
-    try:
-        return type(left) is type(right) and bool(left == right)
-    except (TypeError, ValueError):
-        return False
-
-
-def _distinct(choices: Iterable[Any]) -> tuple[Any, ...]:
-    """Return choices without repeats: to a search, a repeated value would be two configurations."""
-    distinct: list[Any] = []
-    buckets: dict[Any, list[Any]] = {}  # distinct choices by type and hash, so that few need comparing
-    for choice in choices:
-        try:
-            key = type(choice), hash(choice)
-        except TypeError:
-            key = type(choice), 0
-        bucket = buckets.setdefault(key, [])
-        if not any(same(choice, other) for other in bucket):
-            bucket.append(choice)
-            distinct.append(choice)
-    return tuple(distinct)
-
-
 class _Choices:
     """A finite number of values, identified by their index in ``choices``."""
 
@@ -279,7 +255,7 @@ class _Choices:
             raise ValueError(f"{type(self).__name__} takes a list of choices; got {self.choices!r}")
         if not self.choices:
             raise ValueError(f"{type(self).__name__} needs at least one choice; got none")
-        object.__setattr__(self, "choices", _distinct(map(plain, self.choices)))
+        object.__setattr__(self, "choices", distinct(map(plain, self.choices)))
 
     @property
     def size(self) -> float:
@@ -296,15 +272,9 @@ class _Choices:
             if same(choice, value):
                 return index
         for index, choice in enumerate(self.choices):  # JSON turns tuples into lists, and some readers 1 into 1.0
-            if not isinstance(value, bool) and not isinstance(choice, bool) and _json_same(choice, value):
+            if not isinstance(value, bool) and not isinstance(choice, bool) and same_in_json(choice, value):
                 return index
-        raise ValueError(f"{type(self).__name__} takes one of {list(self.choices)!r}; got {value!r}")
-
-
-def _json_same(left: Any, right: Any) -> bool:
-    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return same(list(left), list(right))
-    return isinstance(left, (int, float)) and isinstance(right, (int, float)) and left == right
+        raise ValueError(f"{type(self).__name__} takes {listed(self.choices)}; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -354,44 +324,66 @@ class Categorical(_Choices):
     Args:
         choices: The values. A choice may contain parameters, which then exist only while that choice is taken.
             Repeated choices count once.
+        one_hot: Give each choice a coordinate of its own however many there are, as earlier versions did.
 
     Raises:
         ValueError: If ``choices`` is not a list or is empty.
     """
 
     choices: Sequence[Any]
+    one_hot: bool = False
 
     def __post_init__(self) -> None:
         self._check()
 
+    @cached_property
+    def _digits(self) -> tuple[int, int]:
+        """Number of digits of an index, and their base; one digit with few choices."""
+        count = len(self.choices)
+        if self.one_hot or count <= MAX_ONE_HOT:
+            return 1, count
+        digits = next(digits for digits in itertools.count(2) if MAX_BASE**digits >= count)
+        return digits, next(base for base in itertools.count(2) if base**digits >= count)
+
     @property
     def width(self) -> int:
-        """Number of coordinates: one per choice."""
-        return len(self.choices)
+        """Number of coordinates: one per choice, or per value of each digit."""
+        return math.prod(self._digits)
+
+    def indices(self, units: Array) -> NDArray[np.intp]:
+        """Return the indices, (n,), of the choices at coordinates, (n, width)."""
+        digits, base = self._digits
+        values = np.argmax(units.reshape(len(units), digits, base), axis=2)  # (n, digits)
+        indices: NDArray[np.intp] = values @ (base ** np.arange(digits)) % len(self.choices)
+        return indices
+
+    def _one_hot(self, indices: NDArray[np.intp]) -> Array:
+        """Return the coordinates, (n, width), of the choices with ``indices``, (n,)."""
+        digits, base = self._digits
+        values = indices[:, None] // base ** np.arange(digits) % base  # (n, digits)
+        rows: Array = np.eye(base)[values].reshape(len(indices), self.width)
+        return rows
 
     def decode(self, units: Array) -> Any:
-        """Return the choice with the largest coordinate in ``units``, (n_choices,)."""
-        return self.choices[int(np.argmax(units))]
+        """Return the choice at ``units``, (width,)."""
+        return self.choices[int(self.indices(units[None, :])[0])]
 
     def encode(self, value: Any) -> Array:
-        """Return the one-hot coordinates of a choice, (n_choices,); raise ValueError for any other value."""
+        """Return the coordinates of a choice, (width,); raise ValueError for any other value."""
         return self.at(self.index_of(value))
 
     def from_uniform(self, uniform: float) -> Array:
-        """Return the one-hot coordinates, (n_choices,), of the quantile ``uniform`` in [0, 1) of the choices."""
+        """Return the coordinates, (width,), of the quantile ``uniform`` in [0, 1) of the choices."""
         return self.at(min(int(uniform * len(self.choices)), len(self.choices) - 1))
 
     def snap(self, units: Array) -> Array:
-        """Return one-hot rows, (n, n_choices), at the largest coordinate of each row of ``units``."""
-        snapped = np.zeros_like(units)
-        snapped[np.arange(len(units)), np.argmax(units, axis=1)] = 1.0
-        return snapped
+        """Return ``units``, (n, width), with 1 at the largest coordinate of each digit and 0 elsewhere."""
+        return self._one_hot(self.indices(units))
 
     def at(self, index: int) -> Array:
-        """Return the one-hot coordinates of the ``index``-th choice, (n_choices,)."""
-        position = np.zeros(len(self.choices))
-        position[index] = 1.0
-        return position
+        """Return the coordinates, (width,), of the ``index``-th choice."""
+        row: Array = self._one_hot(np.array([index]))[0]
+        return row
 
 
 PARAMETERS = (Float, Integer, Ordinal, Categorical)

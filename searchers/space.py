@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from searchers.parameters import PARAMETERS, Array, Categorical, Float, Integer, Ordinal, Parameter, same
+from searchers.choices import listed, same
+from searchers.parameters import PARAMETERS, Array, Categorical, Float, Integer, Ordinal, Parameter
+from searchers.space_json import from_json, has_opaque, to_json
 
 __all__ = ["Array", "Categorical", "Float", "Integer", "Ordinal", "Parameter", "Space"]
 
@@ -31,6 +34,10 @@ class _Leaf:
     def units(self) -> slice:
         return slice(self.start, self.start + self.parameter.width)
 
+    def chosen(self, positions: Array) -> NDArray[np.intp]:
+        """Return the indices, (n,), of the choices of a categorical at positions, (n, n_dims)."""
+        return cast(Categorical, self.parameter).indices(positions[:, self.units])
+
 
 @dataclass(frozen=True)
 class _Node:
@@ -41,6 +48,11 @@ class _Node:
     children: tuple[_Node, ...] = ()
     keys: tuple[str, ...] = ()
     size: float = 1.0
+
+    @property
+    def constant(self) -> bool:
+        """True if there is no parameter below."""
+        return self.kind not in ("leaf", "choice") and all(child.constant for child in self.children)
 
 
 class Space:
@@ -98,14 +110,20 @@ class Space:
         children = tuple(self._compile(choice, path, (number, i)) for i, choice in enumerate(parameter.choices))
         return _Node("choice", number, children, (), sum(child.size for child in children))
 
+    def with_one_hot(self) -> Space:
+        """Return this space with a coordinate per choice, however many there are, as earlier versions had it."""
+        return Space(_with_one_hot(self.tree))
+
     # Positions and configurations
 
     def decode(self, position: Array) -> dict[str, Any]:
         """Return the configuration at a position, (n_dims,), in plain Python values."""
 
         def pick(index: int, parameter: Parameter) -> Any:
-            units = position[self._leaves[index].units]
-            return int(np.argmax(units)) if isinstance(parameter, Categorical) else parameter.decode(units)
+            leaf = self._leaves[index]
+            if isinstance(parameter, Categorical):
+                return int(leaf.chosen(position[None, :])[0])
+            return parameter.decode(position[leaf.units])
 
         return self.build(pick)
 
@@ -137,7 +155,7 @@ class Space:
         Args:
             config: Nested like the space, or flat with keys such as ``"model/layers"``.
             fill: Position, (n_dims,), for the parameters that ``config`` lacks. Without it, they are an error.
-            strict: Raise an error for keys that are not in the space, instead of ignoring them.
+            strict: Raise an error for keys that are not in the space and for other constants, instead of ignoring them.
 
         Raises:
             ValueError: If a value is outside its parameter, a key is unknown, or a parameter is missing.
@@ -152,6 +170,8 @@ class Space:
         return position
 
     def _encode(self, node: _Node, value: Any, position: Array, path: str, strict: bool) -> None:
+        if not strict and node.constant:
+            return
         if node.kind == "dict":
             if not isinstance(value, Mapping):
                 raise ValueError(f"{path or 'a configuration'} must be a dict; got {value!r}")
@@ -174,7 +194,7 @@ class Space:
                 raise ValueError(f"{path[:-1]}: {error}") from None
         elif node.kind == "choice":
             self._encode_choice(node, value, position, path)
-        elif strict and not _is_constant(node.value, value):
+        elif not _is_constant(node.value, value):
             raise ValueError(f"{path[:-1]} is always {node.value!r}; got {value!r}")
 
     def _encode_choice(self, node: _Node, value: Any, position: Array, path: str) -> None:
@@ -190,7 +210,7 @@ class Space:
             position[:] = trial
             return
         choices = getattr(leaf.parameter, "choices", ())
-        raise ValueError(f"{path[:-1]} takes one of {list(choices)!r}; got {value!r}")
+        raise ValueError(f"{path[:-1]} takes {listed(choices)}; got {value!r}")
 
     def _fill_inactive(self, position: Array) -> Array:
         """Set the coordinates that are still NaN, of parameters that do not exist at ``position``, to 0.5."""
@@ -208,8 +228,7 @@ class Space:
         for number, leaf in enumerate(self._leaves):
             if leaf.parent is not None:
                 parent, choice = leaf.parent
-                chosen = np.argmax(snapped[:, self._leaves[parent].units], axis=1) == choice
-                active[:, number] = active[:, parent] & chosen
+                active[:, number] = active[:, parent] & (self._leaves[parent].chosen(snapped) == choice)
         return active
 
     def snap(self, positions: Array) -> Array:
@@ -248,7 +267,7 @@ class Space:
             chosen = infinite[int(rng.integers(len(infinite)))]
             if node.kind == "choice":
                 leaf = self._leaves[node.value]
-                current = int(np.argmax(changed[leaf.units]))
+                current = int(leaf.chosen(changed[None, :])[0])
                 chosen = current if current in infinite else chosen
                 changed[leaf.units] = leaf.parameter.at(chosen)
             node = node.children[chosen]
@@ -275,6 +294,9 @@ class Space:
             position[leaf.units] = leaf.parameter.at(index)
         elif node.kind == "choice":
             leaf = self._leaves[node.value]
+            if node.size == len(node.children):  # no choice has parameters
+                position[leaf.units] = leaf.parameter.at(index)
+                return
             for choice, child in enumerate(node.children):
                 if index < child.size:
                     position[leaf.units] = leaf.parameter.at(choice)
@@ -290,13 +312,13 @@ class Space:
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as JSON values. Values that JSON can't hold, such as functions, are represented by name."""
-        tree: dict[str, Any] = _to_json(self.tree)
+        tree: dict[str, Any] = to_json(self.tree)
         return tree
 
     @staticmethod
     def is_restorable(tree: Mapping[str, Any]) -> bool:
         """Return True if ``from_json`` can restore the space from ``tree``, a result of ``to_json``."""
-        return not _has_opaque(tree)
+        return not has_opaque(tree)
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Space:
@@ -305,7 +327,7 @@ class Space:
         Raises:
             ValueError: If it has values that JSON can't hold, such as functions.
         """
-        return cls(_from_json(tree))
+        return cls(from_json(tree))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.to_json() == other.to_json()
@@ -314,6 +336,14 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({self.tree!r})"
+
+
+def _with_one_hot(tree: Any) -> Any:
+    if isinstance(tree, Categorical):
+        return Categorical([_with_one_hot(choice) for choice in tree.choices], one_hot=True)
+    if isinstance(tree, Mapping):
+        return {key: _with_one_hot(child) for key, child in tree.items()}
+    return type(tree)(map(_with_one_hot, tree)) if type(tree) in (list, tuple) else tree
 
 
 def _has_parameters(tree: Any) -> bool:
@@ -351,51 +381,3 @@ def _unflatten(config: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, 
         nested = {**inner, rest: value} if isinstance(inner, dict) else {rest: value}
         result[head] = _unflatten(nested, child if isinstance(child, Mapping) else {})
     return result
-
-
-_TYPES: dict[str, Any] = {kind.__name__: kind for kind in PARAMETERS}
-
-
-def _to_json(tree: Any) -> Any:
-    if isinstance(tree, (Float, Integer)):
-        fields = {"lower": tree.lower, "upper": tree.upper, "log": tree.log, "step": tree.step}
-        return {type(tree).__name__: fields}
-    if isinstance(tree, (Ordinal, Categorical)):
-        return {type(tree).__name__: [_to_json(choice) for choice in tree.choices]}
-    if isinstance(tree, Mapping) and all(isinstance(key, str) for key in tree):
-        return {"dict": {key: _to_json(child) for key, child in tree.items()}}
-    if isinstance(tree, (list, tuple)):
-        return {type(tree).__name__ if type(tree) in (list, tuple) else "tuple": [_to_json(child) for child in tree]}
-    if isinstance(tree, float) and not math.isfinite(tree):
-        return {"not_finite": str(tree)}
-    if tree is None or type(tree) in (bool, int, float, str):
-        return {"constant": tree}
-    kind = tree if hasattr(tree, "__qualname__") else type(tree)
-    return {"opaque": f"{kind.__module__}.{kind.__qualname__}"}
-
-
-def _has_opaque(tree: Any) -> bool:
-    ((kind, content),) = tree.items()
-    if kind == "opaque":
-        return True
-    if kind in ("constant", "not_finite", "Float", "Integer"):
-        return False
-    return any(map(_has_opaque, content.values() if kind == "dict" else content))
-
-
-def _from_json(tree: Mapping[str, Any]) -> Any:
-    ((kind, content),) = tree.items()
-    if kind in ("Float", "Integer"):
-        return _TYPES[kind](**content)
-    if kind in ("Ordinal", "Categorical"):
-        return _TYPES[kind]([_from_json(choice) for choice in content])
-    if kind == "dict":
-        return {key: _from_json(child) for key, child in content.items()}
-    if kind in ("list", "tuple"):
-        items = [_from_json(child) for child in content]
-        return items if kind == "list" else tuple(items)
-    if kind == "constant":
-        return content
-    if kind == "not_finite":
-        return float(content)
-    raise ValueError(f"the state names {content}, which JSON can't hold; give the search space again")

@@ -21,7 +21,8 @@ What this implementation adds:
 * **Failures** (None, NaN or infinite values) count as the worst value and change no personal best; the particle moves
   on.
 * **Lost moves.** A move that is silent for long is given up, and its particle moves on (`searchers.pending`).
-* **No repeats.** No configuration is suggested twice while unseen ones remain; running ones count as seen.
+* **No repeats.** No configuration is suggested twice while unseen ones remain; running ones count as seen. Once all
+  of a finite space were suggested, the swarm moves on among them, which serves a noisy objective.
 """
 
 from __future__ import annotations
@@ -279,6 +280,10 @@ class ParticleSwarm:
         """Ids of the moves that were asked for and have no result yet."""
         return self._pending.ids
 
+    def config_of(self, move_id: int) -> dict[str, Any] | None:
+        """Return the configuration of a move; None once it has a result."""
+        return self.space.decode(self._pending[move_id].position) if move_id in self._pending else None
+
     def particle_of(self, move_id: int) -> dict[str, Any]:
         """Describe the particle of a pending move.
 
@@ -319,12 +324,13 @@ class ParticleSwarm:
         screen = None if screening is None else screening.screen
         for attempt in range(3):
             positions, velocities = self._candidates(particle, attempt, screen)
-            unseen = np.flatnonzero(self._unseen(positions))
+            repeats = self.exhausted() and self.space.n_dims > 0
+            unseen = np.arange(len(positions)) if repeats else np.flatnonzero(self._unseen(positions))
             if screening is not None and len(unseen):
                 unseen = unseen[self._most_promising_first(screening, positions[unseen])]
             # As a rule the first is taken. At the bounds, though, many positions may be one configuration.
             for chosen in unseen:
-                if self._claim(positions[chosen]):
+                if self._claim(positions[chosen]) or repeats:
                     return positions[chosen], velocities[chosen]
         return self._unseen_position(), self._random_velocity()
 
@@ -458,6 +464,8 @@ class ParticleSwarm:
         swarm.space = tree if isinstance(tree, Space) else Space(tree)
         if swarm.space.to_json() != state["space"]:
             raise ValueError("the search space is not the one that the state was made with")
+        if len(state["particles"]["position"][0]) != swarm.space.n_dims:  # of an earlier version, with many choices
+            swarm.space = swarm.space.with_one_hot()
         swarm.settings = Settings.from_json(state["settings"])
         screening = state["screening"]
         swarm._screening = None if screening is None else Screening.from_state(screening)

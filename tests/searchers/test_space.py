@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searchers import Categorical, Float, Integer, Ordinal, Space
+from searchers import Categorical, Float, Integer, Ordinal, ParticleSwarm, Space
 
 CONDITIONAL = {
     "model": Categorical(
@@ -303,3 +303,32 @@ def test_opaque_choices_need_the_space_again():
     space = Space({"activation": Categorical([len, max])})
     with pytest.raises(ValueError, match="give the search space again"):
         Space.from_json(json.loads(json.dumps(space.to_json())))
+
+
+@pytest.mark.parametrize("count", [129, 1024, 1025, 10_000])
+def test_many_choices_have_few_coordinates(count):
+    parameter = Categorical([f"v{i}" for i in range(count)])
+    assert parameter.width <= 100
+    rng = np.random.default_rng(0)
+    for index in (0, 1, count // 2, count - 1, *rng.integers(0, count, 20)):
+        assert parameter.decode(parameter.encode(f"v{index}")) == f"v{index}"
+    units = rng.random((200, parameter.width))
+    snapped = parameter.snap(units)
+    assert [parameter.decode(row) for row in snapped] == [parameter.decode(row) for row in units]
+    assert {parameter.decode(parameter.from_uniform(u)) for u in (0.0, 0.999999)} == {"v0", f"v{count - 1}"}
+
+
+def test_search_with_many_choices_continues_from_an_earlier_version():
+    """It gave each choice a coordinate."""
+    tree = {"c": Categorical(list(range(200))), "x": Float(0, 1)}
+    search = ParticleSwarm(Space(tree).with_one_hot(), seed=0)
+    for _ in range(12):
+        move = search.ask()
+        search.tell(move.id, move.config["x"])
+    restored = ParticleSwarm.from_state(json.loads(json.dumps(search.get_state())), Space(tree))
+    assert [restored.ask().config for _ in range(5)] == [search.ask().config for _ in range(5)]
+
+
+def test_error_names_few_of_many_choices():
+    with pytest.raises(ValueError, match="c takes one of 300 choices, 0, 1, 2 to 299; got 'x'"):
+        Space({"c": Categorical(list(range(300)))}).encode({"c": "x"})
