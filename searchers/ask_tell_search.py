@@ -3,7 +3,8 @@
 What Ray Tune (2.60) reports to searchers, and how `AskTellSearch` interprets it:
 
 * A stop by a scheduler, a stop criterion and a trial's own end all arrive as ``on_trial_complete`` with a result. The
-  trial's fidelity is ``time_attr`` of that result, compared with ``max_t``, or else with the largest seen.
+  latter two are full runs, however short (`searchers.tune_stops` knows them apart). The fidelity of any other trial is
+  ``time_attr`` of its result, compared with ``max_t``, or else with the largest seen.
 * The last report of a stopped trial reaches ``on_trial_complete`` only. A trial that is stopped while it is paused
   completes without a result or an error; its last report is used.
 * Trials that a time budget cut off are never completed. There are two ways to continue:
@@ -11,8 +12,9 @@ What Ray Tune (2.60) reports to searchers, and how `AskTellSearch` interprets it
   - ``Tuner.restore`` resumes the experiment. Tune sets the searcher's properties, then restores the searcher, then runs
     those trials further. So they are live.
   - The user restores the searcher and starts a new experiment, which sets the properties afterwards, and doesn't know
-    the old trials. They are given up and don't count against the concurrency, as with Ray's OptunaSearch and
-    HyperOptSearch, whose ConcurrencyLimiter starts empty there. If one reports after all, it is live again.
+    the old trials. They don't count against the concurrency, as with Ray's OptunaSearch and HyperOptSearch, whose
+    ConcurrencyLimiter starts empty there, and their configurations are suggested again, before any new one. If an old
+    trial reports after all, it is live again.
 
   Without a ``param_space`` Tune sets no properties, and the two look alike: old trials are live once they report.
 * A restarted trial can have an id that was never suggested. And a snapshot lags behind, so that completions are
@@ -26,57 +28,23 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
-from ray.tune.utils import flatten_dict
 
+from searchers.live_trials import LiveTrials
+from searchers.optimiser import Optimiser
 from searchers.parameters import plain
 from searchers.space import Space
 from searchers.swarm import Move
+from searchers.tune_results import earlier_runs, finite, flat, kind_of, number
 from searchers.tune_space import convert
+from searchers.tune_stops import ended_itself, watch_scheduler
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 3
-
-
-class Optimiser(Protocol):
-    """An optimiser with ask and tell. It minimises.
-
-    Attributes:
-        space: The search space.
-        full_fidelity: Fidelity of a full run.
-    """
-
-    space: Space
-    full_fidelity: float
-
-    def ask(self) -> Move | None:
-        """Return the next move to evaluate; None if results have to come first."""
-
-    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
-        """Report the value of a running move at a fidelity on its way."""
-
-    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
-        """Tell the value of a move, None if it failed, and its fidelity, None for a full run."""
-
-    def give_up(self, move_id: int) -> None:
-        """Stop waiting for a lost move."""
-
-    def enqueue(self, point: Mapping[str, Any]) -> None:
-        """Suggest a configuration, or part of one, next."""
-
-    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
-        """Learn from a run made elsewhere."""
-
-    def exhausted(self) -> bool:
-        """Return True if every configuration of a finite space has been suggested."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Return the whole state as JSON values."""
 
 
 class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -90,6 +58,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         evaluated_rewards: Known results of ``points_to_evaluate``, which are then not run.
         time_attr: Name of the result that counts a trial's progress; None treats all trials as full runs.
         max_t: ``time_attr`` of a full run; if not given, that of Tune's ``stop`` criterion, or else the largest seen.
+        repeats: Suggest configurations again once all of a finite space were tried, as a noisy objective needs.
 
     Raises:
         ValueError: If the metric or mode is a list, or the settings or the space are invalid.
@@ -104,6 +73,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         evaluated_rewards: Sequence[float] | None = None,
         time_attr: str | None = "training_iteration",
         max_t: float | None = None,
+        repeats: bool = False,
     ) -> None:
         if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
             raise ValueError(f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}")
@@ -119,21 +89,28 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._time_attr = time_attr
         self._max_t: float | None = plain(max_t)
         self._max_t_given = max_t is not None
+        self._repeats = repeats
         self._max_concurrent: int | None = None
         self._optimiser: Optimiser | None = None
         self._space_given = space is not None
         self._deferred_state: dict[str, Any] | None = None  # optimiser state that needs the search space first
-        self._live_trial_mapping: dict[str, int] = {}  # trial id -> pending move
-        # Live trials that belong to an earlier experiment, as long as they don't report. A dict, for its order.
-        self._absent: dict[str, None] = {}
-        self._in_experiment = False
-        self._completed: dict[str, None] = {}
+        self._trials = LiveTrials()
         self._reports: dict[str, tuple[float | None, float | None]] = {}  # live trial -> last value, fidelity
-        self._warned = False
+        self._warned: set[str] = set()
         if space is not None:
             self._set_up(_as_space(space), None)
 
     # For subclasses
+
+    @property
+    def _live_trial_mapping(self) -> Mapping[str, int]:
+        """Moves of live trials, under the name that Ray's own searchers use."""
+        return self._trials.moves
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the search algorithm; only a searcher of the same one can restore a state."""
+        return type(self).__name__
 
     def _make_optimiser(self, space: Space, budget: int | None) -> Optimiser:
         """Make the optimiser of ``space``; ``budget`` is Tune's ``num_samples``, None if unknown."""
@@ -152,45 +129,39 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             False if there is another search space already.
 
         Raises:
-            ValueError: If the metric or mode is a list, the mode changes although there are results, or the space
-                can't be searched.
+            ValueError: If the metric or mode is a list, either changes although there are results, or the space can't
+                be searched.
         """
         if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
             raise ValueError(f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}")
-        if mode and self._mode and mode != self._mode and (self._completed or self._reports):
-            raise ValueError(f"this searcher has results with mode {self._mode!r}; it can't continue with {mode!r}")
+        if self._trials.completed or self._reports:
+            for name, asked, known in (("metric", metric, self._metric), ("mode", mode, self._mode)):
+                if asked and known and asked != known:
+                    raise ValueError(f"this searcher has results with {name} {known!r}; it can't go on with {asked!r}")
         self._mode = mode or self._mode
         self._metric = metric or self._metric or (DEFAULT_METRIC if self._mode else None)
         if not self._max_t_given:
             stop = spec.get("stop")
-            full = _number(stop.get(self._time_attr)) if self._time_attr and isinstance(stop, Mapping) else None
+            full = finite(stop.get(self._time_attr)) if self._time_attr and isinstance(stop, Mapping) else None
             self._max_t = full if full is not None and full > 0 else None
             if self._optimiser is not None and self._max_t is not None:
                 self._optimiser.full_fidelity = self._max_t
-        self._in_experiment = True
-        self._absent = dict.fromkeys(self._live_trial_mapping)
-        self._give_up_absent()
+        self._trials.start_experiment()
         if self._space_given:
             return False
         space = convert(config, keep_objects=False)
         if self._deferred_state is not None:
             self._optimiser = self._restore_optimiser(self._deferred_state, space)
             self._deferred_state = None
-            self._give_up_absent()
         if self._optimiser is not None:  # restored, or set up by an earlier call
             return space == self._optimiser.space
         samples = spec.get("num_samples")
         self._set_up(space, samples if isinstance(samples, int) and samples > 0 else None)
         return True
 
-    def _give_up_absent(self) -> None:
-        if self._optimiser is not None:
-            for trial_id in self._absent:
-                self._optimiser.give_up(self._live_trial_mapping[trial_id])
-
     def _set_up(self, space: Space, budget: int | None) -> None:
         if space.n_parameters == 0:
-            return
+            raise ValueError("a search space needs a domain, such as tune.uniform(0, 1); this one has constants only")
         self._optimiser = self._make_optimiser(space, budget)
         if self._max_t is not None:
             self._optimiser.full_fidelity = self._max_t
@@ -207,9 +178,13 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             self.add_evaluated_point(point, reward)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Limit the number of trials that run at once: ``suggest`` returns None beyond it."""
+        """Limit the number of trials that run at once: ``suggest`` returns None beyond it.
+
+        Returns:
+            False, so that Tune's ``ConcurrencyLimiter`` limits them too: with ``batch=True`` it holds results back.
+        """
         self._max_concurrent = max_concurrent
-        return True
+        return False
 
     def _ready_optimiser(self) -> Optimiser:
         if self._optimiser is None:
@@ -235,56 +210,75 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             ValueError: If the trial has a suggestion already.
         """
         optimiser = self._ready_optimiser()
-        if trial_id in self._live_trial_mapping or trial_id in self._completed:
+        watch_scheduler()
+        if trial_id in self._trials:
             raise ValueError(f"trial {trial_id} has a suggestion already")
-        n_live = len(self._live_trial_mapping) - len(self._absent)
-        if self._max_concurrent is not None and n_live >= self._max_concurrent:
+        if self._max_concurrent is not None and self._trials.n_present >= self._max_concurrent:
             return None
-        if optimiser.exhausted():
+        move = self._lost_move(optimiser)
+        if move is None and not self._repeats and optimiser.exhausted():
+            size = int(optimiser.space.size)
+            self._warn_once("The search space is exhausted: all %d configurations have been suggested.", size)
             finished: str = Searcher.FINISHED
             return finished
-        move = optimiser.ask()
+        move = move or optimiser.ask()
         if move is None:
             return None
-        self._live_trial_mapping[trial_id] = move.id
+        self._trials.moves[trial_id] = move.id
         return move.config
+
+    def _lost_move(self, optimiser: Optimiser) -> Move | None:
+        """Return the next move that an earlier experiment left without a result; None if there is none."""
+        moves = ((move_id, optimiser.config_of(move_id)) for move_id in self._trials.lost_moves())
+        return next((Move(move_id, config) for move_id, config in moves if config is not None), None)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass a report on, and store it in case the trial's end comes without the metric."""
         if self._is_ours(trial_id):
+            watch_scheduler()
+            result = flat(result)
             value, fidelity = self._read(result)
             if self._metric in result or trial_id not in self._reports:
                 self._reports[trial_id] = value, fidelity
             if fidelity is not None:
-                self._ready_optimiser().report(self._live_trial_mapping[trial_id], value, fidelity)
+                self._ready_optimiser().report(self._trials.moves[trial_id], value, fidelity)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the optimiser the result. A trial that never reported a finite number counts as failed."""
         if not self._is_ours(trial_id):
             return
-        move_id = self._live_trial_mapping.pop(trial_id)
-        self._completed[trial_id] = None
+        move_id = self._trials.complete(trial_id)
         value, fidelity = self._reports.pop(trial_id, (None, None))
         if result:
+            result = flat(result)
             final, reached = self._read(result)
             if value is None or self._metric in result:  # else the last report stays, with its own fidelity
                 value, fidelity = final, fidelity if reached is None else reached
+            reported = result.get(self._metric or "", math.nan)
+            if number(reported) is None and not error:
+                message = "Trial %s failed: it reported %s, which is not a number, as %r."
+                self._warn_once(message, trial_id, kind_of(reported), self._metric)
+            if ended_itself(trial_id, result):
+                fidelity = None  # a full run
         self._ready_optimiser().tell(move_id, None if error else value, fidelity)
 
     def _is_ours(self, trial_id: str) -> bool:
         """Return True for a live trial of this searcher, which isn't absent from now on."""
-        if trial_id in self._live_trial_mapping:
-            self._absent.pop(trial_id, None)
+        if self._trials.hear(trial_id):
             return True
-        if trial_id not in self._completed and not self._warned:
-            logger.warning("Trial %s was not suggested by this searcher; its results are ignored.", trial_id)
-            self._warned = True
+        if trial_id not in self._trials:
+            self._warn_once("Trial %s was not suggested by this searcher; its results are ignored.", trial_id)
         return False
 
+    def _warn_once(self, message: str, *arguments: object) -> None:
+        if message not in self._warned:
+            logger.warning(message, *arguments)
+            self._warned.add(message)
+
     def _read(self, result: Mapping[str, Any]) -> tuple[float | None, float | None]:
-        """Return the value to minimise and the fidelity of a result; None for what it lacks."""
-        value = _number(result.get(self._metric or ""))
-        fidelity = _number(result.get(self._time_attr)) if self._time_attr else None
+        """Return the value to minimise and the fidelity of a flat result; None for what it lacks."""
+        value = finite(result.get(self._metric or ""))
+        fidelity = finite(result.get(self._time_attr)) if self._time_attr else None
         if fidelity is not None and fidelity >= 0:
             self._update_full_fidelity(fidelity)
         else:
@@ -323,9 +317,9 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             ValueError: If a parameter is missing or outside the space.
         """
         optimiser = self._ready_optimiser()
-        number = None if error else _number(value)
+        found = None if error else finite(value)
         fidelity = float(len(intermediate_values or ())) if pruned else None
-        optimiser.add_evaluated(parameters, -number if number is not None and self._mode == "max" else number, fidelity)
+        optimiser.add_evaluated(parameters, -found if found is not None and self._mode == "max" else found, fidelity)
 
     def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
         """Learn from the ended trials of an earlier experiment, each at the fidelity that it reached.
@@ -334,21 +328,28 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         count their reports. Runs of different lengths would count as equals.
 
         Args:
-            trials_or_analysis: One trial, several, or an object with ``trials``, such as an ``ExperimentAnalysis``.
+            trials_or_analysis: One trial or several, an object with ``trials`` such as an ``ExperimentAnalysis``, a
+                ``ResultGrid``, or the data frame of one.
             metric: Name of the result to learn from; trials without it are skipped.
 
         Raises:
             RuntimeError: If the search space, metric or mode is not known yet.
-            ValueError: If a trial's parameter is missing or outside the space.
+            ValueError: If no trial has the metric, or a trial's parameter is missing or outside the space.
         """
         optimiser = self._ready_optimiser()
-        trials = getattr(trials_or_analysis, "trials", trials_or_analysis)
-        for trial in trials if isinstance(trials, (list, tuple)) else [trials]:
-            result = {**flatten_dict(trial.last_result), **trial.last_result}  # a metric may be named "eval/loss"
-            if trial.status in (Trial.TERMINATED, Trial.ERROR) and metric in result:
-                value, fidelity = self._read({**result, self._metric or metric: result[metric]})
-                value = None if trial.status == Trial.ERROR else value
-                optimiser.add_evaluated(trial.config, value, fidelity)
+        runs = list(earlier_runs(trials_or_analysis))
+        if runs and not any(metric in run.result for run in runs):
+            raise ValueError(f"none of the {len(runs)} earlier trials has the result {metric!r}")
+        for run in runs:
+            if metric in run.result:
+                value, fidelity = self._read({**run.result, self._metric or metric: run.result[metric]})
+                value = None if run.failed else value
+                try:
+                    optimiser.add_evaluated(run.config, value, fidelity)
+                except ValueError:
+                    if not run.blank:
+                        raise
+                    optimiser.add_evaluated({**run.config, **dict.fromkeys(run.blank)}, value, fidelity)
 
     # State
 
@@ -356,6 +357,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Return the whole state as JSON values."""
         return {
             "version": STATE_VERSION,
+            "algorithm": self.algorithm,
             "metric": self._metric,
             "mode": self._mode,
             "max_t": self._max_t,
@@ -363,9 +365,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             "time_attr": self._time_attr,
             "max_concurrent": self._max_concurrent,
             "optimiser": self._deferred_state if self._optimiser is None else self._optimiser.get_state(),
-            "live": dict(self._live_trial_mapping),
-            "absent": list(self._absent),
-            "completed": list(self._completed),
+            **self._trials.get_state(),
             "reports": dict(self._reports),
         }
 
@@ -373,18 +373,16 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Restore what ``get_state`` returned, live trials included.
 
         Raises:
-            ValueError: If the state is of another version or of another search space.
+            ValueError: If the state is of another version, algorithm, metric, mode or search space.
         """
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"version of a searcher's state must be {STATE_VERSION}; got {state.get('version')!r}")
+        self._check_resumable(state)
+        watch_scheduler()
         self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
         self._max_t_given = state["max_t_given"]
         if self._max_concurrent is None:  # a limit that was set since then is newer
             self._max_concurrent = state["max_concurrent"]
-        self._live_trial_mapping = dict(state["live"])
-        self._absent = dict.fromkeys(state["absent"] if self._in_experiment else state["live"])
-        self._completed = dict.fromkeys(state["completed"])
+        self._trials.set_state(state)
         self._reports = {trial_id: (value, fidelity) for trial_id, (value, fidelity) in state["reports"].items()}
         saved = state["optimiser"]
         if saved is None:
@@ -397,6 +395,20 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         else:
             self._deferred_state = saved
 
+    def _check_resumable(self, state: Mapping[str, Any]) -> None:
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"version of a searcher's state must be {STATE_VERSION}; got {state.get('version')!r}")
+        # A state of an earlier version of this package doesn't name its algorithm, but only a swarm's has particles.
+        known = state.get("algorithm") or ("ParticleSwarm" if "flown" in state else None)
+        metric = None if self._metric == DEFAULT_METRIC else self._metric
+        for name, asked, saved in (
+            ("algorithm", self.algorithm, known),
+            ("metric", metric, state["metric"]),
+            ("mode", self._mode, state["mode"]),
+        ):
+            if asked and saved and asked != saved:
+                raise ValueError(f"the saved search has {name} {saved!r}; it can't be resumed with {asked!r}")
+
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file, as JSON whatever its name."""
         Path(checkpoint_path).write_text(json.dumps(self.get_state(), allow_nan=False), encoding="utf-8")
@@ -408,12 +420,3 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
 
 def _as_space(space: Mapping[str, Any] | Space) -> Space:
     return space if isinstance(space, Space) else convert(space)
-
-
-def _number(value: Any) -> float | None:
-    """Return a value as a finite float; None if it is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -34,6 +34,11 @@ class PeerSearch(AskTellSearch):
         self._budget = plain(arguments.pop("budget", None))
         super().__init__(**arguments)
 
+    @property
+    def algorithm(self) -> str:
+        """Name of the search algorithm."""
+        return str(getattr(self._peer, "func", self._peer).__name__)
+
     def _make_optimiser(self, space: Space, budget: int | None) -> ReplayedPeer:
         return ReplayedPeer(self._peer, space, self._seed, self._budget or budget)
 
@@ -44,7 +49,13 @@ class PeerSearch(AskTellSearch):
         return optimiser
 
 
-SEARCHERS = ("pso", "pso-plain", "pso-generational", *PEER_OPTIMISERS)
+_SWARMS: dict[str, dict[str, Any]] = {
+    "pso": {"screening": True, "generational": False},
+    "pso-plain": {"screening": False, "generational": False},
+    "pso-generational": {"screening": False, "generational": True},
+}
+
+SEARCHERS = (*_SWARMS, *PEER_OPTIMISERS)
 
 
 def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> AskTellSearch:
@@ -54,19 +65,16 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
         name: One of ``SEARCHERS``: ``pso`` (the swarm with screening), ``pso-plain`` (without), ``pso-generational``
             (without, waiting for each generation), ``random``, ``optuna-tpe``, ``nevergrad-pso`` or ``pyswarms``.
         seed: Seed of all random numbers: the same seed and results lead to the same suggestions.
-        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr`` and ``max_t``;
-            for swarms any argument of `ParticleSwarmSearch`; for ``pyswarms`` ``n_particles`` and ``topology``.
+        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t`` and
+            ``repeats``; for swarms any argument of `ParticleSwarmSearch`; for ``pyswarms`` ``n_particles`` and
+            ``topology``.
 
     Raises:
         ValueError: If there is no searcher of that name.
         ImportError: If the peer's package is not installed; raised once the search space is known.
     """
-    if name == "pso":
-        return ParticleSwarmSearch(seed=seed, **arguments)
-    if name == "pso-plain":
-        return ParticleSwarmSearch(seed=seed, **{"screening": False, **arguments})
-    if name == "pso-generational":
-        return ParticleSwarmSearch(seed=seed, **{"screening": False, "generational": True, **arguments})
+    if name in _SWARMS:
+        return ParticleSwarmSearch(seed=seed, **{**_SWARMS[name], **arguments})
     if name in PEER_OPTIMISERS:
         settings = ("n_particles", "topology") if name == "pyswarms" else ()
         own = {key: arguments.pop(key) for key in settings if key in arguments}

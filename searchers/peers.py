@@ -270,6 +270,7 @@ class ReplayedPeer:
         self.full_fidelity = math.inf  # part of the protocol; peers know no fidelity
         self._peer = make(space, seed, budget)
         self._tokens: dict[int, Any] = {}
+        self._configs: dict[int, dict[str, Any]] = {}  # of moves without a result
         self._queue: list[Array] = []
         self._record: list[list[Any]] = []
         self._n_asked = 0
@@ -295,6 +296,7 @@ class ReplayedPeer:
             token, config = candidate
         self._record.append(["ask"])
         self._tokens[self._n_asked] = token
+        self._configs[self._n_asked] = config
         self._n_asked += 1
         return Move(self._n_asked - 1, config)
 
@@ -302,15 +304,16 @@ class ReplayedPeer:
         """Ignore a report: peers learn from ended runs only."""
 
     def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
-        """Tell the peer the value of a move, None for a failure; a second value, or one after give_up, is ignored."""
+        """Tell the peer the value of a move, None for a failure; a second value is ignored."""
         token = self._tokens.pop(move_id, _ENQUEUED)
+        self._configs.pop(move_id, None)
         self._record.append(["tell", move_id, value])
         if token is not _ENQUEUED:
             self._peer.tell(token, value)
 
-    def give_up(self, move_id: int) -> None:
-        """Tell the peer that a lost move failed: peers have no other way to stop waiting."""
-        self.tell(move_id, None)
+    def config_of(self, move_id: int) -> dict[str, Any] | None:
+        """Return the configuration of a move; None once it has a result."""
+        return self._configs.get(move_id)
 
     def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
         """Check a result from elsewhere, as every searcher does, and ignore it.

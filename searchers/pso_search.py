@@ -54,6 +54,7 @@ class ParticleSwarmSearch(AskTellSearch):
         time_attr: Name of the result that counts a trial's progress. It should have few distinct values, like
             ``training_iteration``: only trials at the same one are compared by value. None treats all as full runs.
         max_t: ``time_attr`` of a full run; if not given, that of Tune's ``stop`` criterion, or else the largest seen.
+        repeats: Suggest configurations again once all of a finite space were tried, as a noisy objective needs.
         **swarm: Further arguments of `searchers.ParticleSwarm`, such as ``inertia``, ``screening`` or ``bounds``.
 
     Raises:
@@ -74,6 +75,7 @@ class ParticleSwarmSearch(AskTellSearch):
         budget: int | None = None,
         time_attr: str | None = "training_iteration",
         max_t: float | None = None,
+        repeats: bool = False,
         **swarm: Any,
     ) -> None:
         self._settings: dict[str, Any] = {"n_particles": n_particles, "topology": topology, "seed": seed, **swarm}
@@ -81,7 +83,12 @@ class ParticleSwarmSearch(AskTellSearch):
             self._settings["budget"] = budget
         self._particles_of_trials: dict[str, dict[str, Any]] = {}
         ParticleSwarm({}, **self._settings)  # so that a wrong setting is an error here, not at the first trial
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t)
+        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t, repeats)
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the search algorithm."""
+        return "ParticleSwarm"
 
     def _make_optimiser(self, space: Space, budget: int | None) -> ParticleSwarm:
         settings = self._settings if budget is None else {"budget": budget, **self._settings}
@@ -124,6 +131,23 @@ class ParticleSwarmSearch(AskTellSearch):
         return {**super().get_state(), "flown": dict(self._particles_of_trials)}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what ``get_state`` returned."""
+        """Restore what ``get_state`` returned.
+
+        Raises:
+            ValueError: If the state is of another version, algorithm, metric, mode or search space, or of a swarm whose
+                ``screening`` or ``generational`` is not the one given.
+        """
         super().set_state(state)
         self._particles_of_trials = dict(state["flown"])
+
+    def _check_resumable(self, state: Mapping[str, Any]) -> None:
+        super()._check_resumable(state)
+        if "flown" not in state:  # of an earlier version of this package, which named no algorithm
+            raise ValueError(f"the saved search has another algorithm; it can't be resumed with {self.algorithm!r}")
+        saved = state["optimiser"]
+        if saved is None:
+            return
+        swarm = {"screening": saved["screening"] is not None, "generational": saved["settings"]["generational"]}
+        for name, value in swarm.items():
+            if bool(self._settings.get(name, value)) != value:
+                raise ValueError(f"the saved search has {name}={value}; it can't be resumed with {name}={not value}")

@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +212,93 @@ def test_new_experiment_waits_for_no_old_trial(make, tmp_path):
     fresh.on_trial_result("old0", {"loss": 1.0, "training_iteration": 1})
     fresh.on_trial_complete("old0", {"loss": 1.0, "training_iteration": 1})
     assert fresh.suggest("new") is not None
+
+
+def test_new_experiment_first_runs_what_was_running(make, tmp_path):
+    """After two crashes, each configuration has one result."""
+    search = ready(make)
+    run(search, 3)
+    lost = [search.suggest(name) for name in ("old0", "old1", "old2")]
+    search.save(str(tmp_path / "state"))
+    second = make()
+    second.restore(str(tmp_path / "state"))
+    assert second.set_search_properties("loss", "min", SPACE)
+    assert second.suggest("a") == lost[0]
+    second.on_trial_complete("a", {"loss": 1.0, "training_iteration": 1})
+    assert second.suggest("b") == lost[1]
+    second.save(str(tmp_path / "state"))
+    third = make()
+    third.restore(str(tmp_path / "state"))
+    assert third.set_search_properties("loss", "min", SPACE)
+    assert [third.suggest(name) for name in "cd"] == lost[1:]
+    assert third.suggest("new") not in lost
+
+
+def test_another_search_is_not_resumed(make, tmp_path):
+    search = ready(make)
+    run(search, 2)
+    search.save(str(tmp_path / "state"))
+    for name in SEARCHERS:
+        if name != make.name and installed(name):
+            with pytest.raises(ValueError, match=r"the saved search has .*; it can't be resumed with"):
+                make_searcher(name).restore(str(tmp_path / "state"))
+    for metric, mode in (("score", "min"), ("loss", "max")):
+        other = make()
+        other.set_search_properties(metric, mode, SPACE)
+        with pytest.raises(
+            ValueError, match=r"the saved search has (metric 'loss'|mode 'min'); it can't be resumed with"
+        ):
+            other.restore(str(tmp_path / "state"))
+        with pytest.raises(ValueError, match="it can't go on with"):
+            search.set_search_properties(metric, mode, SPACE)
+
+
+def test_state_of_an_earlier_version_is_restored(make, tmp_path):
+    search = ready(make)
+    run(search, 4)
+    state = {key: value for key, value in search.get_state().items() if key not in ("algorithm", "lost")}
+    (tmp_path / "state").write_text(json.dumps(state))
+    fresh = make()
+    fresh.restore(str(tmp_path / "state"))
+    assert run(fresh, 3, start=9) == run(search, 3, start=9)
+    other = make_searcher("random" if make.name.startswith("pso") else "pso")
+    if make.name.startswith("pso") or make.name == "random":
+        with pytest.raises(ValueError, match="can't be resumed with"):
+            other.restore(str(tmp_path / "state"))
+
+
+def test_batches_are_told_together(make):
+    search = ready(make)
+    limiter = ConcurrencyLimiter(search, max_concurrent=2, batch=True)
+    assert limiter.suggest("a")
+    assert limiter.suggest("b")
+    limiter.on_trial_complete("a", {"loss": 1.0, "training_iteration": 1})
+    assert limiter.suggest("c") is None
+    assert "a" in search.get_state()["live"]
+    limiter.on_trial_complete("b", {"loss": 1.0, "training_iteration": 1})
+    assert search.get_state()["live"] == {}
+    assert limiter.suggest("c") is not None
+
+
+def test_constants_alone_are_refused(make):
+    with pytest.raises(ValueError, match=r"needs a domain, such as tune\.uniform"):
+        make().set_search_properties("loss", "min", {"epochs": 3})
+
+
+def test_ten_thousand_choices_are_quick(make):
+    if make.name == "nevergrad-pso":
+        pytest.skip("Nevergrad itself takes seconds")
+    search = make(metric="loss", mode="min")
+    search.set_search_properties(
+        None, None, {"c": tune.choice([f"v{i}" for i in range(10_000)]), "x": tune.uniform(0, 1)}
+    )
+    seconds = []
+    for i in range(15):
+        start = time.process_time()
+        config = search.suggest(str(i))
+        seconds.append(time.process_time() - start)
+        search.on_trial_complete(str(i), {"loss": config["x"], "training_iteration": 1})
+    assert sorted(seconds)[-3] < 0.1
 
 
 def test_ngopt_runs_on_current_numpy():

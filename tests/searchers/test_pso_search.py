@@ -257,6 +257,35 @@ def test_a_finite_space_finishes():
     assert search.suggest("more") == search.FINISHED
 
 
+def test_exhausted_space_is_said_once(caplog):
+    search = ParticleSwarmSearch({"n": tune.randint(0, 4)}, "metric", "max", seed=0)
+    for i in range(6):
+        search.suggest(str(i))
+    assert [record.message for record in caplog.records] == [
+        "The search space is exhausted: all 4 configurations have been suggested."
+    ]
+
+
+def test_noisy_objective_may_repeat_a_finite_space():
+    """The swarm stays among the best of the nine."""
+    search = ParticleSwarmSearch({"n": tune.randint(0, 9)}, "metric", "max", seed=0, repeats=True)
+    noise, tried = np.random.default_rng(0), []
+    for i in range(40):
+        tried.append(search.suggest(str(i))["n"])
+        report(search, str(i), -abs(tried[-1] - 6) + noise.normal(0, 0.3))
+    assert sorted(tried[:9]) == list(range(9))
+    assert np.mean(np.abs(np.array(tried[9:]) - 6)) < 1.5
+
+
+def test_swarm_of_another_kind_is_not_resumed(tmp_path):
+    search = ready("min", screening=False)
+    search.suggest("a")
+    search.save(str(tmp_path / "state"))
+    ParticleSwarmSearch().restore(str(tmp_path / "state"))  # takes the saved one's settings
+    with pytest.raises(ValueError, match="has screening=False; it can't be resumed with screening=True"):
+        ParticleSwarmSearch(screening=True).restore(str(tmp_path / "state"))
+
+
 def test_particle_of_a_trial_is_known():
     search = ready()
     config = search.suggest("t")
