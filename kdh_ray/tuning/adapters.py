@@ -15,7 +15,7 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Callback, Checkpoint
 from ray.tune.result import DONE
 from ray.tune.schedulers import HyperBandScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from kdh_ray.tuning.recorder import PickledAsStub, Recorder
 from kdh_ray.tuning.trials import TIME_ATTR
@@ -40,14 +40,20 @@ class RecordedSearcher(PickledAsStub, Searcher):  # type: ignore[misc]  # Ray is
         """Pass Tune's metric, mode and search space on, then restore the searcher, in Tune's own order."""
         searcher = self._recorder.searcher
         accepted = searcher.set_search_properties(metric, mode, config, **spec)
-        if self._recorder.restore_searcher() and self._max_concurrent is not None:
-            searcher.set_max_concurrency(self._max_concurrent)  # the earlier session's may have been another
+        if self._recorder.restore_searcher():
+            self._limit_searcher()  # the earlier session's limit may have been another
         return bool(accepted)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Pass Tune's limit on."""
+        """Pass Tune's limit on, unless the user's searcher has a limiter of its own."""
         self._max_concurrent = max_concurrent
-        return bool(self._recorder.searcher.set_max_concurrency(max_concurrent))
+        return self._limit_searcher()
+
+    def _limit_searcher(self) -> bool:
+        searcher = self._recorder.searcher
+        if self._max_concurrent is None or isinstance(searcher, ConcurrencyLimiter):
+            return False
+        return bool(searcher.set_max_concurrency(self._max_concurrent))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a configuration, ``Searcher.FINISHED``, or None for none at the moment."""
@@ -136,7 +142,9 @@ class RecordedScheduler(PickledAsStub, TrialScheduler):  # type: ignore[misc]
                     self._scheduler.on_trial_result(tune_controller, earlier, result)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return the scheduler's decision on a trial that reported."""
+        """Return the scheduler's decision on a trial that reported; one that reported no number has to stop."""
+        if self._recorder.is_faulty(trial.trial_id, result):
+            return str(TrialScheduler.STOP)
         decision: str = self._scheduler.on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
             self._recorder.mark_stopped(trial.trial_id, result)
@@ -144,6 +152,9 @@ class RecordedScheduler(PickledAsStub, TrialScheduler):  # type: ignore[misc]
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Pass the end of a trial on. One that is not done was stopped: HyperBand stops other trials, too."""
+        if self._recorder.is_faulty(trial.trial_id, result):
+            self._scheduler.on_trial_error(tune_controller, trial)
+            return
         if not result.get(DONE):
             self._recorder.mark_stopped(trial.trial_id, result)
         self._scheduler.on_trial_complete(tune_controller, trial, result)

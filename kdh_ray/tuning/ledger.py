@@ -14,12 +14,13 @@ import errno
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.storage import sync_folder
+from kdh_ray.tuning.config_values import ConfigValues
 from kdh_ray.tuning.trials import Report, Trial
 
 FILE = "search.json"
@@ -37,9 +38,14 @@ class Savable(Protocol):
 class Ledger:
     """The trials of one search, stored in ``folder``.
 
+    Args:
+        folder: Folder of the search.
+        values: Translates configurations to JSON; without the search space, objects in them are known by name only.
+
     Attributes:
         trials: Trials in the order of suggestions.
         searcher: File of the searcher's state; None before the first commit, or if the searcher can't be saved.
+        purpose: Metric, mode and search algorithm of the search; empty if an earlier version began it.
         fault: The error of the last failed commit; None without one. Ray Tune passes errors of callbacks on only as a
             traceback in a string.
 
@@ -47,10 +53,12 @@ class Ledger:
         CheckpointError: If the folder holds a ledger that can't be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, values: ConfigValues | None = None) -> None:
         self.folder = folder
+        self.values = values or ConfigValues()
         self.trials: list[Trial] = []
         self.searcher: Path | None = None
+        self.purpose: dict[str, str] = {}
         self.fault: UnavailableError | None = None
         self._ended: dict[int, str] = {}  # a trial's number -> its JSON
         self._earlier_seconds = 0.0
@@ -90,12 +98,12 @@ class Ledger:
         before = self.searcher
         if searcher is not None:
             self.searcher = self._save(searcher)
-        name = json.dumps(self.searcher.name if self.searcher else None)
-        head = f'{{"version": {VERSION}, "seconds": {self.seconds}, "searcher": {name}, "trials": ['
+        name = self.searcher.name if self.searcher else None
+        head = json.dumps({"version": VERSION, "seconds": self.seconds, "searcher": name, "purpose": self.purpose})
         # A rename is atomic: a reader sees the old file or the new one, never a part.
         temporary = self.folder / f".{FILE}"
         with temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines([head, ",\n".join(map(self._entry, self.trials)), "]}\n"])
+            stream.writelines([head[:-1], ', "trials": [', ",\n".join(map(self._entry, self.trials)), "]}\n"])
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, self.folder / FILE)
@@ -107,7 +115,7 @@ class Ledger:
     def _entry(self, trial: Trial) -> str:
         """Return a trial as JSON. That of an ended trial can't change any more, and is cached."""
         if trial.number not in self._ended:
-            entry = json.dumps(asdict(trial), default=_to_json)
+            entry = json.dumps(asdict(replace(trial, config=self.values.to_json(trial.config))), default=_to_json)
             if not trial.ended:
                 return entry
             self._ended[trial.number] = entry
@@ -127,15 +135,17 @@ class Ledger:
             content = json.loads(file.read_text(encoding="utf-8"))
             if content["version"] != VERSION:
                 raise CheckpointError(f"{file}: version must be {VERSION}; got {content['version']!r}")
-            self.trials = [
-                Trial(**{**entry, "reports": [Report(**report) for report in entry["reports"]]})
-                for entry in content["trials"]
-            ]
+            self.trials = [self._trial(entry) for entry in content["trials"]]
+            self.purpose = dict(content.get("purpose", {}))
             self._earlier_seconds = float(content["seconds"])
             self.searcher = self.folder / content["searcher"] if content["searcher"] else None
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{file} can't be read ({reason}); remove it to start the search anew") from None
+
+    def _trial(self, entry: dict[str, Any]) -> Trial:
+        reports = [Report(**report) for report in entry["reports"]]
+        return Trial(**{**entry, "config": self.values.from_json(entry["config"]), "reports": reports})
 
 
 def _to_json(value: Any) -> Any:

@@ -14,8 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ray.tune.result import DONE
+from ray.tune.utils import flatten_dict
+
 from kdh_ray.errors import UserError
 from kdh_ray.tuning.ledger import Ledger
+from kdh_ray.tuning.numbers import fault, number
 from kdh_ray.tuning.settings import TuneSettings
 from kdh_ray.tuning.trials import TIME_ATTR, VIOLATION, Listener, Report, Status, Trial
 
@@ -73,6 +77,7 @@ class Recorder(PickledAsStub):
         self._live: set[str] = set()
         self._stopped: set[str] = set()  # by the scheduler, before the full length
         self._timed_out: set[str] = set()
+        self._faults: dict[str, str] = {}  # of trials that reported something else than numbers
         self._deadlines: dict[str, float] = {}  # on the clock of time.monotonic
         self._last_results: dict[str, dict[str, Any]] = {}  # of live trials
 
@@ -97,14 +102,15 @@ class Recorder(PickledAsStub):
             True if there is a state.
 
         Raises:
-            UserError: If the searcher can't read the state.
+            UserError: If the searcher can't read the state, or the state is of another search.
         """
         if self.ledger.searcher is None:
             return False
         try:
             self.searcher.restore(str(self.ledger.searcher))
-        except ValueError as error:
-            raise UserError(f"{self.ledger.folder}: this version can't resume the search: {error}") from None
+        except Exception as error:  # any searcher's, about its own format
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise UserError(f"{self.ledger.folder}: this version can't resume the search: {reason}") from None
         return True
 
     def has_room(self) -> bool:
@@ -118,12 +124,13 @@ class Recorder(PickledAsStub):
         trial = self._interrupted.pop(0)
         self._trials[trial_id] = trial
         self._live.add(trial_id)
-        return copy.deepcopy(trial.config)
+        config: dict[str, Any] = self.ledger.values.with_placeholders(trial.config)
+        return config
 
     def add_trial(self, trial_id: str, config: Mapping[str, Any]) -> None:
         """Record a suggestion as a new trial."""
-        number = len(self.ledger.trials) + 1
-        trial = Trial(number, trial_id, copy.deepcopy(dict(config)), full=self.settings.full_time(config))
+        resolved = self.ledger.values.resolve(copy.deepcopy(dict(config)))
+        trial = Trial(len(self.ledger.trials) + 1, trial_id, resolved, full=self.settings.full_time(resolved))
         self.ledger.trials.append(trial)
         self._trials[trial_id] = trial
         self._live.add(trial_id)
@@ -141,20 +148,25 @@ class Recorder(PickledAsStub):
         self.searcher.on_trial_complete(self.trial(trial_id).id, result=result, error=error)
 
     def _outcome(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> tuple[dict[str, Any] | None, bool]:
-        """Return an ended trial's result and error flag, which differ from Tune's in three cases.
+        """Return an ended trial's result and error flag, which differ from Tune's in four cases.
 
-        A trial that timed out is an error to Tune, but its last result counts. So does the last result of a trial that
-        was stopped while it was paused, which Tune completes without one. And a trial that came to its own end counts
-        as a full run, however short it was: searchers take every time below ``max_t`` for an early stop.
+        A trial that reported something else than a number has failed. One that timed out is an error to Tune, but its
+        last result counts. So does the last result of a trial that was stopped while it was paused, which Tune
+        completes without one. And a trial that came to its own end counts as a full run, however short it was:
+        searchers take every time below ``max_t`` for an early stop. To Tune, trials that a scheduler stopped at their
+        own reports are ``done``, too; here only those are that came to their own ends.
         """
         last = self._last_results.pop(trial_id, None)
+        if trial_id in self._faults:
+            return None, True
         if error:
-            return (last, False) if last and trial_id in self._timed_out else (result, True)
+            return ({**last, DONE: False}, False) if last and trial_id in self._timed_out else (result, True)
         result = last if result is None else result
+        if not result:
+            return result, False
         came_to_own_end = trial_id not in self._stopped and self.trial(trial_id).feasible
-        if result and came_to_own_end and self.settings.max_t is not None:
-            result = {**result, TIME_ATTR: self.settings.max_t}
-        return result, False
+        full = {TIME_ATTR: self.settings.max_t} if came_to_own_end and self.settings.max_t is not None else {}
+        return {**result, **full, DONE: came_to_own_end}, False
 
     # The life of a trial
 
@@ -169,20 +181,30 @@ class Recorder(PickledAsStub):
     def report(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Record a trial's result."""
         trial, metric = self.trial(trial_id), self.settings.metric
-        if metric in result:
-            values = {name: float(result[name]) for name in self.settings.extra_results if name in result}
+        flat = flatten_dict(dict(result))
+        score = number(flat.get(metric))
+        if score is not None and not self.is_faulty(trial_id, flat):
+            found = {name: number(flat.get(name)) for name in self.settings.extra_results}
+            values = {name: value for name, value in found.items() if value is not None}
             seconds = float(result.get("time_total_s", 0.0))
-            trial.add(Report(float(result[TIME_ATTR]), float(result[metric]), seconds, values))
+            trial.add(Report(float(result[TIME_ATTR]), score, seconds, values))
         trial.worker = f"{result.get('hostname', '')}:{result.get('pid', '')}"
         self.commit(trial)
         self._listener(trial)
+
+    def is_faulty(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Return True if a trial reported something else than numbers, in a flat result or before; it has to end."""
+        reason = fault(result, (self.settings.metric, *self.settings.extra_results))
+        if reason:
+            self._faults.setdefault(trial_id, reason)
+        return trial_id in self._faults
 
     def keep_checkpoint(self, trial_id: str, checkpoint: str, result: Mapping[str, Any]) -> None:
         """Record a trial's new checkpoint and the result that belongs to it, and remove the former checkpoint."""
         trial = self.trial(trial_id)
         before, trial.checkpoint = trial.checkpoint, checkpoint
-        names = ("training_iteration", "time_total_s", self.settings.metric)
-        trial.checkpoint_result = {name: result[name] for name in names if name in result}
+        names, flat = ("training_iteration", "time_total_s", self.settings.metric), flatten_dict(dict(result))
+        trial.checkpoint_result = {name: flat[name] for name in names if number(flat.get(name)) is not None}
         self.commit(trial)
         if before is not None and before != checkpoint:
             shutil.rmtree(before, ignore_errors=True)
@@ -206,7 +228,9 @@ class Recorder(PickledAsStub):
     def complete(self, trial_id: str) -> None:
         """Record that a trial ended without an error."""
         trial = self.trial(trial_id)
-        if not trial.feasible:
+        if trial_id in self._faults:
+            self.end(trial_id, "failed", self._faults[trial_id])
+        elif not trial.feasible:
             self.end(trial_id, "stopped", f"over its budget by {100 * trial.values[VIOLATION]:.0f} %")
         else:
             self.end(trial_id, "stopped" if trial_id in self._stopped else "ok")

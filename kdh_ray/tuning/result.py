@@ -21,19 +21,21 @@ class SearchResult:
         metric: Name of the result that was optimised.
         mode: ``max`` or ``min``.
         seconds: Wall time of the search, over all its sessions.
+        exhausted: True if the searcher had no more configurations to suggest.
     """
 
     trials: list[Trial]
     metric: str
     mode: str
     seconds: float
+    exhausted: bool = False
 
     @property
     def best(self) -> Trial:
         """The feasible trial with the best last score; see :func:`kdh_ray.tuning.trials.best_of`.
 
         Raises:
-            UserError: If no feasible trial reported a number.
+            UserError: If the last score of no feasible trial is a finite number.
         """
         trial = best_of(self.trials, self.mode)
         if trial is None:

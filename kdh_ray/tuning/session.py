@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.storage import locked_folder
+from kdh_ray.tuning.config_values import ConfigValues
 from kdh_ray.tuning.ledger import DISK_FULL, Ledger
 from kdh_ray.tuning.ray_process import InterruptWatch, tune_environment
 from kdh_ray.tuning.result import SearchResult
@@ -56,7 +58,7 @@ def tune(
         space: Ray Tune domains and constants, by name.
         settings: Size, metric and limits of the search.
         searcher: A fresh ``ray.tune.search.Searcher``. One without ``save`` starts anew when the search is resumed.
-        storage: Folder of the search; each search needs its own.
+        storage: Folder of the search, on this machine or a shared file system; each search needs its own.
         scheduler: A Ray Tune scheduler, see :func:`make_scheduler`; no trial is stopped early if not given. Schedulers
             that suggest configurations themselves, such as population based training, are not supported. HyperBand
             starts new brackets when the search is resumed.
@@ -69,28 +71,69 @@ def tune(
         All trials, those of earlier sessions included.
 
     Raises:
-        UserError: If ``storage`` holds a search and ``resume`` is False, another search is running there, it can't be
-            written, the objective doesn't report the metric, or the cluster lacks the resources of a trial.
+        UserError: If ``storage`` holds a search and ``resume`` is False, or one with another metric, mode, searcher or
+            space; if another search is running there, or it can't be written; if the objective doesn't report the
+            metric, or the cluster lacks the resources of a trial.
         KeyboardInterrupt: After Ctrl-C, once the trials have been shut down.
     """
-    folder = Path(storage).expanduser().absolute()
+    folder, purpose = _local_folder(storage), _purpose(settings, searcher)
     with locked_folder(folder):
-        ledger = Ledger(folder)
+        ledger = Ledger(folder, ConfigValues(space))
         if ledger.trials and not resume:
             raise UserError(
-                f"{folder} holds a search, {ledger.n_ended()} of {settings.trials} trials done: resume it, or choose"
+                f"{folder} holds a search, {ledger.n_ended()} of {settings.n_trials} trials done: resume it, or choose"
                 " another folder"
             )
+        ledger.purpose = _checked_purpose(ledger, purpose)
         session = _Session(
             objective, dict(space), settings, searcher, scheduler or make_scheduler("none"), ledger, callbacks, listener
         )
-        if len(ledger.trials) < settings.trials or ledger.running():
+        exhausted = False
+        if len(ledger.trials) < settings.n_trials or ledger.running():
             ledger.commit()  # so that a folder that can't be written is an error before anything starts
             from kdh_ray.cluster.session import ray_session
 
             with tune_environment(settings.verbose), ray_session(settings.job, settings.verbose):
-                session.run()
-    return SearchResult(ledger.trials, settings.metric, settings.mode, ledger.seconds)
+                exhausted = session.run()
+    return SearchResult(ledger.trials, settings.metric, settings.mode, ledger.seconds, exhausted)
+
+
+def _local_folder(storage: str | os.PathLike[str]) -> Path:
+    """Return the folder of a search.
+
+    Raises:
+        UserError: If it is a URL.
+    """
+    if "://" in os.fspath(storage):
+        raise UserError(f"a search needs a folder of this machine or of a shared file system; got {storage}")
+    return Path(storage).expanduser().absolute()
+
+
+def _purpose(settings: TuneSettings, searcher: Any) -> dict[str, str]:
+    """Return what every session of a search has in common.
+
+    Raises:
+        UserError: If the searcher holds results back, which would be lost when the search is resumed.
+    """
+    while hasattr(searcher, "searcher"):  # such as Tune's ConcurrencyLimiter
+        if getattr(searcher, "batch", False):
+            raise UserError("a search can't resume with ConcurrencyLimiter(batch=True); use TuneSettings.concurrency")
+        searcher = searcher.searcher
+    algorithm = getattr(searcher, "algorithm", None)
+    name = algorithm if isinstance(algorithm, str) else type(searcher).__name__
+    return {"metric": settings.metric, "mode": settings.mode, "searcher": name}
+
+
+def _checked_purpose(ledger: Ledger, purpose: dict[str, str]) -> dict[str, str]:
+    """Return the purpose of a search after comparing it with that of its earlier sessions.
+
+    Raises:
+        UserError: If they differ.
+    """
+    if ledger.trials and ledger.purpose and ledger.purpose != purpose:
+        saved, asked = (f"the {p['mode']} of {p['metric']} by {p['searcher']}" for p in (ledger.purpose, purpose))
+        raise UserError(f"{ledger.folder} holds a search for {saved}, not for {asked}: choose another folder")
+    return purpose
 
 
 @dataclass(frozen=True)
@@ -106,8 +149,11 @@ class _Session:
     callbacks: Sequence[Any]
     listener: Listener
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Run the remaining trials.
+
+        Returns:
+            True if the searcher had no more configurations to suggest.
 
         Raises:
             UnavailableError: If the ledger can't be written any more.
@@ -126,6 +172,7 @@ class _Session:
         self._finish(recorder)
         if watch.interrupted:  # by a Ctrl-C too late to leave a trial unfinished
             raise KeyboardInterrupt
+        return recorder.exhausted
 
     def _recorder(self) -> Recorder:
         from kdh_ray.tuning.prometheus import SearchMetrics
@@ -148,7 +195,8 @@ class _Session:
         from kdh_ray.tuning.worker_reuse import reusable
 
         settings, seconds_left = self.settings, self._seconds_left()
-        n_trials = settings.trials - self.ledger.n_ended()  # interrupted ones included: they are new trials to Tune
+        left = settings.n_trials - self.ledger.n_ended()  # interrupted ones included: they are new trials to Tune
+        n_trials = sys.maxsize if left == float("inf") else int(left)
         return ray_tune.Tuner(
             ray_tune.with_resources(self.objective, dict(settings.resources)),
             param_space=self.space,
@@ -182,7 +230,7 @@ class _Session:
         """Record the trials that Tune left: out of time, it drops them without an event; after Ctrl-C it returns."""
         if self._seconds_left() <= 0:
             recorder.stop_running(OUT_OF_TIME)
-        elif self.ledger.running() or (len(self.ledger.trials) < self.settings.trials and not recorder.exhausted):
+        elif self.ledger.running() or (len(self.ledger.trials) < self.settings.n_trials and not recorder.exhausted):
             raise KeyboardInterrupt
 
 

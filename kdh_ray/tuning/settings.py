@@ -15,8 +15,9 @@ class TuneSettings:
     """Settings of ``tune``.
 
     Attributes:
-        trials: Number of configurations to try, over all sessions of the search.
-        metric: Name of the result to optimise.
+        trials: Number of configurations to try, over all sessions of the search; -1 for as many as the time budget
+            allows.
+        metric: Name of the result to optimise; that of a nested one is like ``eval/loss``.
         mode: ``max`` or ``min``.
         max_t: Units of training (``training_iteration``) of the longest trial. A trial that the scheduler stops there
             is ``ok``. None if the objective ends its trials itself.
@@ -24,7 +25,8 @@ class TuneSettings:
             differ; every full run has ``max_t`` if not given.
         extra_results: Names of further results to record with each report.
         concurrency: Trials to run at once; as many as the cluster has room for at any time if not given.
-        resources: Resources of one trial, such as ``{"CPU": 1, "GPU": 0.5, "memory": 1e9}`` (memory in bytes).
+        resources: Resources of one trial, such as ``{"CPU": 1, "GPU": 0.5, "memory": 1e9}`` (memory in bytes). ``cpu``
+            and ``gpu``, as Ray Tune writes them, are the same.
         time_budget: Seconds of wall time, over all sessions. Trials that still run then are stopped.
         trial_time_limit: Seconds that a trial may run. Its worker is killed then, whatever it is doing.
         max_failures: Number of times that a failed trial is restarted from its last checkpoint.
@@ -55,8 +57,10 @@ class TuneSettings:
         faults = [
             f"{name} must be at least 1; got {value}"
             for name, value in (("trials", self.trials), ("concurrency", self.concurrency))
-            if value is not None and value < 1
+            if value is not None and value < 1 and not (name == "trials" and value == -1)
         ]
+        if self.trials == -1 and self.time_budget is None:
+            faults.append("trials can be -1 only with a time_budget")
         faults += [
             f"{name} must be a number above 0; got {value}"
             for name, value in (
@@ -70,8 +74,18 @@ class TuneSettings:
             faults.append(f"mode must be 'max' or 'min'; got {self.mode!r}")
         if self.max_failures < 0:
             faults.append(f"max_failures must be at least 0; got {self.max_failures}")
+        names = {"cpu": "CPU", "gpu": "GPU"}
+        resources = {names.get(kind, kind): amount for kind, amount in self.resources.items()}
+        if len(resources) < len(self.resources):
+            faults.append(f"resources must name each kind once; got {', '.join(self.resources)}")
         if faults:
             raise ValueError("; ".join(faults))
+        object.__setattr__(self, "resources", resources)
+
+    @property
+    def n_trials(self) -> float:
+        """Number of configurations to try; infinite if only the time budget limits it."""
+        return math.inf if self.trials == -1 else self.trials
 
     def full_time(self, config: Mapping[str, Any]) -> float | None:
         """Return the units of training of a configuration's full run; None if that is unknown."""

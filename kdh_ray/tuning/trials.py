@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from kdh_ray.tuning.numbers import finite
+
 TIME_ATTR = "training_iteration"
 """The result that counts a trial's units of training; Ray Tune fills it in where the objective doesn't."""
 
@@ -167,11 +169,11 @@ def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
         mode: ``max`` or ``min``.
 
     Returns:
-        The best trial; None if no feasible trial reported a number.
+        The best trial; None if the last score of no feasible trial is a finite number.
     """
     sign = 1.0 if mode == "max" else -1.0
     feasible = [trial for trial in trials if trial.feasible]
-    scored = [trial for trial in feasible if trial.score is not None and trial.score == trial.score]  # not NaN
+    scored = [trial for trial in feasible if finite(trial.score) is not None]
     finished = [trial for trial in scored if trial.status == "ok"]
     return max(finished or scored, key=lambda trial: sign * float(trial.score or 0.0), default=None)
 

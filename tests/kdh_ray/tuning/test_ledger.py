@@ -8,19 +8,25 @@ import subprocess
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from cheap_search import RandomSearch, search
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.tune import TuneError
+from ray.tune.search import ConcurrencyLimiter
 
 from kdh_ray.errors import CheckpointError, UnavailableError, UserError
-from kdh_ray.tuning import SearchResult, TuneSettings, make_scheduler
+from kdh_ray.tuning import SearchResult, TuneSettings, make_scheduler, numbers, tune
 from kdh_ray.tuning import ledger as ledger_module
 from kdh_ray.tuning.adapters import RecordedScheduler, RecordedSearcher
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.recorder import Recorder
 from kdh_ray.tuning.session import _translate
 from kdh_ray.tuning.trials import Report, Trial, best_of, savings
+from searchers import tune_results
+from searchers.pso_search import ParticleSwarmSearch
 
 
 def recorder_of(ledger, searcher=None, **settings):
@@ -169,6 +175,166 @@ def test_short_trial_that_ends_itself_is_a_full_run(tmp_path):
     end("over its budget", 0, violation=0.1)
     stopped = {"stopped": 2, "stopped in a pause": 2, "slow": 2}
     assert times == {"full": 5, "short": 5, **stopped, "over its budget": 0}
+
+
+def adapters(folder, searcher=None, scheduler=None, **settings):
+    """Return the searcher, the scheduler and the recorder of a session, without Ray."""
+    recorder = recorder_of(Ledger(folder), searcher, **settings)
+    scheduler = RecordedScheduler(scheduler or make_scheduler("asha", 9), recorder)
+    scheduler.set_search_properties("score", "max")
+    return RecordedSearcher(recorder), scheduler, recorder
+
+
+@pytest.mark.parametrize("bad", [None, "a word", [0.5], np.array([0.5])])
+def test_report_without_a_number_ends_its_trial(tmp_path, bad):
+    searcher = RandomSearch()
+    search, scheduler, recorder = adapters(tmp_path, searcher)
+    for name in "ab":
+        search.suggest(name)
+        trial = SimpleNamespace(trial_id=name, status="RUNNING")
+        scheduler.on_trial_add(tune_controller(), trial)
+        result = {"score": 0.5 if name == "a" else bad, "training_iteration": 1}
+        decision = scheduler.on_trial_result(None, trial, result)
+        recorder.report(name, result)
+        recorder.keep_checkpoint(name, str(tmp_path / name), result)
+        assert decision == ("CONTINUE" if name == "a" else "STOP")
+        scheduler.on_trial_complete(None, trial, {**result, "done": True})
+        search.on_trial_complete(name, {**result, "done": True})
+        recorder.complete(name)
+    good, faulty = Ledger(tmp_path).trials
+    assert (good.status, faulty.status, faulty.score) == ("ok", "failed", None)
+    assert faulty.error.startswith("the objective must report a number as 'score'; got ")
+    assert "a word" not in faulty.error
+    assert searcher.scores == {"a": 0.5, "b": None}
+
+
+def test_further_results_have_to_be_numbers(tmp_path):
+    search, _, recorder = adapters(tmp_path, extra_results=("loss", "size"))
+    search.suggest("a")
+    recorder.report("a", {"score": np.float32(0.5), "loss": np.int64(3), "training_iteration": 1})
+    assert recorder.trial("a").values == {"loss": 3.0}
+    assert recorder.is_faulty("a", {"score": 0.5, "loss": "three", "training_iteration": 2})
+
+
+def test_nested_metric_is_recorded(tmp_path):
+    recorder = Recorder(RandomSearch(), Ledger(tmp_path), TuneSettings(9, "eval/loss", extra_results=("eval/f1",)))
+    RecordedSearcher(recorder).suggest("a")
+    recorder.report("a", {"eval": {"loss": 0.5, "f1": 0.7}, "training_iteration": 1})
+    recorder.keep_checkpoint("a", str(tmp_path / "a"), {"eval": {"loss": 0.5}, "training_iteration": 1})
+    assert (recorder.trial("a").score, recorder.trial("a").values) == (0.5, {"eval/f1": 0.7})
+    assert recorder.trial("a").checkpoint_result == {"eval/loss": 0.5, "training_iteration": 1}
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_infinite_scores_are_never_best(mode):
+    trials = [trial(1, math.inf), trial(2, 0.5), trial(3, -math.inf), trial(4, math.nan)]
+    assert best_of(trials, mode).number == 2
+    assert best_of(trials[2:], mode) is None
+
+
+@given(
+    st.one_of(
+        st.floats(),
+        st.integers(),
+        st.text(),
+        st.none(),
+        st.lists(st.floats()),
+        st.booleans(),
+        st.decimals(allow_nan=False),
+    )
+)
+def test_searchers_and_recorder_judge_numbers_alike(value):
+    for scalar in (value, np.array(value, dtype=object), [value]):
+        assert repr(numbers.number(scalar)) == repr(tune_results.number(scalar))
+        assert repr(numbers.finite(scalar)) == repr(tune_results.finite(scalar))
+
+
+def test_own_end_is_done_and_a_stop_is_not(tmp_path):
+    """To Ray Tune, trials that a scheduler stopped at their own reports are done, too."""
+    seen = {}
+
+    class Listening(RandomSearch):
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            seen[trial_id] = result["done"], result["training_iteration"]
+
+    search, _, recorder = adapters(tmp_path, Listening())
+    search.suggest("own"), search.suggest("stopped")
+    recorder.mark_stopped("stopped", {"training_iteration": 2})
+    for name in ("own", "stopped"):
+        search.on_trial_complete(name, {"score": 0.5, "training_iteration": 2, "done": True})
+    assert seen == {"own": (True, 2), "stopped": (False, 2)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"metric": "loss"}, "for the max of score by RandomSearch, not for the max of loss by RandomSearch"),
+        ({"mode": "min"}, "not for the min of score by RandomSearch"),
+        ({"searcher": ParticleSwarmSearch()}, "not for the max of score by ParticleSwarm"),
+    ],
+)
+def test_another_search_is_not_resumed(tmp_path, asked, words):
+    ledger = Ledger(tmp_path)
+    ledger.trials = [trial(1, 0.5)]
+    ledger.purpose = {"metric": "score", "mode": "max", "searcher": "RandomSearch"}
+    ledger.commit()
+    searcher = asked.pop("searcher", RandomSearch())
+    settings = TuneSettings(**{"trials": 1, "metric": "score", **asked})
+    with pytest.raises(UserError, match=words):
+        tune(None, {}, settings, searcher=searcher, storage=tmp_path, resume=True)
+
+
+def test_search_of_an_earlier_version_is_resumed(tmp_path):
+    """Its ledger has no purpose, and configurations without marks."""
+    entry = asdict(Trial(1, "a", {"x": 0.5, "shape": [2, 3]}, "ok", [Report(1, 0.5, 0.1)]))
+    content = {"version": 1, "seconds": 3.0, "searcher": None, "trials": [entry]}
+    (tmp_path / FILE).write_text(json.dumps(content))
+    settings = TuneSettings(1, "loss", "min")
+    result = tune(None, {}, settings, searcher=RandomSearch(), storage=tmp_path, resume=True)
+    assert result.best.config == {"x": 0.5, "shape": [2, 3]}
+
+
+def test_what_a_search_cannot_do_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"a folder of this machine or of a shared file system; got s3://bucket/search"):
+        tune(None, {}, TuneSettings(1, "score"), searcher=RandomSearch(), storage="s3://bucket/search")
+    batches = ConcurrencyLimiter(RandomSearch(), max_concurrent=2, batch=True)
+    with pytest.raises(UserError, match=r"can't resume with ConcurrencyLimiter\(batch=True\)"):
+        tune(None, {}, TuneSettings(1, "score"), searcher=batches, storage=tmp_path / "search")
+    assert not list(tmp_path.iterdir())
+
+
+def test_limit_of_the_users_limiter_is_kept(tmp_path):
+    limiter = ConcurrencyLimiter(RandomSearch(), max_concurrent=2)
+    search, _, _ = adapters(tmp_path, limiter)
+    search.set_max_concurrency(9)
+    assert limiter.max_concurrent == 2
+    assert [search.suggest(name) is None for name in "abc"] == [False, False, True]
+
+
+def test_time_budget_may_be_the_only_limit():
+    assert TuneSettings(-1, "score", time_budget=5.0).n_trials == math.inf
+    with pytest.raises(ValueError, match="trials can be -1 only with a time_budget"):
+        TuneSettings(-1, "score")
+    with pytest.raises(ValueError, match="trials must be at least 1; got -2"):
+        TuneSettings(-2, "score", time_budget=5.0)
+
+
+def test_resources_may_be_named_as_ray_tune_names_them():
+    assert TuneSettings(1, "score", resources={"cpu": 2, "gpu": 0.5}).resources == {"CPU": 2, "GPU": 0.5}
+    with pytest.raises(ValueError, match="resources must name each kind once; got cpu, CPU"):
+        TuneSettings(1, "score", resources={"cpu": 2, "CPU": 1})
+
+
+def test_searcher_of_any_kind_that_cannot_be_restored_is_one_line(tmp_path):
+    class Changed(RandomSearch):
+        def restore(self, checkpoint_path):
+            raise KeyError("seed")
+
+    first, _, _ = adapters(tmp_path)
+    first.suggest("a")
+    second, _, _ = adapters(tmp_path, Changed())
+    with pytest.raises(UserError, match="can't resume the search: KeyError: 'seed'"):
+        second.set_search_properties("score", "max", {})
 
 
 def test_ended_trials_are_serialised_once(tmp_path, monkeypatch):

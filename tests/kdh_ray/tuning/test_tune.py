@@ -9,6 +9,7 @@ from collections import Counter
 from urllib.request import urlopen
 
 import cheap_search
+import numpy as np
 import pytest
 from cheap_search import RandomSearch, assert_whole, search
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,9 +19,11 @@ from ray.tune.schedulers import HyperBandScheduler
 from kdh_ray.config import JobConfig
 from kdh_ray.errors import UnavailableError, UserError
 from kdh_ray.tuning import TuneSettings, tune
+from kdh_ray.tuning.config_values import ConfigValues
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.prometheus import SERIES
 from kdh_ray.tuning.trackers import make_trackers
+from searchers.pso_search import ParticleSwarmSearch
 
 pytestmark = pytest.mark.ray
 
@@ -158,6 +161,55 @@ def test_hyperband_stops_and_resumes_trials(ray, tmp_path):
         search(tmp_path, 8, scheduler=hyperband(), concurrency=4, listener=interrupt)
     search(tmp_path, 8, scheduler=hyperband(), concurrency=4, resume=True)
     assert_whole(Ledger(tmp_path / "search"), 8)
+
+
+def test_configurations_have_the_objects_of_the_space(ray, tmp_path):
+    """Ray Tune hides them from searchers; trials of a resumed search get them too. Metrics may be nested, or bad."""
+
+    def doubled(x):
+        return 2 * x
+
+    def negated(x):
+        return -x
+
+    space = {
+        "x": ray_tune.uniform(0, 1),
+        "map": ray_tune.choice([doubled, negated]),
+        "width": ray_tune.choice(list(np.arange(8, 64, 8))),
+        "betas": (0.9, 0.99),
+        "names": ray_tune.choice([{1: "a"}, {2: "b"}]),
+    }
+
+    def objective(config):
+        value = config["map"](config["x"]) + float(config["width"]) + len({config["betas"]}) + min(config["names"])
+        ray_tune.report({"eval": {"loss": value if config["x"] < 0.7 else None}})
+
+    def run(trials, **more):
+        return tune(
+            objective,
+            space,
+            TuneSettings(trials=trials, metric="eval/loss", mode="min"),
+            searcher=ParticleSwarmSearch(seed=1),
+            storage=tmp_path,
+            **more,
+        )
+
+    first = run(3)
+    ledger = Ledger(tmp_path, ConfigValues(space))
+    ledger.trials[1].status, ledger.trials[1].reports = "running", []  # as a killed search leaves it
+    ledger.commit()
+    trials = run(4, resume=True).trials
+    assert [trial.config for trial in trials[:3]] == [trial.config for trial in first.trials]
+    for trial in trials:
+        assert trial.config["map"] in (doubled, negated)
+        assert type(trial.config["width"]) is np.int64
+        assert trial.config["betas"] == (0.9, 0.99)
+        assert trial.config["names"] in ({1: "a"}, {2: "b"})
+        good = trial.config["x"] < 0.7
+        assert trial.status == ("ok" if good else "failed"), trial.error
+        assert good or trial.error == "the objective must report a number as 'eval/loss'; got None"
+    assert {trial.status for trial in trials} == {"ok", "failed"}
+    assert first.frame()["config/map"].isin([doubled, negated]).all()
 
 
 def test_misspelt_metric_is_a_clear_error(ray, tmp_path):
