@@ -38,6 +38,7 @@ from searchers.optimiser import Optimiser
 from searchers.parameters import plain
 from searchers.space import Space
 from searchers.swarm import Move
+from searchers.tune_placeholders import has_placeholders, hide_objects
 from searchers.tune_results import earlier_runs, finite, flat, kind_of, number
 from searchers.tune_space import convert
 from searchers.tune_stops import ended_itself, watch_scheduler
@@ -165,17 +166,20 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._optimiser = self._make_optimiser(space, budget)
         if self._max_t is not None:
             self._optimiser.full_fidelity = self._max_t
-        if self._rewards is None:
-            for point in self._points:
-                self._optimiser.enqueue(point)
-        elif self._mode:
-            self._learn_rewards()
+        if not has_placeholders(space.tree):
+            self._use_points(self._optimiser)
 
-    def _learn_rewards(self) -> None:
-        """Learn from ``evaluated_rewards``, once the mode is known: it may come after the space."""
-        rewards, self._rewards, points, self._points = self._rewards or [], None, self._points, []
-        for point, reward in zip(points, rewards, strict=True):
-            self.add_evaluated_point(point, reward)
+    def _use_points(self, optimiser: Optimiser) -> None:
+        """Suggest ``points_to_evaluate``, or learn from them, once the mode is known: it may come after the space."""
+        if self._rewards is not None and not self._mode:
+            return
+        rewards, self._rewards, points, self._points = self._rewards, None, self._points, []
+        if rewards is None:
+            for point in points:
+                optimiser.enqueue(hide_objects(point))
+        else:
+            for point, reward in zip(points, rewards, strict=True):
+                self._learn(optimiser, point, reward)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Limit the number of trials that run at once: ``suggest`` returns None beyond it.
@@ -193,8 +197,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             raise RuntimeError(
                 UNDEFINED_METRIC_MODE.format(cls=type(self).__name__, metric=self._metric, mode=self._mode)
             )
-        if self._rewards:
-            self._learn_rewards()
+        if self._points:
+            self._use_points(self._optimiser)
         return self._optimiser
 
     # Trials
@@ -316,10 +320,16 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             RuntimeError: If the search space, metric or mode is not known yet.
             ValueError: If a parameter is missing or outside the space.
         """
-        optimiser = self._ready_optimiser()
-        found = None if error else finite(value)
         fidelity = float(len(intermediate_values or ())) if pruned else None
-        optimiser.add_evaluated(parameters, -found if found is not None and self._mode == "max" else found, fidelity)
+        self._learn(self._ready_optimiser(), parameters, None if error else value, fidelity)
+
+    def _learn(
+        self, optimiser: Optimiser, config: Mapping[str, Any], value: Any, fidelity: float | None = None
+    ) -> None:
+        """Learn from a configuration and its value, in the metric's own direction."""
+        found = finite(value)
+        found = -found if found is not None and self._mode == "max" else found
+        optimiser.add_evaluated(hide_objects(config), found, fidelity)
 
     def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
         """Learn from the ended trials of an earlier experiment, each at the fidelity that it reached.

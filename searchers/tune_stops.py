@@ -8,14 +8,14 @@ that of the controller that is calling the searcher; outside Ray Tune there is n
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from types import FrameType, MethodType
+from types import MethodType
 from typing import Any
 
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.result import DONE
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from searchers.tune_caller import calling_controller
 
 _STOPPED = "_trials_stopped"  # attribute of a watched scheduler: ids of the trials that it stopped
 
@@ -53,10 +53,5 @@ def _noted_decision(scheduler: Any, tune_controller: Any, trial: Any, result: di
 
 def _calling_scheduler() -> Any:
     """Return the scheduler of the controller that is calling; None outside Ray Tune."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, TuneController):
-            return caller.scheduler_alg
-        frame = frame.f_back
-    return None
+    controller = calling_controller()
+    return None if controller is None else controller.scheduler_alg
