@@ -112,7 +112,7 @@ class TuneConfig(Section):
     trial_time_limit: float | None = Field(
         None, description="seconds, or 90s, 30m, 2h; a trial that takes longer is killed", gt=0.0
     )
-    trackers: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = Field(
+    trackers: tuple[Literal["mlflow", "optuna", "tensorboard", "wandb"], ...] = Field(
         (), description="experiment trackers that record the trials"
     )
     max_failures: int = Field(2, description="times a failed or lost trial resumes from its last epoch", ge=0)

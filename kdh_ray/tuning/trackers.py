@@ -1,15 +1,24 @@
-"""Experiment trackers, by Ray Tune's own callbacks: one run per trial, with its configuration and every report."""
+"""Experiment trackers: one run per trial, with its configuration and every report.
+
+Most are Ray Tune's own callbacks; Optuna's storage is written by a listener, which sees a resumed search as one.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdh_ray.extras import require
+from kdh_ray.tuning.trials import Listener
 
-PACKAGES = {"mlflow": ("mlflow", "sqlalchemy"), "tensorboard": ("tensorboardX",), "wandb": ("wandb",)}
+PACKAGES = {
+    "mlflow": ("mlflow", "sqlalchemy"),
+    "optuna": ("optuna", "sqlalchemy"),
+    "tensorboard": ("tensorboardX",),
+    "wandb": ("wandb",),
+}
 """The packages that each tracker imports."""
 
 
@@ -39,13 +48,45 @@ def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]
         folder: Folder of the search.
 
     Returns:
-        One Ray Tune callback per tracker.
+        One Ray Tune callback per tracker, except for ``optuna``; see :func:`make_listeners`.
 
     Raises:
         UnavailableError: If a package of a tracker is missing.
     """
     check_trackers(names)
-    return [_MAKERS[name](project, folder) for name in names]
+    return [_MAKERS[name](project, folder) for name in names if name in _MAKERS]
+
+
+def make_listeners(
+    names: Sequence[str], project: str, folder: Path, space: Mapping[str, Any], mode: str
+) -> list[Listener]:
+    """Make the listeners of trackers for ``tune``.
+
+    ``optuna`` writes to ``OPTUNA_STORAGE``, or else to ``optuna.db`` in ``folder``; optuna-dashboard displays either.
+
+    Args:
+        names: Names of trackers, from :data:`PACKAGES`.
+        project: Name of the search in the trackers.
+        folder: Folder of the search.
+        space: Ray Tune's domains, by name.
+        mode: ``max`` or ``min``.
+
+    Returns:
+        One listener for ``optuna``, if it is among the names.
+
+    Raises:
+        UnavailableError: If a package of a tracker is missing.
+    """
+    check_trackers(names)
+    return [_optuna(project, folder, space, mode)] if "optuna" in names else []
+
+
+def _optuna(project: str, folder: Path, space: Mapping[str, Any], mode: str) -> Listener:
+    from kdh_ray.tuning.optuna_mirror import OptunaMirror
+
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{folder.absolute() / 'optuna.db'}"
+    return OptunaMirror(project, storage, space, mode)
 
 
 def _mlflow(project: str, folder: Path) -> Any:

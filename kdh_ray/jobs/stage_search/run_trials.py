@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.events import EventLog
@@ -14,8 +15,8 @@ from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
 from kdh_ray.jobs.stage_search.trial_task import trial_resources, trial_task
 from kdh_ray.tuning import SearchResult, make_scheduler, tune
-from kdh_ray.tuning.trackers import make_trackers
-from kdh_ray.tuning.trials import Trial
+from kdh_ray.tuning.trackers import make_listeners, make_trackers
+from kdh_ray.tuning.trials import Listener, Trial
 
 if TYPE_CHECKING:
     from kdh_ray.jobs.stage_search.trial import StageTask
@@ -60,11 +61,20 @@ class TrialRuns:
         search = self._tune(task, resources)
         for trial in search.trials:  # a kill may have come between a trial's end and its row
             self.rows.write(trial)
+        if search.exhausted:
+            self.log.note(f"Every configuration of the search space has been tried: {len(search.trials)} trials")
         return search
+
+    @cached_property
+    def _trackers(self) -> list[Listener]:
+        tune, plan = self.plan.config.tune, self.plan
+        return make_listeners(tune.trackers, plan.config.name, plan.folder.search.path, plan.domains, "max")
 
     def _listen(self, trial: Trial) -> None:
         if trial.ended:
             self.rows.write(trial)
+        for tracker in self._trackers:
+            tracker(trial)
         self.on_trial(trial)
 
     def _tune(self, task: StageTask, resources: Mapping[str, float]) -> SearchResult:

@@ -1,0 +1,63 @@
+"""A search mirrored in an Optuna storage."""
+
+import math
+
+import optuna
+import pytest
+from ray import tune as ray_tune
+
+from kdh_ray.tuning.trackers import make_listeners
+from kdh_ray.tuning.trials import Report, Trial
+
+SPACE = {
+    "lr": ray_tune.loguniform(1e-5, 1e-1),
+    "layers": ray_tune.randint(1, 7),
+    "kind": ray_tune.choice(["a", None]),
+    "noise": ray_tune.randn(),
+}
+
+
+def trial(number, status, *scores):
+    config = {"lr": 10.0**-number, "layers": number, "kind": None if number == 1 else "a", "noise": 0.5, "log": [1]}
+    reports = [Report(time, score, 0.1 * time) for time, score in enumerate(scores, start=1)]
+    return Trial(number, f"id{number}", config, status, reports, particle={"particle": 3, "position": [0.5]})
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Function that passes trials to a new listener, as a session of a search does, and returns the study's trials."""
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+
+    def passed(*trials, mode="max"):
+        (listener,) = make_listeners(["optuna"], "notes", tmp_path / "search", SPACE, mode)
+        for entry in trials:
+            listener(entry)
+        storage = f"sqlite:///{tmp_path / 'search' / 'optuna.db'}"
+        found = optuna.load_study(study_name="notes", storage=storage)
+        assert found.direction.name == ("MAXIMIZE" if mode == "max" else "MINIMIZE")
+        return found.trials
+
+    return passed
+
+
+def test_optuna_has_a_running_search(study):
+    first, second = study(trial(1, "running", 0.5), trial(2, "running"), trial(1, "running", 0.5, 0.6))
+    assert (first.state.name, second.state.name) == ("RUNNING", "RUNNING")
+    assert first.params == {"lr": 0.1, "layers": 1, "kind": None}
+    assert first.intermediate_values == {1: 0.5, 2: 0.6}
+    assert first.user_attrs == {
+        "trial": 1, "name": "particle-3-trial-0001", "particle": 3, "noise": "0.5", "log": "[1]"
+    }  # fmt: skip
+
+
+def test_optuna_has_each_trial_once_after_a_resumption(study):
+    study(trial(1, "ok", 0.5), trial(2, "running", 0.2, 0.3))
+    trials = study(trial(1, "ok", 0.5), trial(2, "running", 0.2), trial(2, "ok", 0.2, 0.3, 0.4), trial(3, "running"))
+    assert [entry.user_attrs["trial"] for entry in trials] == [1, 2, 3]
+    assert [entry.state.name for entry in trials] == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert (trials[1].value, trials[1].intermediate_values) == (0.4, {1: 0.2, 2: 0.3, 3: 0.4})
+
+
+def test_optuna_has_how_trials_ended(study):
+    ends = trial(1, "stopped", 0.5), trial(2, "failed", 0.5), trial(3, "ok", math.nan), trial(4, "failed")
+    assert [entry.state.name for entry in study(*ends, mode="min")] == ["PRUNED", "FAIL", "FAIL", "FAIL"]
