@@ -17,6 +17,7 @@ from kdh_ray.config.run import RunConfig
 from kdh_ray.errors import ConfigError
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+MOST_NODES = 100_000  # of a configuration, its aliases replaced by what they stand for
 
 
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
@@ -59,7 +60,10 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         text = Path(path).read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
         # The tree of nodes still has every key, the loaded mapping only the last of each name.
-        repeated = _repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        nodes = yaml.compose(text, Loader=yaml.SafeLoader)
+        if _expanded_size(nodes, {}) > MOST_NODES:
+            raise ConfigError(["refers to its own parts so often that it can't be read"], source)
+        repeated = _repeated_keys(nodes)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError([f"can't be read: {reason}"], source) from None
@@ -92,6 +96,17 @@ def _yaml_fault(error: Exception) -> str:
     mark = error.problem_mark
     hint = " (indent with spaces)" if "'\\t'" in str(error.problem) else ""
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}{hint}"
+
+
+def _expanded_size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return the number of nodes once each alias is replaced by what it stands for, which may be exponential."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        inner = node.value if isinstance(node, yaml.SequenceNode) else [each for pair in node.value for each in pair]
+        known[id(node)] = MOST_NODES  # for a part that refers to itself
+        known[id(node)] = 1 + sum(_expanded_size(each, known) for each in inner)
+    return known[id(node)]
 
 
 def _repeated_keys(node: yaml.Node | None, prefix: str = "") -> list[str]:
