@@ -1,4 +1,4 @@
-"""``kdh-ray corpus``: describe a corpus before training on it, or download one."""
+"""``kdh-ray corpus``: describe a corpus before training on it, convert it to Parquet, or download one."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ examples:
   kdh-ray corpus describe my.yaml
   kdh-ray corpus describe --path notes.csv --set data.label_columns=[pain,fever]
 """
+CONVERT_EXAMPLES = """
+examples:
+  kdh-ray corpus convert my.yaml notes.parquet
+  kdh-ray corpus convert --path project-3.json notes.parquet --set data.format=label-studio
+"""
 FETCH_EXAMPLES = """
 example:
   kdh-ray corpus fetch hoc corpora/hoc
@@ -33,23 +38,29 @@ example:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two actions of the verb: describe and fetch."""
+    """Add the actions of the verb: describe, convert and fetch."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     describe_help = "show sizes, labels, lengths, truncation, and texts that are in two splits"
     _add_describe_arguments(actions.add_parser("describe", help=describe_help, epilog=DESCRIBE_EXAMPLES))
+    convert_help = "write a corpus, as it was understood, to one Parquet file"
+    _add_convert_arguments(actions.add_parser("convert", help=convert_help, epilog=CONVERT_EXAMPLES))
     fetch_help = "download a corpus from its public repository"
     _add_fetch_arguments(actions.add_parser("fetch", help=fetch_help, epilog=FETCH_EXAMPLES))
 
 
-def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config", nargs="?", type=Path, metavar="CONFIG", help="configuration whose data section names the corpus"
     )
     parser.add_argument("--corpus", metavar="NAME", help="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    parser.add_argument("--path", metavar="PATH", help="file or folder of the corpus")
+    parser.add_argument("--path", metavar="PATH", help="file, folder or URL of the corpus, or a dataset of the hub")
     parser.add_argument(
         "--set", action="append", default=[], metavar="data.KEY=VALUE", help="change a setting; may be repeated"
     )
+
+
+def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_corpus_arguments(parser)
     parser.add_argument(
         "--encoder", metavar="NAME",
         help="encoder whose tokenizer counts tokens (default: the first stage's, or embedded)",
@@ -57,6 +68,13 @@ def _add_describe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-tokens", type=int, metavar="N", help="tokens at which documents are cut (default: the configuration's)"
     )
+
+
+def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_corpus_arguments(parser)
+    parser.add_argument("output", metavar="OUTPUT", help="Parquet file to write, here or in a bucket")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    parser.set_defaults(max_tokens=None)
 
 
 def _add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +88,21 @@ def _add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the chosen action."""
-    return _fetch(args) if args.action == "fetch" else _describe(args)
+    return {"describe": _describe, "convert": _convert, "fetch": _fetch}[args.action](args)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from kdh_ray.data import corpus_from_config
+    from kdh_ray.data.convert import write_corpus
+
+    data, _ = _data_and_encoder(args)
+    corpus = corpus_from_config(data)
+    write_corpus(corpus, args.output, args.overwrite)
+    for note in corpus.notes:
+        print(f"  {note}")
+    documents = sum(len(split) for split in corpus.splits.values())
+    print(f"{args.output}: {documents} documents, {len(corpus.labels)} labels; use data.path={args.output}")
+    return 0
 
 
 def _describe(args: argparse.Namespace) -> int:
@@ -78,24 +110,25 @@ def _describe(args: argparse.Namespace) -> int:
     from kdh_ray.data.describe import describe
 
     data, encoder = _data_and_encoder(args)
-    tokenizer, notes = _tokenizer(args.encoder or encoder, refuse=args.encoder is not None)
     corpus = corpus_from_config(data)
-    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, *notes], data.max_tokens)
+    try:
+        tokenizer, note = (
+            _tokenizer(args.encoder or encoder),
+            f"tokens: counted by the tokenizer of {args.encoder or encoder}",
+        )
+    except UserError as error:
+        if args.encoder is not None:
+            raise
+        tokenizer, note = None, f"tokens are not counted: {error}"
+    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, note], data.max_tokens)
     return 0
 
 
-def _tokenizer(encoder: str, refuse: bool) -> tuple[PreTrainedTokenizerBase | None, list[str]]:
-    """Return an encoder's tokenizer and notes; without ``refuse``, no tokenizer if the encoder can't be used."""
-    from kdh_ray.models.encoder_check import check_encoder
-    from kdh_ray.models.encoders import load_tokenizer
+def _tokenizer(encoder: str) -> PreTrainedTokenizerBase:
+    from kdh_ray.models.encoders import check_reachable, load_tokenizer
 
-    try:
-        notes = check_encoder(encoder)
-        return load_tokenizer(encoder), [*notes, f"tokens: counted by the tokenizer of {encoder}"]
-    except UserError as error:
-        if refuse:
-            raise
-        return None, [f"tokens are not counted: {error}"]
+    check_reachable(encoder)
+    return load_tokenizer(encoder)
 
 
 def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:
@@ -103,7 +136,9 @@ def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:
     from kdh_ray.config import apply_overrides, load_config, parse_config, parse_data
 
     if args.config is None and args.corpus is None and args.path is None:
-        raise ConfigError(["corpus describe needs a configuration, or --corpus NAME, or --path PATH"], "command line")
+        raise ConfigError(
+            [f"corpus {args.action} needs a configuration, or --corpus NAME, or --path PATH"], "command line"
+        )
     named = {"corpus": args.corpus, "path": args.path, "max_tokens": args.max_tokens}
     given = {key: value for key, value in named.items() if value is not None}
     if args.config is not None:

@@ -20,7 +20,7 @@ VERBS = {
     "start here": {
         "quickstart": "distil a small encoder on the embedded corpus, in about three minutes",
         "doctor": "show what this machine can do, and what slows it down",
-        "corpus": "describe a corpus, or download one",
+        "corpus": "describe a corpus, convert it to Parquet, or download one",
     },
     "train": {
         "run": "train every stage of a configuration and print the results",

@@ -14,6 +14,7 @@ from kdh_ray.cli.classifying import add_checkpoint_argument, add_execution_argum
 if TYPE_CHECKING:
     from kdh_runtime.audit import Audit
 
+    from kdh_ray.data.file_rows import Reading
     from kdh_ray.inference.classifier import TextClassifier
 
 FAULTY = 3  # exit code where some documents have an error instead of labels
@@ -28,14 +29,21 @@ examples:
 """
 
 
+_READING = {
+    "delimiter": "character between the fields of CSV and TSV",
+    "encoding": "encoding of text files, such as cp1252",
+    "sheet": "sheet of an Excel workbook",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
     add_checkpoint_argument(parser)
     parser.add_argument(
         "--input", nargs="+", metavar="FILE",
-        help="Parquet, JSON Lines, CSV or TSV files, folders or patterns, local or in a bucket (default: read a text"
-        " from each line of stdin, and print its labels as a line of JSON)",
+        help="files of any format that a table may have, folders or patterns, local, in a bucket or on the web"
+        " (default: read a text from each line of stdin, and print its labels as a line of JSON)",
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="PLACE",
@@ -51,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--text-column", default="text", metavar="NAME", help="column of texts (default: %(default)s)")
     parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file and document number)")
+    for name, help_ in _READING.items():
+        parser.add_argument(f"--{name}", metavar="NAME", help=f"{help_} (default: recognised)")
     parser.add_argument("--logits", action="store_true", help="write logits too, to distil from them (data.unlabelled)")
     parser.add_argument(
         "--block", type=int, default=4096, metavar="N", help="documents per output file (default: %(default)s)"
@@ -87,7 +97,8 @@ def execute(args: argparse.Namespace) -> int:
     args.resumable = True
     done = predict_files(
         args.checkpoint, args.input, args.output,
-        text_column=args.text_column, id_column=args.id_column, logits=args.logits, form=args.format,
+        text_column=args.text_column, id_column=args.id_column, reading=_reading(args),
+        logits=args.logits, form=args.format,
         strict=args.strict, audit=args.audit, block=args.block, batch_size=args.batch_size, workers=args.workers,
         precision=args.precision, local=args.local, job=JobConfig(address=args.address), verbose=args.verbose,
         progress=_print_progress,
@@ -102,6 +113,16 @@ def execute(args: argparse.Namespace) -> int:
     documents = "1 document has" if done.faulty == 1 else f"{done.faulty} documents have"
     print(f"kdh-ray: {documents} an error instead of labels: see the column error of {args.output}", file=sys.stderr)
     return FAULTY
+
+
+def _reading(args: argparse.Namespace) -> Reading:
+    """Return how the input is to be read, checked as the settings of the same names are."""
+    from kdh_ray.config import parse_data
+    from kdh_ray.data.file_rows import Reading
+
+    given = {name: getattr(args, name) for name in _READING}
+    data = parse_data(given, "command line")
+    return Reading(delimiter=data.delimiter, encoding=data.encoding, sheet=data.sheet)
 
 
 def _predict_lines(args: argparse.Namespace) -> int:

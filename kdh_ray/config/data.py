@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kdh_ray.config.fields import Count, LocalPath, Location, Section, Seed
+from kdh_ray.config.fields import Count, DataPath, Location, Section, Seed
+
+DataFormat = Literal["auto", "table", "doccano", "label-studio", "prodigy", "spacy", "brat", "fasttext"]
 
 _ESCAPES = {r"\t": "\t", r"\n": "\n"}  # written as two characters, by a shell or in YAML without double quotes
 
@@ -16,7 +18,18 @@ class DataConfig(Section):
     """The corpus, how much of it is used, and how its documents are read."""
 
     corpus: str = Field("synthetic", description="synthetic, hoc-blurb, hoc-blue, hoc-sentence or table")
-    path: LocalPath | None = Field(None, description="folder of HoC, or your own file or folder")
+    path: DataPath | None = Field(
+        None, description="folder of HoC; or your own file, folder or URL, or owner/name of a dataset on the hub"
+    )
+    format: DataFormat = Field(
+        "auto", description="annotation tool whose export the files are; table: none; auto: what is recognised"
+    )
+    delimiter: str | None = Field(
+        None, description="character between the fields of CSV and TSV; recognised if not set", min_length=1
+    )
+    encoding: str | None = Field(None, description="encoding of text files, such as cp1252; recognised if not set")
+    sheet: str | None = Field(None, description="sheet of an Excel workbook that has several")
+    subset: str | None = Field(None, description="subset of a dataset on the hub that has several")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
     sample_seed: Seed = Field(0, description="seed of samples, of splits made here, and of the synthetic corpus")
     documents: Count = Field(1200, description="number of documents of the synthetic corpus")
@@ -71,6 +84,24 @@ class DataConfig(Section):
     @classmethod
     def _unescaped(cls, separator: str) -> str:
         return _ESCAPES.get(separator, separator)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str | None) -> str | None:
+        delimiter = _ESCAPES.get(delimiter or "", delimiter)
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+            raise ValueError(f"must be one character, and no quote or line end; got {delimiter!r}")
+        return delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                "".encode(encoding)  # refuses codecs that are not of text, such as zip
+            except (LookupError, ValueError):
+                raise ValueError(f"must be an encoding that Python knows, such as cp1252; got {encoding!r}") from None
+        return encoding
 
 
 SETTINGS_BEFORE = {"split_rule": "stratified"}

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 SEEDS = 2**31  # the exclusive upper bound that NumPy's legacy generators and torch accept
 
@@ -18,6 +18,15 @@ Location = Annotated[str, AfterValidator(os.path.expanduser)]
 """A folder, a file or a URL, with ``~`` expanded."""
 LocalPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 """A path on this machine, with ``~`` expanded."""
+DataPath = Annotated[Path | str, BeforeValidator(lambda path: _path_or_url(path))]
+"""A path on this machine, with ``~`` expanded, or a URL."""
+
+
+def _path_or_url(path: Any) -> Any:
+    """Return a URL as it is, since a ``Path`` would lose one of its slashes, and anything else as a path."""
+    if not isinstance(path, str | Path):
+        return path
+    return path if isinstance(path, str) and "://" in path else Path(os.path.expanduser(path))
 
 
 class Section(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.data.corpus import Corpus
@@ -19,7 +20,8 @@ def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options
 
     Args:
         name: ``synthetic``, ``hoc-blurb``, ``hoc-blue``, ``hoc-sentence`` or ``table``.
-        path: Folder of HoC, or a user's file or folder. The synthetic corpus needs none.
+        path: Folder of HoC; a user's file, folder or URL; or ``owner/name`` of a dataset on the hub. The synthetic
+            corpus needs none.
         **options: Further fields of :class:`kdh_ray.config.DataConfig`: ``size``, ``sample_seed``, ``text_column``, ...
 
     Raises:
@@ -69,7 +71,7 @@ def _document_of_each_item(corpus: Corpus) -> list[str] | None:
 def _read_hoc(data: DataConfig) -> Corpus:
     from kdh_ray.data.hoc import read_hoc
 
-    return read_hoc(data.corpus, data.path)
+    return read_hoc(data.corpus, None if data.path is None else Path(data.path))
 
 
 def _read_table(data: DataConfig) -> Corpus:

@@ -124,4 +124,4 @@ def separator_hint(names: Sequence[str]) -> str:
     found = [separator for separator in (";", "|", "\t") if len(names) == 1 and separator in names[0]]
     if not found:
         return ""
-    return f"as its fields seem to be separated by {found[0]!r}; .csv files need commas and .tsv files tabs"
+    return f"as its fields seem to be separated by {found[0]!r}; see data.delimiter"

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.prediction_rows import csv_content, csv_rows, json_content, read_csv, read_json
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.storage import locate, make_parent, one_line, write_file, write_parquet
@@ -34,6 +35,11 @@ def block_names(plan: Mapping[str, Any]) -> dict[str, str] | None:
     """Return the names in ids of a plan's files, if they are not those that ``plan_blocks`` takes."""
     old = plan["format"] == 1
     return {file: PurePosixPath(file).name for file, _ in plan["files"]} if old else None
+
+
+def reading_of(plan: Mapping[str, Any]) -> Reading:
+    """Return how a plan's files are to be read."""
+    return Reading(**(plan.get("reading") or {}))
 
 
 @dataclass(frozen=True)

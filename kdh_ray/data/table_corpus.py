@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.config import DataConfig
+from kdh_ray.data.annotations import interpret
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
+from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.hashed_splits import hashed_parts
 from kdh_ray.data.sampling import grouped_parts
+from kdh_ray.data.table import understood_note
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
 from kdh_ray.data.table_parts import Part
@@ -35,14 +40,28 @@ def read_table_corpus(data: DataConfig) -> Corpus:
         DataError: If the files, columns, values or splits can't be used as they are; names every fault.
     """
     if data.path is None:
-        raise DataError("a table needs data.path: a CSV, TSV, JSON Lines or Parquet file, or a folder")
-    read = read_documents(read_tables(data.path), data)
+        raise DataError("a table needs data.path: a file, a folder, a URL, or the name of a dataset on the hub")
+    tables = read_tables(data.path, reading_of(data))
+    read_as = understood_note(tables)
+    tables, data, notes_of_tool = interpret(tables, data)
+    read = read_documents(tables, data)
     documents = read.documents
     labels = _labels(documents, data)
     whole = _as_one_split(documents, labels)
     assigned, notes = _assign_splits(documents, whole, data)
     splits = {name: whole.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLIT_NAMES)}
-    return Corpus(data.path.resolve().stem, labels, splits, notes=(*read.notes, *notes), warnings=read.warnings)
+    said = (read_as, *notes_of_tool, *read.notes, *notes)
+    return Corpus(_name(data.path), labels, splits, notes=said, warnings=read.warnings)
+
+
+def reading_of(data: DataConfig) -> Reading:
+    """Return how a configuration says that files are to be read."""
+    return Reading(data.format, data.delimiter, data.encoding, data.sheet, data.subset)
+
+
+def _name(path: Path | str | None) -> str:
+    """Return the name of a corpus: that of its file or folder, without the ending."""
+    return path.resolve().stem if isinstance(path, Path) else PurePosixPath(urlsplit(path or "").path).stem
 
 
 def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:

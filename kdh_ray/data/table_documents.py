@@ -18,7 +18,7 @@ from kdh_ray.data.label_cells import CellError, is_blank, is_missing, says_missi
 from kdh_ray.data.label_column import LabelColumn
 from kdh_ray.data.label_spelling import one_spelling, spelling_notice
 from kdh_ray.data.messages import Faults, check_columns_exist, listing
-from kdh_ray.data.table_files import SPLIT_ALIASES, Table
+from kdh_ray.data.table import SPLIT_ALIASES, Table
 from kdh_ray.data.table_parts import Part, parse_parts
 from kdh_ray.errors import DataError
 

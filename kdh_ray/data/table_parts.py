@@ -29,7 +29,8 @@ def parse_parts(cell: Any, text: str | None) -> tuple[str, list[tuple[int, int]]
     """Read a cell of parts.
 
     Args:
-        cell: A list of objects with ``text`` and ``labels``, or JSON of one.
+        cell: A list of objects with ``text`` and ``labels``, or JSON of one. A number ``begin`` says where a part
+            begins, for one whose text stands more than once in the document.
         text: The document, in which the parts come in order; the parts joined by a blank if None.
 
     Returns:
@@ -38,17 +39,19 @@ def parse_parts(cell: Any, text: str | None) -> tuple[str, list[tuple[int, int]]
     Raises:
         CellError: If the cell has another form, or a part is not in the text.
     """
-    texts, labels = [], []
+    texts, labels, begins = [], [], []
     for item in _items(cell):
         if not isinstance(item, dict) or not isinstance(item.get("text"), str) or not item["text"].strip():
             raise CellError('must hold a list of {"text": ..., "labels": [...]}; a part has no text')
         texts.append(item["text"])
         labels.append(item.get("labels", []))
+        begins.append(item.get("begin"))
     document = SEPARATOR.join(texts) if text is None else text
     spans: list[tuple[int, int]] = []
-    for part in texts:
-        begin = document.find(part, spans[-1][1] if spans else 0)
-        if begin < 0:
+    for part, stated in zip(texts, begins, strict=True):
+        after = spans[-1][1] if spans else 0
+        begin = document.find(part, max(after, stated) if isinstance(stated, int) else after)
+        if begin < 0 or (isinstance(stated, int) and begin != stated):
             raise CellError("must hold parts of the text in their order; a part is not in it")
         spans.append((begin, begin + len(part)))
     return document, spans, labels

@@ -6,33 +6,33 @@ resumed, and blocks can be read by different processes.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from kdh_ray.data.annotations import text_of
+from kdh_ray.data.file_rows import Fault, MalformedError, Reading, Row, Understood, iterate_rows, understand
 from kdh_ray.data.messages import check_columns_exist, missing_columns
-from kdh_ray.data.text_files import DELIMITERS, FORMATS, file_format, relative_names
+from kdh_ray.data.opening import open_seekable
+from kdh_ray.data.text_files import relative_names, shown_name
 from kdh_ray.errors import DataError, UnavailableError
-from kdh_ray.storage import locate, one_line
+from kdh_ray.storage import one_line
 
 MAX_BLOCKS_PER_ROW_GROUP = 16  # Parquet decodes a row group from its start for every block in it
 ROWS_PER_READ = 1024  # rows of Parquet in memory at a time
-BUFFER_BYTES = 2**20
 SAMPLE_ROWS = 100  # of a JSON Lines file, in one of which the columns must be
 NOT_UTF8 = "must be UTF-8"
+NOT_JSON = "must be one JSON object on its line"
 
 
 @dataclass(frozen=True)
-class ByteRange:
-    """Bytes ``start`` to ``stop`` of a CSV, TSV or JSON Lines file, ``stop`` excluded."""
+class BytePosition:
+    """Documents of a plain CSV, TSV or JSON Lines file, from byte ``start``."""
 
     start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,28 @@ class TextBlock:
     """Documents ``first`` to ``first + count - 1`` of a file.
 
     Attributes:
-        file: Path or URL.
+        source: The file.
         first: Number of the first document in the file, from 0.
         count: Number of documents.
-        location: Where in the file they are.
-        header: Column names; empty for JSON Lines, where each document names its own.
+        location: Where in the file they are; None in a file that can only be read from its start.
         name: The file's name in ids.
     """
 
-    file: str
+    source: Understood
     first: int
     count: int
-    location: ByteRange | RowRange
-    header: tuple[str, ...] = ()
+    location: BytePosition | RowRange | None
     name: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file's path or URL, for messages."""
+        return shown_name(self.source.file)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Column names; empty for JSON, where each document names its own."""
+        return self.source.header
 
     @property
     def documents(self) -> str:
@@ -84,139 +92,84 @@ class Documents:
     errors: list[str | None]
 
 
-def plan_blocks(files: Sequence[str], size: int, names: Mapping[str, str] | None = None) -> list[TextBlock]:
-    """Divide files into blocks, in order. CSV, TSV and JSON Lines files are read once from start to end for it.
+def plan_blocks(
+    files: Sequence[str], size: int, names: Mapping[str, str] | None = None, reading: Reading | None = None
+) -> list[TextBlock]:
+    """Divide files into blocks, in order. Files other than Parquet are read once from start to end for it.
 
     Args:
         files: Paths or URLs.
         size: Documents per block. A block of Parquet is larger where its row group would be cut into more than
             :data:`MAX_BLOCKS_PER_ROW_GROUP`.
         names: Name of each file in ids; by default its path below the folder that all files share.
+        reading: How files are to be read; recognised if None.
 
     Raises:
         DataError: If a file is malformed, absent, or not of one of ``FORMATS``.
         UnavailableError: If a file can't be read.
     """
     names = relative_names(files) if names is None else names
-    return [replace(block, name=names[file]) for file in files for block in _plan_file(file, size)]
+    _forward_reader.cache_clear()  # files may have changed since
+    return [replace(block, name=names[file]) for file in files for block in _plan_file(file, size, reading)]
 
 
-def _plan_file(file: str, size: int) -> Iterator[TextBlock]:
+@contextmanager
+def _faults_of(file: str) -> Iterator[None]:
+    """Turn faults of a file system into errors for users."""
     import pyarrow as pa
 
-    if file_format(file) not in FORMATS:
-        raise DataError(f"{file}: files end in one of {', '.join(FORMATS)}")
-    plan = _plan_parquet if file_format(file) == ".parquet" else _plan_lines
-    filesystem, path = locate(file)
     try:
-        with filesystem.open_input_file(path) as source:
-            yield from plan(file, source, size)
+        yield
     except FileNotFoundError:
-        raise DataError(f"{file}: no such file or folder") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: must be UTF-8; its header is not") from None
+        raise DataError(f"{shown_name(file)}: no such file or folder") from None
     except (pa.ArrowException, OSError) as error:
-        raise UnavailableError(f"{file}: can't be read ({one_line(error)})") from None
+        raise UnavailableError(f"{shown_name(file)}: can't be read ({one_line(error)})") from None
 
 
-def _plan_parquet(file: str, source: Any, size: int) -> Iterator[TextBlock]:
+def _plan_file(file: str, size: int, reading: Reading | None) -> Iterator[TextBlock]:
+    with _faults_of(file):
+        source = understand(file, reading)
+        yield from (_plan_parquet if source.format == ".parquet" else _plan_rows)(source, size)
+
+
+def _plan_parquet(source: Understood, size: int) -> Iterator[TextBlock]:
     import pyarrow.parquet as pq
 
-    parquet = pq.ParquetFile(source)
-    header = tuple(parquet.schema_arrow.names)
+    with open_seekable(source.file) as stream:
+        metadata = pq.ParquetFile(stream).metadata
     group_start = 0  # number of the row group's first document in the file
-    for group in range(parquet.metadata.num_row_groups):
-        rows = parquet.metadata.row_group(group).num_rows
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
         smallest = -(-rows // MAX_BLOCKS_PER_ROW_GROUP)  # rounded up
         step = max(size, smallest)
         for start in range(0, rows, step):
-            yield TextBlock(file, group_start + start, min(step, rows - start), RowRange(group, start), header)
+            yield TextBlock(source, group_start + start, min(step, rows - start), RowRange(group, start))
         group_start += rows
 
 
-def _plan_lines(file: str, source: Any, size: int) -> Iterator[TextBlock]:
-    delimiter = DELIMITERS.get(file_format(file))
-    records = _records(source, delimiter)
-    header: tuple[str, ...] = ()
-    start = 0  # the block's first byte
-    if delimiter is not None:
-        line, start = next(records, (b"", 0))
-        header = _parse_header(file, line)
-    stop = start
-    first = count = 0
-    for line, stop in records:
-        if _is_blank(line, delimiter):
-            continue
-        count += 1
-        if count == size:
-            yield TextBlock(file, first, count, ByteRange(start, stop), header)
-            start, first, count = stop, first + count, 0
+def _plan_rows(source: Understood, size: int) -> Iterator[TextBlock]:
+    start, first, count = source.start, 0, 0
+    with _malformed_after(source, lambda: first):
+        for _, stop in iterate_rows(source):
+            count += 1
+            if count == size:
+                yield _block(source, first, count, start)
+                start, first, count = stop, first + count, 0
     if count:
-        yield TextBlock(file, first, count, ByteRange(start, stop), header)
+        yield _block(source, first, count, start)
 
 
-def _parse_header(file: str, line: bytes) -> tuple[str, ...]:
-    """Read the column names from the first record of a CSV or TSV file."""
-    line.decode()  # only documents may be faulty
-    rows = list(_delimited_rows(file, line, 0))
-    if len(rows) > 1:
-        raise DataError(f"{file}: lines must end in LF, or CR and LF; they end in CR only")
-    header = tuple(name.strip() for name in rows[0]) if rows else ()
-    names = [name for name in header if name]  # spreadsheets add empty columns at the end
-    if len(set(names)) != len(names):
-        raise DataError(f"{file}: must name each column once; a name is repeated")
-    return header
+def _block(source: Understood, first: int, count: int, start: int) -> TextBlock:
+    return TextBlock(source, first, count, BytePosition(start) if source.has_positions else None)
 
 
-def _is_blank(line: bytes, delimiter: str | None) -> bool:
-    """Return whether a line holds no document. In TSV, a line of tabs does: it holds empty fields."""
-    return not (line.strip() if delimiter is None else line.strip(b"\r\n"))
-
-
-def _records(source: Any, delimiter: str | None) -> Iterator[tuple[bytes, int]]:
-    """Yield each record of a stream and the position of the byte after it.
-
-    A record is a line, or several where a quoted field of CSV or TSV holds line breaks.
-    """
-    position = 0
-    pending: list[bytes] = []  # lines of a record whose quoted field is still open
-    inside_quotes = False
-    for line in io.BufferedReader(source, BUFFER_BYTES):
-        is_first_line = position == 0
-        position += len(line)
-        pending.append(line)
-        if delimiter is not None:
-            content = line.removeprefix(codecs.BOM_UTF8) if is_first_line else line
-            inside_quotes = _ends_inside_quotes(content, delimiter.encode(), inside_quotes)
-        if not inside_quotes:
-            yield b"".join(pending), position
-            pending = []
-    if pending:
-        yield b"".join(pending), position
-
-
-def _ends_inside_quotes(line: bytes, delimiter: bytes, inside_quotes: bool) -> bool:
-    """Return whether a line ends inside a quoted field.
-
-    As in the ``csv`` module, a quote opens a field only at its very start: the quote in ``5" long`` is an ordinary
-    character.
-
-    Args:
-        line: One line, with its line end.
-        delimiter: One byte.
-        inside_quotes: Whether the line before ended inside a quoted field.
-    """
-    position = 0
-    if not inside_quotes and line.startswith(b'"'):
-        inside_quotes, position = True, 1
-    while (quote := line.find(b'"' if inside_quotes else delimiter + b'"', position)) >= 0:
-        if not inside_quotes:  # a delimiter and the quote that opens the next field
-            inside_quotes, position = True, quote + 2
-        elif line.startswith(b'""', quote):  # two quotes inside a field stand for one
-            position = quote + 2
-        else:
-            inside_quotes, position = False, quote + 1
-    return inside_quotes
+@contextmanager
+def _malformed_after(source: Understood, documents: Callable[[], int]) -> Iterator[None]:
+    """Name the block from whose first document on a file can't be read."""
+    try:
+        yield
+    except MalformedError as error:
+        raise DataError(f"{shown_name(source.file)}: at or after document {documents()}: {error.reason}") from None
 
 
 def check_columns(blocks: Iterable[TextBlock], text_column: str, id_column: str | None) -> None:
@@ -312,37 +265,71 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _rows(block: TextBlock, columns: Sequence[str]) -> Iterator[dict[str, Any] | str]:
+def _rows(block: TextBlock, columns: Sequence[str]) -> Iterator[Row | str]:
     """Yield a dictionary per document, or the reason why the document has none."""
-    import pyarrow as pa
+    with _faults_of(block.source.file), _malformed_after(block.source, lambda: block.first):
+        if isinstance(block.location, RowRange):
+            yield from _parquet_rows(block, block.location, columns)
+            return
+        if block.location is None:
+            rows = _forward_reader(block.source).read(block.first, block.count)
+        else:
+            rows = (row for row, _ in islice(iterate_rows(block.source, block.location.start), block.count))
+        for row in rows:
+            yield _document(row, columns)
 
-    filesystem, path = locate(block.file)
-    try:
-        with filesystem.open_input_file(path) as source:
-            if isinstance(block.location, RowRange):
-                yield from _parquet_rows(block, block.location, source, columns)
-            else:
-                yield from _line_rows(block, block.location, source, columns)
-    except (pa.ArrowException, OSError) as error:
-        raise UnavailableError(f"{block.file}: can't be read ({one_line(error)})") from None
+
+def _document(row: Row | Fault, columns: Sequence[str]) -> Row | str:
+    """Return a row, in which an annotation tool's text has the name of the text column; or what is wrong with it."""
+    if isinstance(row, Fault):
+        if row.row is None:
+            return {"encoding": NOT_UTF8, "json": NOT_JSON}.get(row.kind, row.message)
+        row = row.row
+    text_column = columns[0]
+    if text_column not in row:
+        text = text_of(row, text_column)
+        return row if text is None else {**row, text_column: text}
+    return row
 
 
-def _parquet_rows(
-    block: TextBlock, location: RowRange, source: Any, columns: Sequence[str]
-) -> Iterator[dict[str, Any] | str]:
+class _ForwardReader:
+    """Reads blocks of a file that can only be read from its start. Blocks in their order take one pass."""
+
+    def __init__(self, source: Understood) -> None:
+        self._source = source
+        self._rows, self._next = iterate_rows(source), 0
+
+    def read(self, first: int, count: int) -> Iterator[Row | Fault]:
+        """Yield the rows ``first`` to ``first + count - 1``."""
+        if first < self._next:
+            self._rows, self._next = iterate_rows(self._source), 0
+        for row, _ in islice(self._rows, first + count - self._next):
+            self._next += 1
+            if self._next > first:
+                yield row
+
+
+@lru_cache(maxsize=1)
+def _forward_reader(source: Understood) -> _ForwardReader:
+    """Return the reader of this process, which keeps its place between blocks."""
+    return _ForwardReader(source)
+
+
+def _parquet_rows(block: TextBlock, location: RowRange, columns: Sequence[str]) -> Iterator[Row | str]:
     import pyarrow.parquet as pq
 
     end = location.start + block.count
     seen = 0  # rows of the row group that came before the batch
-    file = pq.ParquetFile(source)
-    for batch in file.iter_batches(ROWS_PER_READ, row_groups=[location.row_group], columns=list(columns)):
-        first = max(0, location.start - seen)
-        last = min(len(batch), end - seen)
-        if last > first:
-            yield from _batch_rows(batch.slice(first, last - first))
-        seen += len(batch)
-        if seen >= end:
-            return
+    with open_seekable(block.source.file) as source:
+        file = pq.ParquetFile(source)
+        for batch in file.iter_batches(ROWS_PER_READ, row_groups=[location.row_group], columns=list(columns)):
+            first = max(0, location.start - seen)
+            last = min(len(batch), end - seen)
+            if last > first:
+                yield from _batch_rows(batch.slice(first, last - first))
+            seen += len(batch)
+            if seen >= end:
+                return
 
 
 def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
@@ -354,43 +341,3 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
                 yield batch.slice(number, 1).to_pylist()[0]
             except UnicodeDecodeError:
                 yield NOT_UTF8
-
-
-def _line_rows(
-    block: TextBlock, location: ByteRange, source: Any, columns: Sequence[str]
-) -> Iterator[dict[str, Any] | str]:
-    source.seek(location.start)
-    content = source.read(location.stop - location.start)
-    if file_format(block.file) not in DELIMITERS:
-        yield from map(_json_row, (line for line in content.split(b"\n") if line.strip()))
-        return
-    for fields in _delimited_rows(block.file, content, block.first):
-        if len(fields) != len(block.header):
-            yield f"{len(block.header)} fields; got {len(fields)}"
-        else:
-            row = dict(zip(block.header, fields, strict=True))
-            yield row if all(_is_unicode(row[column]) for column in columns) else NOT_UTF8
-
-
-def _json_row(line: bytes) -> dict[str, Any] | str:
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError:
-        return NOT_UTF8
-    except (ValueError, RecursionError):
-        row = None
-    return row if isinstance(row, dict) else "must be one JSON object on its line"
-
-
-def _delimited_rows(file: str, content: bytes, first: int) -> Iterator[list[str]]:
-    """Yield the fields of each row of CSV or TSV, without blank lines; ``first`` is the number of the first row.
-
-    Bytes that are not UTF-8 become half surrogate pairs, which UTF-8 can't hold.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))  # a long note exceeds the module's 128 KiB
-    lines = io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")
-    reader = csv.reader(lines, delimiter=DELIMITERS[file_format(file)], strict=True)
-    try:
-        yield from (fields for fields in reader if fields)
-    except csv.Error as error:
-        raise DataError(f"{file}: at or after document {first}: {error}") from None

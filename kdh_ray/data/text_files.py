@@ -1,4 +1,4 @@
-"""Names and formats of text files: CSV, TSV, JSON Lines and Parquet, on local disks or in buckets."""
+"""Names and formats of files of text, on local disks, in buckets or on the web."""
 
 from __future__ import annotations
 
@@ -6,17 +6,58 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from itertools import takewhile
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.storage import locate, one_line
 
-FORMATS = (".parquet", ".jsonl", ".ndjson", ".csv", ".tsv")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+EXCEL = (".xlsx", ".xlsm")
+TEXT_FORMATS = (*DELIMITERS, *JSON_LINES, ".json")
+FORMATS = (".parquet", *TEXT_FORMATS, *EXCEL)
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy")
+
+
+def file_suffix(file: str) -> str:
+    """Return the ending of a file's or URL's name in lower case, with its dot."""
+    name = urlsplit(file).path if "://" in file else file
+    return PurePosixPath(name).suffix.lower()
 
 
 def file_format(file: str) -> str:
-    """Return a file's ending in lower case, with its dot: one of :data:`FORMATS` for a file that can be read."""
-    return PurePosixPath(file).suffix.lower()
+    """Return a file's ending in lower case, without that of its compression: one of :data:`FORMATS` if it can be read.
+
+    Example:
+        >>> file_format("notes.CSV.gz"), file_format("https://example.org/notes.jsonl?key=1"), file_format("notes.zip")
+        ('.csv', '.jsonl', '.zip')
+    """
+    suffix = file_suffix(file)
+    if suffix not in COMPRESSED:
+        return suffix
+    name = urlsplit(file).path if "://" in file else file
+    inner = file_suffix(name[: -len(suffix)])
+    return inner if inner in TEXT_FORMATS or inner == ".txt" else suffix  # Parquet and Excel are compressed inside
+
+
+def is_readable(file: str) -> bool:
+    """Return whether a file's name ends as one of :data:`FORMATS`, compressed or not."""
+    return file_format(file) in (*FORMATS, ".zip")
+
+
+def shown_name(file: str) -> str:
+    """Return a path or URL for messages, without a URL's query, which may hold a signature."""
+    return file.partition("?")[0] if "://" in file else file
+
+
+def unknown_format(file: str) -> DataError:
+    """Return the error for a file whose name has none of the endings that are read."""
+    reason = "; a pickle is never opened, since it can run code" if file_suffix(file) in PICKLES else ""
+    return DataError(
+        f"{shown_name(file)}: files end in one of {', '.join([*DELIMITERS, *FORMATS[3:], '.parquet'])}"
+        f" (text also in {', '.join(COMPRESSED)}); got {file_suffix(file)!r}{reason}"
+    )
 
 
 def list_files(patterns: Iterable[str]) -> list[tuple[str, int]]:
@@ -72,7 +113,7 @@ def relative_names(files: Iterable[str]) -> dict[str, str]:
 
 def _absolute_parts(file: str) -> list[str]:
     """Return the folders and the name in a path or URL, from the root or bucket on."""
-    return file.split("/") if "://" in file else list(PurePosixPath(locate(file)[1]).parts)
+    return shown_name(file).split("/") if "://" in file else list(PurePosixPath(locate(file)[1]).parts)
 
 
 def _matching_files(pattern: str) -> Iterator[tuple[str, int]]:
@@ -80,6 +121,9 @@ def _matching_files(pattern: str) -> Iterator[tuple[str, int]]:
     import pyarrow.fs
 
     scheme, separator, path = pattern.rpartition("://")
+    if scheme.startswith("http"):  # the web has no folders, and ``?`` begins a query
+        yield from _web_file(pattern)
+        return
     parts = PurePosixPath(path).parts
     first_wildcard = next((i for i, part in enumerate(parts) if "*" in part or "?" in part), len(parts))
     folder = str(PurePosixPath(*parts[:first_wildcard]))
@@ -91,14 +135,23 @@ def _matching_files(pattern: str) -> Iterator[tuple[str, int]]:
     if info.type == pyarrow.fs.FileType.NotFound:
         return
     if info.type == pyarrow.fs.FileType.File:
-        if first_wildcard == len(parts) and file_format(info.path) in FORMATS:
+        if first_wildcard == len(parts) and is_readable(info.path):
             yield scheme + separator + folder, info.size
         return
     for entry in filesystem.get_file_info(pyarrow.fs.FileSelector(root, recursive=len(wildcards) > 1)):
         inner = PurePosixPath(entry.path).relative_to(root).parts
         matches = len(inner) == len(wildcards) and all(map(_matches, inner, wildcards))
-        if matches and entry.type == pyarrow.fs.FileType.File and file_format(entry.path) in FORMATS:
+        if matches and entry.type == pyarrow.fs.FileType.File and is_readable(entry.path):
             yield scheme + separator + str(PurePosixPath(folder, *inner)), entry.size
+
+
+def _web_file(url: str) -> Iterator[tuple[str, int]]:
+    import pyarrow.fs
+
+    filesystem, root = locate(url)
+    info = filesystem.get_file_info(root)
+    if info.type != pyarrow.fs.FileType.NotFound and is_readable(url):
+        yield url, info.size or 0  # a server need not tell the size
 
 
 def _matches(name: str, wildcard: str) -> bool:

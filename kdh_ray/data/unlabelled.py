@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import Corpus, Texts, Unlabelled
-from kdh_ray.data.prediction_files import PLAN, PredictionFolder, block_names
+from kdh_ray.data.prediction_files import PLAN, PredictionFolder, block_names, reading_of
 from kdh_ray.data.text_blocks import plan_blocks, read_documents
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError
 from kdh_ray.storage import one_line
+
+_SHARED = ("files", "block", "text_column", "id_column", "reading")  # settings of predictions of the same documents
 
 
 def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
@@ -35,14 +37,14 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
             raise DataError(f"{folder}: predictions must have the data's labels, in their order")
         if not content["logits"] or content.get("form", "parquet") != "parquet":
             raise DataError(f"{folder}: holds no logits; predict with --logits, and without --format")
-        if any(content[name] != first[name] for name in ("files", "block", "text_column", "id_column")):
+        if any(content.get(name) != first.get(name) for name in _SHARED):
             raise DataError(f"{folder}: must be of the same files, blocks and columns as {folders[0]}")
     _check_files(folders[0], first)
     ids: list[str] = []
     texts: list[str] = []
     logits: list[NDArray[np.float32]] = []
     files = [file for file, _ in first["files"]]
-    for number, block in enumerate(plan_blocks(files, first["block"], block_names(first))):
+    for number, block in enumerate(plan_blocks(files, first["block"], block_names(first), reading_of(first))):
         documents = read_documents(block, first["text_column"], first["id_column"])
         means = np.mean([_read_logits(folder, number, documents.ids, corpus) for folder in folders], axis=0)
         known = np.isfinite(means).all(axis=1)  # not so where a document has an error

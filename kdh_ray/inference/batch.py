@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from time import perf_counter
 from typing import Any
 
 from kdh_ray import hardware
 from kdh_ray.config import JobConfig
-from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, block_names
+from kdh_ray.data.file_rows import Reading
+from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, block_names, reading_of
 from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
 from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError, UnavailableError
@@ -61,6 +62,7 @@ def predict_files(
     *,
     text_column: str = "text",
     id_column: str | None = None,
+    reading: Reading | None = None,
     logits: bool = False,
     form: str | None = None,
     strict: bool = False,
@@ -81,12 +83,13 @@ def predict_files(
 
     Args:
         checkpoint: Folder of a classifier, or its place in a bucket.
-        inputs: Files, folders or patterns (``s3://bucket/notes/*.parquet``): Parquet, JSON Lines, CSV, TSV.
+        inputs: Files, folders or patterns (``s3://bucket/notes/*.parquet``) of any format that a table may have.
         output: Folder or bucket; or one file, named ``.parquet``, ``.csv`` or ``.jsonl``. Documents' texts are never
             written to it.
         text_column: Column of the text.
         id_column: Column of ids; if none is named, an id is the file's path below the folder that all files share, and
             the number of the document.
+        reading: How the inputs are to be read, where their format, delimiter or encoding can't be recognised.
         logits: Write the logits too, for distillations (``data.unlabelled``).
         form: ``parquet``, ``csv`` or ``jsonl``; by default that of the output's name, or ``parquet`` in a folder.
         strict: Raise an error at the first document that is no text.
@@ -109,7 +112,7 @@ def predict_files(
         card = verified(source)
     files = list_files([inputs] if isinstance(inputs, str) else inputs)
     folder = target.folder
-    plan = _agreed(folder, _plan(card, files, block, text_column, id_column, logits, folder.form))
+    plan = _agreed(folder, _plan(card, files, block, text_column, id_column, reading, logits, folder.form))
     blocks = _blocks(plan)
     folder.write_plan(plan)
     written = folder.files()
@@ -184,6 +187,7 @@ def _plan(
     block: int,
     text_column: str,
     id_column: str | None,
+    reading: Reading | None,
     logits: bool,
     form: str,
 ) -> dict[str, Any]:
@@ -203,6 +207,7 @@ def _plan(
         "block": block,
         "text_column": text_column,
         "id_column": id_column,
+        "reading": asdict(reading) if reading and reading != Reading() else None,  # plans of earlier versions lack it
         "logits": logits,
         "form": form,
     }
@@ -228,7 +233,7 @@ def _agreed(folder: PredictionFolder, plan: dict[str, Any]) -> dict[str, Any]:
 def _blocks(plan: dict[str, Any]) -> list[TextBlock]:
     """Return the blocks of all files, after checking that the files have the columns."""
     files = [file for file, _ in plan["files"]]
-    blocks = plan_blocks(files, plan["block"], block_names(plan))
+    blocks = plan_blocks(files, plan["block"], block_names(plan), reading_of(plan))
     if not blocks:
         raise DataError(f"{files[0]}: holds no documents")
     check_columns(blocks, plan["text_column"], plan["id_column"])

@@ -71,13 +71,13 @@ def run(
 
 def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     """Perform a planned run; see :func:`run`."""
-    notes = check_plan(plan)
+    check_plan(plan)
     corpus = load_data(plan)
     rows = RunRows(plan, corpus, options.columns)
     with claim_folder(plan.folder, plan.config), ThreadPoolExecutor(1) as background:
         log = EventLog(plan.folder.events, options.listener)
-        for note in [*notes, *(f"warning: {text}" for text in (*corpus.warnings, *leak_warnings(corpus)))]:
-            log.note(note)
+        for warning in (*corpus.warnings, *leak_warnings(corpus)):
+            log.note(f"warning: {warning}")
         baseline = background.submit(rows.write_tfidf)  # while workers start
         try:
             if options.local:

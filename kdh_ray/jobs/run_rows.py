@@ -19,6 +19,7 @@ _LATER_SETTINGS = {
     "data": (
         "segments_column", "segmenter", "language", "window_overlap", "window_logits",
         "label_names", "missing", "uncertain", "blank_texts", "without_labels",
+        "format", "delimiter", "encoding", "sheet", "subset",
     ),
     "stages": ("members",),  # of each stage
 }  # fmt: skip

@@ -26,15 +26,14 @@ from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import ENCODER, load_encoder, sha256
-from kdh_ray.models.quiet import quiet
+from kdh_ray.models.encoders import ENCODER, load_encoder, quiet, sha256
 from kdh_ray.run_folder import RunFolder, StageFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FORMAT = 2
-HEAD, CARD = "head.safetensors", "classifier.json"
+HEAD = "head.safetensors"
 # transformers would read an encoder in the root as a classifier with a random two-label head, and say so only in a log.
 _REFUSAL = {
     "model_type": "kdh-ray-classifier",

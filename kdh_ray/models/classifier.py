@@ -15,7 +15,7 @@ from kdh_ray.errors import CheckpointError
 from kdh_ray.models.byte_dropout import ByteDropout
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 
 @dataclass
@@ -151,20 +151,6 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     )
 
 
-def longest_text(encoder: PreTrainedModel) -> int | None:
-    """Return the number of tokens for which an encoder has positions; None if positions have no embeddings.
-
-    Architectures that count positions from the padding token on, such as RoBERTa, use fewer than they have.
-    """
-    found = [
-        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.Embedding) and name.split(".")[-1] in ("position_embeddings", "embed_positions", "wpe")
-    ]
-    found += [buffer.shape[-1] for name, buffer in encoder.named_buffers() if found and name.endswith("position_ids")]
-    return min(found, default=None)
-
-
 def freeze_layers(classifier: Classifier, count: int) -> None:
     """Keep the weights of the embeddings and of the ``count`` lowest layers (all, where there are fewer) as they are.
 
@@ -195,13 +181,9 @@ def take_layers(classifier: Classifier, count: int) -> Classifier:
     kept = [stack[i] for i in chosen]
     del stack[:]
     stack.extend(kept)
-    cut_config(student.encoder.config, chosen)
-    return student
-
-
-def cut_config(config: PreTrainedConfig, chosen: list[int]) -> None:
-    """Make a configuration, in place, that of an encoder with only the layers of these numbers."""
-    config.num_hidden_layers = len(chosen)
+    config = student.encoder.config
+    config.num_hidden_layers = count
     for name in ("layer_types", "attention_window"):  # what ModernBERT and Longformer say of each layer
         if isinstance(each := getattr(config, name, None), list):
             setattr(config, name, [each[i] for i in chosen])
+    return student

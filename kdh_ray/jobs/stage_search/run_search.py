@@ -125,12 +125,10 @@ class _Search:
         earlier = self._unfinished_stages()
         tuned = [*plan.config.models(plan.tuned), plan.tuned]
         everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
-        notes = check_plan(everything)
+        check_plan(everything)
         corpus = load_data(everything)
         with claim_folder(folder, plan.config):  # refuse before a cluster is started
             trained = best.trained()
-            for note in notes:
-                self._log.note(note)
         if trained is not None and not self._has_more_time():
             if not best.has_rows(trained):
                 best.perform(trained)

@@ -99,11 +99,11 @@ def test_keys_of_json_lines_are_shown(tmp_path: Path) -> None:
 
 def test_other_separators_of_fields_are_named(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("text;pain;fever\nmy knee hurts;1;0\n")
-    for message in faults_of_both_readers(tmp_path / "notes.csv"):
-        assert "it has 1 column, as its fields seem to be separated by ';'" in message
-        assert "pain" not in message
+    message = fault(tmp_path / "notes.csv", text_column="zzz_text", delimiter=",")
+    assert "it has 1 column, as its fields seem to be separated by ';'" in message
+    assert "fever" not in message.partition("it has")[2]
     (tmp_path / "notes.csv").write_text("text;pain;fever\nmy knee, it hurts;1;0\n")
-    assert "first row 1, as its fields seem to be separated by ';'" in fault(tmp_path / "notes.csv")
+    assert "first row 1, as its fields seem to be separated by ';'" in fault(tmp_path / "notes.csv", delimiter=",")
 
 
 def test_columns_without_names_do_not_count(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from user_tables import LABELS, Rows, by_id, changed, fault, list_rows, load, rows, write
 
+from kdh_ray.data import opening
 from kdh_ray.errors import DataError
 
 
@@ -126,7 +127,8 @@ def test_files_name_splits(tmp_path: Path) -> None:
         ("notes.jsonl", b'{"id": 1}\n{"id"\n', "line 2 is not JSON"),
         ("notes.jsonl", b"[1, 2]\n", "line 1 must hold a JSON object; got list"),
         ("notes.parquet", b"PAR1 no", "is not a readable Parquet file"),
-        ("notes.xlsx", b"PK", "files end in one of .csv"),
+        ("notes.xlsx", b"PK", "is not a readable Excel workbook"),
+        ("notes.docx", b"PK", "files end in one of .csv"),
         ("saved/dataset_info.json", b"{}", "is not a readable folder of a saved dataset"),
         ("folder/readme.txt", b"x", "found neither"),
     ],
@@ -151,11 +153,11 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> bytes:  # as for anyone but root
+    def refuse(_: str) -> object:  # as for anyone but root
         raise PermissionError(13, "Permission denied")
 
     path = write(tmp_path / "notes.csv", rows())
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(opening, "locate", refuse)
     assert fault(path) == f"{path}: can't be read: Permission denied"
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from table_formats import FORMATS
 
+from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.text_blocks import check_columns, plan_blocks, read_block
 from kdh_ray.data.text_files import list_files, relative_names
 from kdh_ray.errors import DataError
@@ -60,12 +62,18 @@ def test_headers_match_those_of_training_tables(tmp_path: Path) -> None:
     assert read_block(plan_blocks([str(tmp_path / "a.csv")], 4)[0], "text", "id") == (["1"], ["x"])
     for content, message in (
         (b"text,text\nx,y\n", "must name each column once"),
-        (b"id,text\r1,x\r2,y\r", "lines must end in LF"),
-        (b"\xff\xfet\0", "must be UTF-8"),
+        (b"te\xfft\nx\n", "must be UTF-8; its header is not"),
+        (b"\xff\xfet\0x", "must be utf-16-le"),
     ):
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DataError, match=message):
             plan_blocks([str(tmp_path / "a.csv")], 4)
+
+
+def test_lines_may_end_in_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\r1,x\r2,y\r")
+    blocks = plan_blocks([str(tmp_path / "a.csv")], 1)
+    assert [read_block(block, "text", "id") for block in blocks] == [(["1"], ["x"]), (["2"], ["y"])]
 
 
 def test_row_group_has_few_blocks(tmp_path: Path) -> None:
@@ -163,3 +171,39 @@ def test_faults_name_documents_without_their_text(tmp_path: Path, name: str, con
         read_block(plan_blocks([str(tmp_path / name)], 4)[0], "text", None)
     assert "secret" not in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("size", [2, 100])
+def test_blocks_of_every_format_hold_every_document(tmp_path: Path, name: str, size: int) -> None:
+    cells = [[f"d{i}", text, "1", "0"] for i, text in enumerate(TEXTS)]
+    (tmp_path / name).write_bytes(FORMATS[name](cells))
+    blocks = plan_blocks([str(tmp_path / name)], size)
+    assert sum(block.count for block in blocks) == len(TEXTS)
+    in_turn = [read_block(block, "text", "id") for block in blocks]
+    assert [text for _, texts in in_turn for text in texts] == TEXTS
+    assert [id_ for ids, _ in in_turn for id_ in ids] == [row[0] for row in cells]
+    backwards = [read_block(block, "text", "id") for block in reversed(blocks)]
+    assert backwards[::-1] == in_turn
+
+
+def test_half_read_block_does_not_move_the_next(tmp_path: Path) -> None:
+    from kdh_ray.data.text_blocks import check_columns
+
+    (tmp_path / "a.json").write_text(json.dumps([{"text": text} for text in TEXTS]))
+    blocks = plan_blocks([str(tmp_path / "a.json")], 5)
+    check_columns(blocks, "text", None)  # reads some rows
+    assert read_block(blocks[1], "text", None)[1] == TEXTS[5:10]
+
+
+def test_texts_of_annotation_tools_are_read(tmp_path: Path) -> None:
+    tasks = [{"id": i, "data": {"note": text}, "annotations": []} for i, text in enumerate(TEXTS)]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    (block,) = plan_blocks([str(tmp_path / "a.json")], 100)
+    assert read_block(block, "text", "id") == ([str(i) for i in range(len(TEXTS))], TEXTS)
+
+
+def test_named_delimiter_and_encoding_are_used(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("id#text\n1#très\n2#à la tête\n".encode("cp1252"))
+    blocks = plan_blocks([str(tmp_path / "a.csv")], 1, reading=Reading(delimiter="#", encoding="cp1252"))
+    assert [read_block(block, "text", "id") for block in blocks] == [(["1"], ["très"]), (["2"], ["à la tête"])]
