@@ -1,6 +1,7 @@
 """The folder of a run: where each of its files is.
 
     config.yaml                  the whole configuration, defaults included
+    corpus.safetensors           digests of the corpus's documents, to notice changes; see kdh_ray.jobs.corpus_record
     events.jsonl                 progress; see kdh_ray.events
     stages/<name>/training       state after the last epoch, to resume from; removed when the stage is finished
     stages/<name>/checkpoint     the classifier
@@ -133,6 +134,11 @@ class RunFolder:
     def config(self) -> Path:
         """File of the configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def corpus(self) -> Path:
+        """File that says which documents the corpus had, without their texts."""
+        return self.path / "corpus.safetensors"
 
     @property
     def events(self) -> Path:

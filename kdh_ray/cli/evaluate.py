@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdh_ray.cli.running import add_changed_data_argument
 from kdh_ray.data.corpus import SPLIT_NAMES
 from kdh_ray.errors import ConfigError
 from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
+    from kdh_ray.data import Corpus
 
 
 EXAMPLES = """
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retune", action="store_true",
         help="first choose the threshold anew, on the validation split as raw text, and write it to the checkpoint",
     )  # fmt: skip
+    add_changed_data_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -56,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
     from kdh_ray.models.checkpoint import load_card
 
     load_card(args.checkpoint)  # fails at once if it is not a checkpoint
-    result = evaluate(args.checkpoint, _config(args), args.split, args.retune)
+    result = evaluate(args.checkpoint, _config(args), args.split, args.retune, args.allow_changed_data)
     if args.json:
         print(json.dumps(_without_nan(result), indent=1))
     else:
@@ -64,7 +67,9 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = False) -> dict[str, Any]:
+def evaluate(
+    checkpoint: Path, config: RunConfig, split: str, retune: bool = False, allow_changed_data: bool = False
+) -> dict[str, Any]:
     """Return a classifier's scores on a split at its own thresholds; see :func:`kdh_ray.inference.scoring.evaluate`.
 
     Args:
@@ -72,6 +77,10 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = Fal
         config: Its data section names the corpus.
         split: The split.
         retune: Choose the threshold anew first, on the validation split as raw text.
+        allow_changed_data: Warn instead of refusing if documents of the split were trained on.
+
+    Raises:
+        DataError: If documents of the split were trained on.
     """
     from kdh_ray.data import corpus_from_config
     from kdh_ray.hardware import precision
@@ -81,6 +90,7 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = Fal
 
     corpus = corpus_from_config(config.data)
     scoring.check_labels(checkpoint, load_card(checkpoint).labels, list(corpus.labels))
+    _note_changed_data(checkpoint, corpus, split, retune, allow_changed_data)
     kind = precision(config.precision)
     classifier = TextClassifier.load(checkpoint, precision=kind)
     if retune:
@@ -96,6 +106,22 @@ def evaluate(checkpoint: Path, config: RunConfig, split: str, retune: bool = Fal
         "split": split,
         **scoring.evaluate(classifier, corpus, split),
     }
+
+
+def _note_changed_data(checkpoint: Path, corpus: Corpus, split: str, retune: bool, allowed: bool) -> None:
+    """Print what is to be known of a corpus that has changed since a classifier was trained."""
+    from kdh_ray.models.checkpoint import load_card
+    from kdh_ray.models.training_documents import check_unseen
+
+    if load_card(checkpoint).corpus.get("fingerprint") == corpus.fingerprint():
+        return
+    held_out = [name for name in ("validation", "test") if name == split or (retune and name == "validation")]
+    if not held_out:
+        return
+    note = check_unseen(checkpoint, corpus, held_out, allowed) or (
+        f"{checkpoint}: was trained on other data, and on none of the {' and '.join(held_out)} documents"
+    )
+    print(f"kdh-ray: {note}", file=sys.stderr)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:

@@ -37,7 +37,16 @@ def add_run_arguments(
     )  # fmt: skip
     parser.add_argument("--local", action="store_true", help=local_help)
     parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
+    add_changed_data_argument(parser)
     parser.set_defaults(resumable=True)
+
+
+def add_changed_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets changed data pass with a warning."""
+    parser.add_argument(
+        "--allow-changed-data", action="store_true",
+        help="go ahead, with a warning, although documents were added, removed or relabelled since training",
+    )  # fmt: skip
 
 
 def run_folder(config: RunConfig, args: argparse.Namespace) -> Path:
@@ -65,7 +74,10 @@ def run_and_print(config: RunConfig, args: argparse.Namespace, stages: Sequence[
     finished = all(RunFolder(out).stage(name).finished for name in stages or config.stages)
     try:
         with report_full_disk(out), show_progress() as listener:
-            frame = run(config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener)
+            frame = run(
+                config, out, stages=stages, local=args.local, verbose=args.verbose, listener=listener,
+                allow_changed_data=args.allow_changed_data,
+            )  # fmt: skip
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kdh_ray.cli.running import add_changed_data_argument
 from kdh_ray.errors import UnavailableError, UserError
 
 EXAMPLES = """
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--working-dir", type=Path, metavar="DIR",
         help="folder to send along; its code takes precedence over installed code (default: send only CONFIG)",
     )  # fmt: skip
+    add_changed_data_argument(parser)
     parser.add_argument("--no-wait", action="store_true", help="return as soon as the job is submitted")
 
 
@@ -76,7 +78,9 @@ def entrypoint(args: argparse.Namespace, config: str) -> str:
     """Return the command that the head runs."""
     settings = [word for setting in args.set for word in ("--set", setting)]
     resume = ["--resume"] if args.resume else []
-    return shlex.join(["kdh-ray", "tune" if args.tune else "run", config, "--out", args.out, *settings, *resume])
+    changed = ["--allow-changed-data"] if args.allow_changed_data else []
+    verb = "tune" if args.tune else "run"
+    return shlex.join(["kdh-ray", verb, config, "--out", args.out, *settings, *resume, *changed])
 
 
 def resume_hint(args: argparse.Namespace) -> str:

@@ -65,7 +65,7 @@ def search_and_print(config: RunConfig, args: argparse.Namespace, *, resume: boo
         with report_full_disk(out), Display(config, out) as display:
             frame = search(
                 config, out, whole=whole, resume=resume, local=args.local, verbose=args.verbose,
-                listener=display.on_event, on_trial=display.on_trial,
+                listener=display.on_event, on_trial=display.on_trial, allow_changed_data=args.allow_changed_data,
             )  # fmt: skip
     except JobError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)

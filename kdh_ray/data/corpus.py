@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kdh_ray.data.text_digest import text_digest
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -32,6 +35,11 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Digest of each text; see :attr:`Split.digests`."""
+        return [text_digest(text) for text in self.texts]
 
     @classmethod
     def numbered(cls, texts: Sequence[str]) -> Texts:
@@ -70,6 +78,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Digest of each text, by which texts are recognised as the same; see :func:`text_digest`."""
+        return [text_digest(text) for text in self.texts]
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Split:
         """Return the documents at ``indices``, in that order."""
@@ -129,6 +142,10 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the labels, ids, texts and targets of every split."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(repr(list(self.labels)).encode())
         for name in sorted(self.splits):
             split = self.splits[name]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
 from kdh_ray.data.messages import listing
-from kdh_ray.data.text_digest import text_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -170,7 +169,7 @@ def leak_warnings(corpus: Corpus) -> list[str]:
 
 def _duplicates(corpus: Corpus) -> list[Duplicates]:
     splits = {name: corpus.splits[name] for name in SPLIT_NAMES if name in corpus.splits}
-    digests = {name: [text_digest(text) for text in split.texts] for name, split in splits.items()}
+    digests = {name: split.digests for name, split in splits.items()}
     within = [Duplicates(name, name, _repeats(split.ids, digests[name])) for name, split in splits.items()]
     between = []
     for earlier, later in combinations(splits, 2):

@@ -19,7 +19,6 @@ from kdh_ray.data.table import understood_note
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
 from kdh_ray.data.table_parts import Part
-from kdh_ray.data.text_digest import text_digest
 from kdh_ray.errors import DataError
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of all documents, where no split is named
@@ -128,7 +127,7 @@ def _assign_splits(
 
 def _seeded_parts(split: Split, shares: Sequence[float], data: DataConfig) -> tuple[NDArray[np.int64], str]:
     """Divide documents by the split rule; return (n_documents,) indices of parts, and the rule in words."""
-    groups, seed = [text_digest(text) for text in split.texts], data.sample_seed
+    groups, seed = split.digests, data.sample_seed
     if data.split_rule == "stratified":
         return grouped_parts(groups, split.targets, shares, seed), f"stratified, seed {seed}"
     keys, kind = (groups, "text") if data.id_column is None else (split.ids, "id")

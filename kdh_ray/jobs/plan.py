@@ -50,12 +50,14 @@ class RunOptions:
         verbose: Show Ray's own log lines.
         listener: Called with every event.
         columns: Further columns of the rows, which replace others of the same name.
+        allow_changed_data: Warn instead of refusing if the data are not those that earlier models were trained on.
     """
 
     local: bool = False
     verbose: bool = False
     listener: Listener | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
+    allow_changed_data: bool = False
 
 
 def make_plan(

@@ -14,6 +14,7 @@ from kdh_ray.data.describe import leak_warnings
 from kdh_ray.events import EventLog
 from kdh_ray.hardware import precision
 from kdh_ray.jobs.claim import claim_folder
+from kdh_ray.jobs.data_checks import check_data, record_corpus
 from kdh_ray.jobs.linear_baselines import TFIDF
 from kdh_ray.jobs.on_ray import train_on_ray
 from kdh_ray.jobs.plan import Listener, RunOptions, RunPlan, make_plan
@@ -40,6 +41,7 @@ def run(
     verbose: bool = False,
     listener: Listener | None = None,
     columns: Mapping[str, Any] | None = None,
+    allow_changed_data: bool = False,
 ) -> pd.DataFrame:
     """Train the stages of a configuration, or resume where an earlier call in the same folder was interrupted.
 
@@ -57,6 +59,8 @@ def run(
         listener: Called with every event (see ``kdh_ray.events``).
         columns: Further columns of the stages' rows, such as ``experiment``, ``method`` or ``variant`` (``distilled``
             or ``fine-tuned`` by default). A finished stage gets a row for each experiment that asks for it.
+        allow_changed_data: Go ahead with a warning if documents were added, removed or relabelled since the run began,
+            or if a teacher was trained on documents that are held out now.
 
     Returns:
         One row per stage and baseline; see ``kdh_ray.results.rows`` for the columns.
@@ -65,7 +69,7 @@ def run(
         UserError: If the configuration, the data or the machine can't be used.
         JobError: If the job failed permanently. Finished stages keep their rows, and the failed one gets a row.
     """
-    options = RunOptions(local, verbose, listener, columns or {})
+    options = RunOptions(local, verbose, listener, columns or {}, allow_changed_data)
     return perform(make_plan(config, out, stages), options)
 
 
@@ -73,10 +77,12 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     """Perform a planned run; see :func:`run`."""
     check_plan(plan)
     corpus = load_data(plan)
+    warnings = check_data(plan, corpus, options.allow_changed_data)
     rows = RunRows(plan, corpus, options.columns)
     with claim_folder(plan.folder, plan.config), ThreadPoolExecutor(1) as background:
+        record_corpus(plan.folder, corpus)
         log = EventLog(plan.folder.events, options.listener)
-        for warning in (*corpus.warnings, *leak_warnings(corpus)):
+        for warning in (*corpus.warnings, *warnings, *leak_warnings(corpus)):
             log.note(f"warning: {warning}")
         baseline = background.submit(rows.write_tfidf)  # while workers start
         try:

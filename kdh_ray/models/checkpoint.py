@@ -1,9 +1,10 @@
 """Checkpoints: a folder with an encoder, a head, and the card that says what they mean.
 
-    encoder/           config.json, model.safetensors and the tokenizer, for transformers' AutoModel and AutoTokenizer
-    head.safetensors   the linear head(s)
-    classifier.json    labels in order, thresholds, how texts are read, corpus, digests of the weights
-    config.json        refuses to load as a plain transformers classifier, whose head would be random
+    encoder/                config.json, model.safetensors and the tokenizer, for AutoModel and AutoTokenizer
+    head.safetensors        the linear head(s)
+    classifier.json         labels in order, thresholds, how texts are read, corpus, digests of the weights
+    documents.safetensors   digests of the documents that it has learnt from; see kdh_ray.models.training_documents
+    config.json             refuses to load as a plain transformers classifier, whose head would be random
 
 In checkpoints of format 1 the encoder's files are in the folder itself. Nothing is pickled. A checkpoint is written
 next to its final place and renamed, so that a folder of that name is whole.
@@ -31,6 +32,8 @@ from kdh_ray.run_folder import RunFolder, StageFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from kdh_ray.models.training_documents import TrainingDocuments
 
 FORMAT = 2
 HEAD = "head.safetensors"
@@ -112,7 +115,13 @@ class Card:
         return replace(self, max_tokens=reading.max_tokens, segmenter=tree["segmenter"], windows=windows)
 
 
-def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokenizerBase, card: Card) -> Card:
+def save_checkpoint(
+    folder: Path,
+    model: Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    card: Card,
+    documents: TrainingDocuments | None = None,
+) -> Card:
     """Write a checkpoint, replacing one of the same name; return the card with the weights' digests."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -126,6 +135,8 @@ def save_checkpoint(folder: Path, model: Classifier, tokenizer: PreTrainedTokeni
         card = replace(card, weights=digests, format=FORMAT)
         (temporary / "config.json").write_text(json.dumps(_REFUSAL, indent=2) + "\n", encoding="utf-8")
         _write_card(temporary, card)
+        if documents is not None:
+            documents.save(temporary)
         temporary.chmod(0o755)
         _replace(temporary, folder)
     except BaseException:

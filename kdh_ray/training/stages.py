@@ -37,6 +37,7 @@ from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
+from kdh_ray.models.training_documents import TrainingDocuments
 from kdh_ray.run_folder import RunFolder, StageFolder
 from kdh_ray.training.ensemble import ensemble_result, mean_predictions
 from kdh_ray.training.examples import Examples
@@ -244,10 +245,17 @@ class StageRunner:
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
                        "validation_f1_micro": result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
-            save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card)
-            documents = {split: each.documents for split, each in logits.items()}
-            _save_predictions(folder.predictions, self.corpus, documents)
+            documents = self._documents(self.config.stages[name])
+            save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card, documents)
+            of_documents = {split: each.documents for split, each in logits.items()}
+            _save_predictions(folder.predictions, self.corpus, of_documents)
         return result
+
+    def _documents(self, stage: StageConfig) -> TrainingDocuments:
+        """Return what a stage has learnt from: this corpus, and what its start and its teachers learnt from."""
+        folders = [Path(self._source(reference)) for reference in (stage.start, *self._models(stage.teachers))]
+        checkpoints = [folder for folder in folders if (folder / "classifier.json").exists()]
+        return TrainingDocuments.of(self.corpus, [TrainingDocuments.load(folder) for folder in checkpoints])
 
     def _note_cut(self, name: str, tokens: Tokens, reading: Reading) -> None:
         """Report how many training documents are longer than the stage reads; each is cut, which is not silent."""

@@ -14,6 +14,7 @@ from kdh_ray.cluster import nodes, session
 from kdh_ray.errors import UserError
 from kdh_ray.events import EventLog
 from kdh_ray.jobs.claim import claim_folder
+from kdh_ray.jobs.data_checks import check_data, record_corpus
 from kdh_ray.jobs.linear_baselines import TFIDF
 from kdh_ray.jobs.plan import Listener, RunOptions, RunPlan, make_plan
 from kdh_ray.jobs.preflight import check_plan, load_data
@@ -52,6 +53,7 @@ def search(
     listener: Listener | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
     columns: Mapping[str, Any] | None = None,
+    allow_changed_data: bool = False,
 ) -> pd.DataFrame:
     """Search for a stage's best settings, train the stage with them, and test it once.
 
@@ -76,6 +78,7 @@ def search(
         listener: Called with every event of teachers and of the best student.
         on_trial: Called with a trial when it starts, reports, and ends.
         columns: Further columns of the rows of trials and of the best student; they replace others of the same name.
+        allow_changed_data: As for :func:`kdh_ray.run`. Trials that ended keep their scores on the data before.
 
     Returns:
         Every row: teachers, trials (``kind`` trial), and the best student, whose ``variant`` names the searcher
@@ -92,7 +95,7 @@ def search(
     steps = _Search(
         plan,
         make_searcher(plan.config) if searcher is None else searcher,
-        RunOptions(local, verbose, listener, columns),
+        RunOptions(local, verbose, listener, columns, allow_changed_data),
         on_trial,
         run_plan.stages if whole else tuple(plan.needed_stages),
     )
@@ -127,7 +130,11 @@ class _Search:
         everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
         check_plan(everything)
         corpus = load_data(everything)
+        warnings = check_data(everything, corpus, self.options.allow_changed_data)
         with claim_folder(folder, plan.config):  # refuse before a cluster is started
+            record_corpus(folder, corpus)
+            for warning in warnings:
+                self._log.note(f"warning: {warning}")
             trained = best.trained()
         if trained is not None and not self._has_more_time():
             if not best.has_rows(trained):

@@ -21,7 +21,7 @@ def scored(monkeypatch):
     }  # fmt: skip
     monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
     monkeypatch.setattr(evaluate, "_config", lambda args: None)
-    monkeypatch.setattr(evaluate, "evaluate", lambda checkpoint, config, split, retune: result)
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: result)
 
 
 def test_markup_in_names_is_printed_literally(scored, capsys):
