@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
 from kdh_ray.data.messages import listing
+from kdh_ray.data.near_duplicates import MOST_DOCUMENTS, SIMILARITY, near_duplicates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -119,6 +120,7 @@ def describe(corpus: Corpus, tokenizer: PreTrainedTokenizerBase | None = None, m
     warnings = [
         *corpus.warnings,
         *_leak_warnings(duplicates),
+        *near_duplicate_warnings(corpus),
         *_few_document_warnings(corpus.labels, splits),
         *_unlabelled_warnings(splits),
     ]
@@ -165,6 +167,18 @@ def token_lengths(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, batc
 def leak_warnings(corpus: Corpus) -> list[str]:
     """Warn of each pair of splits that share texts, up to case, spacing and Unicode form; names documents by id."""
     return _leak_warnings(_duplicates(corpus))
+
+
+def near_duplicate_warnings(corpus: Corpus) -> list[str]:
+    """Warn in one line of held-out texts that nearly repeat one of an earlier split; names documents by id."""
+    n_documents = sum(map(len, corpus.splits.values()))
+    if n_documents > MOST_DOCUMENTS:
+        return [f"texts that nearly repeat others are not searched for in more than {MOST_DOCUMENTS:,} documents"]
+    found = near_duplicates(corpus)
+    pairs = [f"{listing(ids, f'{later} document')}, like {earlier} ones" for (earlier, later), ids in found.items()]
+    if not pairs:
+        return []
+    return [f"near-duplicates, with {100 * SIMILARITY:.0f} % of all pairs of words in common: {'; '.join(pairs)}"]
 
 
 def _duplicates(corpus: Corpus) -> list[Duplicates]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.data.describe import leak_warnings
+from kdh_ray.data.describe import leak_warnings, near_duplicate_warnings
 from kdh_ray.events import EventLog
 from kdh_ray.hardware import precision
 from kdh_ray.jobs.claim import claim_folder
@@ -82,7 +82,9 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     with claim_folder(plan.folder, plan.config), ThreadPoolExecutor(1) as background:
         record_corpus(plan.folder, corpus)
         log = EventLog(plan.folder.events, options.listener)
-        for warning in (*corpus.warnings, *warnings, *leak_warnings(corpus)):
+        if not plan.finished:
+            warnings += near_duplicate_warnings(corpus)
+        for warning in (*corpus.warnings, *leak_warnings(corpus), *warnings):
             log.note(f"warning: {warning}")
         baseline = background.submit(rows.write_tfidf)  # while workers start
         try:
