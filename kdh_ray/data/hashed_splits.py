@@ -83,8 +83,9 @@ class _Loans:
                 self._parts[groups[np.argmax(self._places[groups])]] = _TRAIN
         for groups in rarest_first:
             for number, part in enumerate(held_out, start=1):
-                if len(groups) > number and not self._has(part, groups):
-                    any(self._lend(source, part, groups) for source in (_TRAIN, *held_out) if source != part)
+                for source in (_TRAIN, *held_out):
+                    if len(groups) > number and not self._has(part, groups):
+                        self._lend(source, part, groups)
 
     def fill(self, part: int, least: int) -> None:
         """Give a part training groups until it has ``least`` groups."""
