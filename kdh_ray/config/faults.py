@@ -30,6 +30,8 @@ def faults_of(error: ValidationError, root: type[BaseModel]) -> list[str]:
             faults.append(f"{location}: takes {{low: .., high: ..}} or {{choices: [..]}}; got {fault['input']!r}")
         elif fault["type"] in ("model_type", "model_attributes_type"):
             faults.append(f"{location or 'configuration'}: must be a section of settings; got {fault['input']!r}")
+        elif fault["type"] == "tuple_type":
+            faults.append(f"{location}: must be a list, such as [a, b]; got {fault['input']!r}")
         elif fault["type"] == "missing":
             faults.append(f"{location}: is required")
         elif fault["type"] == "value_error":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -21,8 +23,8 @@ _NULLS = ("null", "~", "")
 def apply_overrides(tree: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Return a copy of ``tree`` with each ``section.key=value`` set.
 
-    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names and the separator of a table are plain text, because
-    ``#``, ``|`` and ``,`` have a meaning in YAML.
+    Values are YAML (``[a, b]``, ``true``, ``1e-4``). Column names, paths and the separator of a table are plain text,
+    because ``#``, ``|`` and ``,`` have a meaning in YAML.
 
     Raises:
         ConfigError: If an override has no ``=``, or its path leads through something that is not a section.
@@ -69,16 +71,24 @@ def _unknown_stage(tree: Mapping[str, Any], sections: list[str]) -> str:
 def _parse_value(key: str, text: str) -> Any:
     """Read the value of an override, as text or as YAML, whichever its setting takes."""
     section, _, name = key.partition(".")
-    field = DataConfig.model_fields.get(name) if section == "data" else None
-    if field is None or field.annotation not in (str, str | None):
+    kinds = _kinds(name) if section == "data" else set()
+    if kinds == {tuple}:
+        return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes nothing but text, also of no and 1e5
+    if not kinds or kinds - {str, Path, NoneType}:
         return _scalar(text)
     if _QUOTED.fullmatch(text):
         return yaml.safe_load(text)
     word = text.strip()
-    if field.annotation is not str and word in _NULLS:
+    if NoneType in kinds and word in _NULLS:
         return None
     keeps_blanks = not word or (name == "label_separator" and word.isalnum())  # " " and " and " separate labels
     return text if keeps_blanks else word
+
+
+def _kinds(name: str) -> set[Any]:
+    """Return the types that a setting of the data section takes; none if there is no such setting."""
+    kind = get_type_hints(DataConfig).get(name)
+    return {tuple} if get_origin(kind) is tuple else set(get_args(kind)) or {kind}
 
 
 def _scalar(text: str) -> Any:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from kdh_ray.config import DataConfig
@@ -54,7 +53,7 @@ class LabelColumn:
             return [[] for _ in rows]
         labels = [self._labels(row, each) for row, each in zip(rows, named, strict=True)]
         self._check_separator(
-            {row: each for row, cell, each in zip(rows, cells, items, strict=True) if each and is_plain_text(cell)}
+            [(row, each) for row, cell, each in zip(rows, cells, items, strict=True) if each and is_plain_text(cell)]
         )
         self._check_words(labels)
         return self._whole_numbers(labels)
@@ -145,13 +144,15 @@ class LabelColumn:
             if each:
                 self._fault(MULTI_HOT, row, False)
 
-    def _check_separator(self, plain: Mapping[str, list[str]]) -> None:
+    def _check_separator(self, plain: Iterable[tuple[str, list[str]]]) -> None:
         """Note the rows whose labels are separated by something else than ``data.label_separator``.
 
         Args:
-            plain: Row -> labels of a cell of plain text.
+            plain: Rows, and the labels of their cells of plain text.
         """
-        found = find_separator(chain.from_iterable(plain.values()), self.names)
+        lowered = [(row, [label.lower() for label in labels]) for row, labels in plain]  # "Pain, cough" and "pain"
+        labels_found = (label for _, labels in lowered for label in labels)
+        found = find_separator(labels_found, (name.lower() for name in self.names))
         if found is None:
             return
         separator, compounds = found
@@ -160,7 +161,7 @@ class LabelColumn:
             f"data.label_separator; got {separator!r} between labels (set data.label_separator, or write cells as "
             """lists such as ["a", "b"], or name all labels in data.label_names)"""
         )
-        for row, labels in plain.items():
+        for row, labels in lowered:
             if not compounds.isdisjoint(labels):
                 self.faults.add(rule, row)
 

@@ -129,6 +129,15 @@ def test_columns_are_text_and_not_yaml(text: str, column: str) -> None:
     assert (data.id_column, data.text_column) == (column, column)
 
 
+def test_lists_of_names_are_text() -> None:
+    tree = apply_overrides({"stages": STAGES}, ['data.label_columns=[no, 1e5, C#, 012, "a, b"]', "data.path=2024"])
+    data = parse_config(tree).data
+    assert data.label_columns == ("no", "1e5", "C#", "012", "a, b")
+    assert str(data.path) == "2024"
+    with pytest.raises(ConfigError, match=r"label_columns: must be a list, such as \[a, b\]; got 'pain,fever'"):
+        parse_config(apply_overrides({"stages": STAGES}, ["data.label_columns=pain,fever"]))
+
+
 @pytest.mark.parametrize("text", ["null", "~", ""])
 def test_columns_can_be_left_out(text: str) -> None:
     tree = apply_overrides({"stages": STAGES, "data": {"id_column": "id"}}, [f"data.id_column={text}"])

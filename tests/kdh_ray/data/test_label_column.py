@@ -260,6 +260,15 @@ def test_separators_are_recognised_or_set(tmp_path: Path, separator: str) -> Non
     assert labels_of(load(path, labels_column="labels", label_separator=named)) == expected(SETS)
 
 
+def test_separators_of_parts_and_of_any_case_are_recognised() -> None:
+    with pytest.raises(DataError, match=r"got ',' between labels .*: row '0'"):
+        read_column(["Pain, cough", "pain", "cough"])
+    faults = Faults()
+    column = LabelColumn("parts", parse_data({"corpus": "table"}), (), faults)
+    column.read(["a", "a", "b", "b"], ["pain,cough", "pain", "cough", ""])  # two parts of each document
+    assert list(faults.rows.values()) == [["a"]]
+
+
 def test_named_labels_show_the_separator(tmp_path: Path) -> None:
     path = write_cells(tmp_path / "notes.csv", [",".join(map(str, each)) for each in PLACES])
     assert "got ',' between labels" in fault(path, labels_column="labels", label_names=NAMES)
