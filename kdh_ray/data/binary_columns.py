@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from kdh_ray.config import DataConfig
@@ -119,10 +120,13 @@ def _vocabulary(tokens: Sequence[str]) -> Mapping[str, bool]:
 
 def _token(cell: Any) -> str:
     """Return a cell as a lower-case word, with ``1`` for 1.0; empty if it is missing."""
-    if says_missing(cell):
-        return ""
-    text = str(cell).strip().lower()
-    return f"{float(text):g}" if _NUMBER.fullmatch(text) else text
+    return "" if says_missing(cell) else _word(str(cell))
+
+
+@lru_cache(maxsize=10_000)  # a column repeats few words many times
+def _word(text: str) -> str:
+    word = text.strip().lower()
+    return f"{float(word):g}" if _NUMBER.fullmatch(word) else word
 
 
 def _received(cell: Any, token: str) -> tuple[str, str]:

@@ -6,12 +6,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")  # zero-width blanks and joiners, soft hyphens
 _QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 SHOWN = 3  # labels in a notice
 
 
+@lru_cache(maxsize=100_000)
 def tidy(label: str) -> str:
     """Return a label in Unicode's composed form, with single blanks, and without quotes or fastText's prefix.
 
