@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,12 @@ _QUESTIONS = ("_input_hash", "_task_hash", "label", "accept", "options", "spans"
 def matches(row: Row) -> bool:
     """Return whether a row has the form of Prodigy's."""
     return row.get("answer") in ANSWERS and "text" in row and any(name in row for name in _QUESTIONS)
+
+
+def count_unheeded(rows: Sequence[Row]) -> int:
+    """Return how many rows an annotator rejected or ignored, which a plain table would count as labelled."""
+    answers = Counter(str(row.get("answer") or "") for row in rows)
+    return answers["reject"] + answers["ignore"] if answers.keys() <= {*ANSWERS, ""} else 0
 
 
 def text_of(row: Row, text_column: str) -> Any:

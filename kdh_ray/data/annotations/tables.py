@@ -108,6 +108,8 @@ def interpret(tables: Sequence[Table], data: DataConfig) -> tuple[list[Table], D
     """
     names_labels = data.label_columns or data.labels_column or data.segments_column
     if data.format not in TOOLS and (names_labels or data.format == "table"):
+        if data.format == "auto":
+            _check_answers(tables)
         return list(tables), data, []
     if data.format not in TOOLS and all(map(converted.matches, (table.rows[0] for table in tables))):
         return list(tables), _with_columns(data, tables), ["columns as kdh-ray corpus convert writes them"]
@@ -123,6 +125,16 @@ def interpret(tables: Sequence[Table], data: DataConfig) -> tuple[list[Table], D
         for table, documents in zip(tables, read, strict=True)
     ]
     return rewritten, _with_columns(data, rewritten), _notes(tool, read, segmenter if has_parts else None)
+
+
+def _check_answers(tables: Sequence[Table]) -> None:
+    """Refuse Prodigy's rejected and ignored rows where the columns of labels are named, as in any other table."""
+    for table in tables:
+        if count := prodigy.count_unheeded(table.rows):
+            raise DataError(
+                f"{table.source}: column 'answer' rejects or ignores {count} rows, whose labels would count; set"
+                " data.format to prodigy to read its answers, or to table if it means something else"
+            )
 
 
 def _read(table: Table, tool: Tool, data: DataConfig) -> list[Annotated]:

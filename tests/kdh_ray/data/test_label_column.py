@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from user_tables import fault, load
 
 from kdh_ray.config import parse_data
-from kdh_ray.data import Corpus
+from kdh_ray.data import Corpus, load_corpus
 from kdh_ray.data.label_column import LabelColumn
 from kdh_ray.data.messages import Faults
 from kdh_ray.errors import DataError
@@ -284,6 +284,21 @@ def test_any_column_is_read_or_refused(tmp_path: Path, cells: list[str]) -> None
         fault(path, labels_column="labels")  # of one line
         return
     assert len({label.lower() for label in corpus.labels}) == len(corpus.labels)
+
+
+@pytest.mark.parametrize("answer", ["reject", "ignore"])
+def test_rejected_answers_do_not_count(tmp_path: Path, answer: str) -> None:
+    rows = [
+        {"text": f"Note number {n}.", "label": "pain" if n % 2 else "fever", "answer": answer if n < 2 else "accept"}
+        for n in range(30)
+    ]
+    path = tmp_path / "notes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    message = fault(path, id_column=None, labels_column="label")
+    assert "column 'answer' rejects or ignores 2 rows, whose labels would count; set data.format to prodigy" in message
+    read_as_such = load_corpus("table", path, format="prodigy")
+    assert sum(int(split.targets.sum()) for split in read_as_such.splits.values()) == 28
+    assert len(labels_of(load(path, id_column=None, labels_column="label", format="table"))) == 30
 
 
 def test_cells_of_the_guide_are_read() -> None:
