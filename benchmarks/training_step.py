@@ -30,7 +30,8 @@ from kdh_ray.hardware import precision
 from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import build_classifier
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import load_tokenizer, quiet, resolve_encoder
+from kdh_ray.models.encoders import load_tokenizer, resolve_encoder
+from kdh_ray.models.quiet import quiet
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import Training
 

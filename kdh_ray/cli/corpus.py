@@ -110,25 +110,24 @@ def _describe(args: argparse.Namespace) -> int:
     from kdh_ray.data.describe import describe
 
     data, encoder = _data_and_encoder(args)
+    tokenizer, notes = _tokenizer(args.encoder or encoder, refuse=args.encoder is not None)
     corpus = corpus_from_config(data)
-    try:
-        tokenizer, note = (
-            _tokenizer(args.encoder or encoder),
-            f"tokens: counted by the tokenizer of {args.encoder or encoder}",
-        )
-    except UserError as error:
-        if args.encoder is not None:
-            raise
-        tokenizer, note = None, f"tokens are not counted: {error}"
-    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, note], data.max_tokens)
+    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, *notes], data.max_tokens)
     return 0
 
 
-def _tokenizer(encoder: str) -> PreTrainedTokenizerBase:
-    from kdh_ray.models.encoders import check_reachable, load_tokenizer
+def _tokenizer(encoder: str, refuse: bool) -> tuple[PreTrainedTokenizerBase | None, list[str]]:
+    """Return an encoder's tokenizer and notes; without ``refuse``, no tokenizer if the encoder can't be used."""
+    from kdh_ray.models.encoder_check import check_encoder
+    from kdh_ray.models.encoders import load_tokenizer
 
-    check_reachable(encoder)
-    return load_tokenizer(encoder)
+    try:
+        notes = check_encoder(encoder)
+        return load_tokenizer(encoder), [*notes, f"tokens: counted by the tokenizer of {encoder}"]
+    except UserError as error:
+        if refuse:
+            raise
+        return None, [f"tokens are not counted: {error}"]
 
 
 def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:

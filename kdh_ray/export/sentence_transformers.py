@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from kdh_ray.errors import CheckpointError
 from kdh_ray.export.folder import replace_folder, write_digests
 from kdh_ray.inference.classifier import TextClassifier
-from kdh_ray.models.encoders import quiet
+from kdh_ray.models.quiet import quiet
 
 _PACKAGE = "sentence_transformers.models"  # every version of the library finds its modules by these names
 

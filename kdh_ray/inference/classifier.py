@@ -15,12 +15,13 @@ from kdh_ray import hardware
 from kdh_ray.data.corpus import Spans, Texts
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.tokens import Tokens
-from kdh_ray.errors import DataError
+from kdh_ray.errors import ConfigError, DataError
 from kdh_ray.inference.forward import Progress, forward
 from kdh_ray.inference.logits import Logits
 from kdh_ray.models.attention import select_attention
 from kdh_ray.models.checkpoint import Card, load_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
+from kdh_ray.models.trial_pass import usable_precision
 from kdh_ray.storage import fetched
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class TextClassifier:
         labels: Names, in the order of the logits.
         thresholds: (n_labels,) probability from which a label counts as present.
         reading: How texts become the model's input.
-        precision: ``float32`` or ``bfloat16`` (under autocast).
+        precision: ``float32`` or ``bfloat16`` (under autocast), which an encoder that can't use it replaces by float32.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -105,6 +106,7 @@ class TextClassifier:
         precision: str = "float32",
         device: str = "cpu",
     ) -> None:
+        precision = usable_precision(model.encoder, precision, device)
         select_attention(model.encoder, device, precision)
         self.model = model.to(device)
         self.tokenizer = tokenizer
@@ -192,7 +194,7 @@ def load_classifier(
     Raises:
         CheckpointError: If the checkpoint is missing, corrupt or foreign.
         UnavailableError: If the bucket can't be read.
-        ConfigError: If the precision is another word.
+        ConfigError: If the precision is another word, or the classifier can't be run in it.
 
     Example:
         >>> classifier = load_classifier("runs/my/stages/student/checkpoint")
@@ -208,7 +210,11 @@ def load_classifier(
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     with fetched(os.fspath(checkpoint)) as folder:
-        return TextClassifier.load(folder, precision=chosen, device=device)
+        classifier = TextClassifier.load(folder, precision=chosen, device=device)
+    if precision not in ("auto", classifier.precision):
+        kind = classifier.model.encoder.config.model_type
+        raise ConfigError([f"precision: {checkpoint} ({kind}) can't be run in {precision}; leave it at auto"])
+    return classifier
 
 
 def _checked(texts: Any) -> list[str]:

@@ -10,12 +10,16 @@ from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.errors import UserError
 from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.jobs.publish import check_writable
-from kdh_ray.models.checkpoint import load_card, verified
-from kdh_ray.models.encoders import check_layers, check_reachable, encoder_shape
+from kdh_ray.models.checkpoint import CARD, load_card, verified
+from kdh_ray.models.encoder_check import check_encoder
+from kdh_ray.models.encoders import encoder_shape
 
 
-def check_plan(plan: RunPlan) -> None:
+def check_plan(plan: RunPlan) -> list[str]:
     """Check that results and cache can be written, and that the stages, encoders and teachers exist and fit.
+
+    Returns:
+        Notes for the user, a sentence each.
 
     Raises:
         UserError: With the stage, and what is wrong or missing.
@@ -27,26 +31,36 @@ def check_plan(plan: RunPlan) -> None:
         check_writable(str(config.cache), "cache")
     if unknown := [name for name in plan.stages if name not in config.stages]:
         raise UserError(f"no such stage: {', '.join(unknown)} (stages: {', '.join(config.stages)})")
+    notes: dict[str, list[str]] = {}
     for name in plan.stages:
         _check_earlier_stages(plan, name)
-        _check_start(config, name)
+        if (start := config.stages[name].start) not in notes:
+            notes[start] = _check_start(config, name)
         _check_teachers(config, name)
         _check_sizes(config, name)
+    return [note for found in notes.values() for note in found]
 
 
 def _check_earlier_stages(plan: RunPlan, name: str) -> None:
     for earlier in plan.config.direct_needs(name):
         if earlier not in plan.stages and not plan.folder.stage(earlier).finished:
             raise UserError(f"stages.{name}: needs stage {earlier!r}, which is not finished in {plan.folder}")
+        if plan.folder.stage(earlier).finished and not plan.folder.stage(name).finished:
+            for model in plan.config.models(earlier):
+                try:
+                    verified(plan.folder.stage(model).checkpoint)
+                except UserError as error:
+                    raise type(error)(f"stages.{name}: {error}") from None
 
 
-def _check_start(config: RunConfig, name: str) -> None:
+def _check_start(config: RunConfig, name: str) -> list[str]:
     start = config.stages[name].start
     if start in config.stages:  # its own start is checked with it
-        return
+        return []
     try:
-        check_reachable(start)
-        check_layers(start)
+        if (Path(start).expanduser() / CARD).exists():
+            verified(Path(start).expanduser())
+        return check_encoder(start, config.precision)
     except UserError as error:
         match = get_close_matches(start, [other for other in config.stages if other != name], n=1)
         hint = f"; did you mean the stage {match[0]!r}?" if match else ""
@@ -57,6 +71,7 @@ def _check_teachers(config: RunConfig, name: str) -> None:
     for teacher in _outside_teachers(config, name):
         try:
             verified(Path(teacher))
+            check_encoder(teacher)
         except UserError as error:
             raise type(error)(f"stages.{name}.teachers: {error}") from None
 

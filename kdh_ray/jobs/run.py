@@ -75,7 +75,7 @@ def run(
 
 def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     """Perform a planned run; see :func:`run`."""
-    check_plan(plan)
+    notes = check_plan(plan)
     corpus = load_data(plan)
     warnings = check_data(plan, corpus, options.allow_changed_data)
     rows = RunRows(plan, corpus, options.columns)
@@ -84,8 +84,9 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
         log = EventLog(plan.folder.events, options.listener)
         if not plan.finished:
             warnings += near_duplicate_warnings(corpus)
-        for warning in (*corpus.warnings, *leak_warnings(corpus), *warnings):
-            log.note(f"warning: {warning}")
+        warnings = [*corpus.warnings, *leak_warnings(corpus), *warnings]
+        for note in [*notes, *(f"warning: {warning}" for warning in warnings)]:
+            log.note(note)
         baseline = background.submit(rows.write_tfidf)  # while workers start
         try:
             if options.local:

@@ -27,7 +27,8 @@ from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import ENCODER, load_encoder, quiet, sha256
+from kdh_ray.models.encoders import ENCODER, load_encoder, sha256
+from kdh_ray.models.quiet import quiet
 from kdh_ray.run_folder import RunFolder, StageFolder
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from kdh_ray.models.training_documents import TrainingDocuments
 
 FORMAT = 2
-HEAD = "head.safetensors"
+HEAD, CARD = "head.safetensors", "classifier.json"
 # transformers would read an encoder in the root as a classifier with a random two-label head, and say so only in a log.
 _REFUSAL = {
     "model_type": "kdh-ray-classifier",

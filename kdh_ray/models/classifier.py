@@ -15,7 +15,7 @@ from kdh_ray.errors import CheckpointError
 from kdh_ray.models.byte_dropout import ByteDropout
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass
@@ -181,9 +181,13 @@ def take_layers(classifier: Classifier, count: int) -> Classifier:
     kept = [stack[i] for i in chosen]
     del stack[:]
     stack.extend(kept)
-    config = student.encoder.config
-    config.num_hidden_layers = count
+    cut_config(student.encoder.config, chosen)
+    return student
+
+
+def cut_config(config: PreTrainedConfig, chosen: list[int]) -> None:
+    """Make a configuration, in place, that of an encoder with only the layers of these numbers."""
+    config.num_hidden_layers = len(chosen)
     for name in ("layer_types", "attention_window"):  # what ModernBERT and Longformer say of each layer
         if isinstance(each := getattr(config, name, None), list):
             setattr(config, name, [each[i] for i in chosen])
-    return student

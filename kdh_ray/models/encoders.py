@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
+from kdh_ray.models.quiet import quiet
+from kdh_ray.models.vocabulary import check_words, has_tokenizer, lacks_tokenizer
+from kdh_ray.models.weights import Fit, load_unwrapped, weight_files
 from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
 ENCODER = "encoder"  # folder of the encoder in a checkpoint
@@ -101,35 +101,53 @@ def check_reachable(source: str) -> None:
         UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
         CheckpointError: If the folder holds something else than an encoder.
     """
+    read_config(source)
+
+
+def read_config(source: str) -> PreTrainedConfig:
+    """Read the configuration of an encoder; see :func:`check_reachable`."""
     from transformers import AutoConfig
 
     if not _is_within_reach(resolve_encoder(source)):
         raise UnavailableError(_out_of_reach(source))
-    _from_pretrained(AutoConfig, source)
+    config: PreTrainedConfig = _from_pretrained(AutoConfig, source)
+    return config
 
 
-def check_layers(source: str) -> None:
-    """Check that an encoder has separate layers to copy, freeze and train, without reading its weights.
+def local_folder(name: str) -> Path | None:
+    """Return the folder of a resolved encoder on this machine: itself, or its snapshot in the local hub cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).is_dir():
+        return Path(name)
+    cached = try_to_load_from_cache(name, "config.json")
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+def local_weights(name: str) -> list[Path]:
+    """Return the safetensors files of a resolved encoder on this machine; none if a hub has yet to send them.
 
     Raises:
-        CheckpointError: If it has none, such as ALBERT, whose layers share their weights, or is not an encoder.
-        UnavailableError: As :func:`load_encoder`.
+        CheckpointError: If there are none, and no hub to send them.
     """
-    import torch
-    from transformers import AutoConfig, AutoModel
+    from huggingface_hub import constants
 
-    from kdh_ray.models.classifier import encoder_layers
-
-    config = _from_pretrained(AutoConfig, source)
-    with torch.device("meta"), quiet():  # layers without memory
-        encoder_layers(AutoModel.from_config(config))
+    folder = local_folder(name)
+    if folder is None:
+        return []
+    try:
+        return weight_files(folder, name)
+    except CheckpointError:
+        if Path(name).is_dir() or constants.HF_HUB_OFFLINE:
+            raise
+        return []
 
 
 def _is_within_reach(name: str) -> bool:
     """Return whether a resolved name is a folder or in the local hub cache, or else whether the hub can be reached."""
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants
 
-    if Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str):
+    if local_folder(name) is not None:
         return True
     return not constants.HF_HUB_OFFLINE and model_hub.hub_state(constants.ENDPOINT) == model_hub.REACHABLE
 
@@ -153,26 +171,37 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
 
     Raises:
         UnavailableError: If the encoder is neither on this machine nor on a hub that can be reached.
-        CheckpointError: If the folder holds something else than an encoder.
+        CheckpointError: If the folder holds something else than an encoder, or lacks some of its weights.
     """
     import torch
     from transformers import AutoConfig, AutoModel
 
     from kdh_ray.models.byte_dropout import use_byte_dropout
 
+    name = resolve_encoder(source)
     config = _from_pretrained(AutoConfig, source)
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": 0.0}  # BERT and most others
-    rates |= {"dropout": dropout, "attention_dropout": 0.0}  # DistilBERT
-    for name, rate in rates.items():
-        if hasattr(config, name):
-            setattr(config, name, rate)
-    encoder: PreTrainedModel = _from_pretrained(
-        AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32
-    )
+    set_dropout(config, dropout)
+    local_weights(name)
+    encoder: PreTrainedModel
+    encoder, info = _from_pretrained(
+        AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32,
+        output_loading_info=True, ignore_mismatched_sizes=True,
+    )  # fmt: skip
+    if not (fit := Fit.of(encoder, info)).whole:
+        encoder = load_unwrapped(local_weights(name), name, config, fit)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # data-parallel training needs every parameter to be used
     use_byte_dropout(encoder)
     return encoder
+
+
+def set_dropout(config: PreTrainedConfig, rate: float) -> None:
+    """Set the dropout rate of hidden states in a configuration, and none for attention probabilities."""
+    rates = {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": 0.0}  # BERT and most others
+    rates |= {"dropout": rate, "attention_dropout": 0.0}  # DistilBERT
+    for name, value in rates.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
 
 
 @dataclass(frozen=True)
@@ -230,13 +259,17 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
     Raises:
         UnavailableError: As :func:`load_encoder`.
-        CheckpointError: As :func:`load_encoder`, and if the encoder has no fast tokenizer.
+        CheckpointError: As :func:`load_encoder`, and if the encoder has no fast tokenizer that knows words.
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _from_pretrained(AutoTokenizer, source, use_fast=True)
+    name = resolve_encoder(source)
+    if Path(name).is_dir() and not has_tokenizer(Path(name)):
+        raise lacks_tokenizer(name)
+    tokenizer: PreTrainedTokenizerBase = _from_pretrained(AutoTokenizer, source, use_fast=True)
     if not tokenizer.is_fast:
         raise CheckpointError(f"encoder {source!r}: needs a fast tokenizer (tokenizer.json)")
+    check_words(tokenizer, name)
     return tokenizer
 
 
@@ -252,21 +285,3 @@ def _from_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
             raise UnavailableError(_out_of_reach(source)) from None
         except Exception as error:  # transformers doesn't export the exception type of safetensors
             raise CheckpointError(f"{name} can't be read: {one_line(error)}") from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress progress bars and advice on stderr while transformers reads or writes."""
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        logging.enable_progress_bar()

@@ -38,6 +38,7 @@ from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_ch
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
 from kdh_ray.models.training_documents import TrainingDocuments
+from kdh_ray.models.trial_pass import usable_precision
 from kdh_ray.run_folder import RunFolder, StageFolder
 from kdh_ray.training.ensemble import ensemble_result, mean_predictions
 from kdh_ray.training.examples import Examples
@@ -59,6 +60,7 @@ class Material:
         validation: Whole documents, as raw text; :meth:`read` makes the windows of a reading.
         reading: How the classifier reads raw text.
         seed: The stage's own.
+        precision: ``float32`` or ``bfloat16``.
     """
 
     model: Classifier
@@ -67,6 +69,7 @@ class Material:
     validation: Examples
     reading: Reading
     seed: int
+    precision: str
 
     def read(self, max_tokens: int | None = None) -> Examples:
         """Return the validation documents in windows of ``max_tokens``, by default those of the reading."""
@@ -82,7 +85,7 @@ class StageRunner:
         config: The run.
         corpus: Its documents.
         folder: The run's folder, visible to every worker.
-        precision: ``float32`` or ``bfloat16``.
+        precision: ``float32`` or ``bfloat16``; a stage whose encoder can't be trained in bfloat16 takes float32.
         device: ``cpu`` or ``cuda``.
         events: Receives progress; only rank 0 writes.
         on_epoch: Called by every worker with a stage's name and the report of an epoch.
@@ -124,7 +127,7 @@ class StageRunner:
         material = self.prepare(name, stage)
         training = Training(
             material.model, material.train, material.read(), stage, seed=material.seed,
-            combine=material.reading.combine, precision=self.precision, state=self._stage_folder(name).training,
+            combine=material.reading.combine, precision=material.precision, state=self._stage_folder(name).training,
             hooks=self._hooks(name),
         )  # fmt: skip
         history = training.run()
@@ -132,7 +135,7 @@ class StageRunner:
             "documents_trained": training.documents_trained,
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,
-            "precision": self.precision,
+            "precision": material.precision,
             "workers": distributed.size(),
             "threads": torch.get_num_threads(),
         }
@@ -157,6 +160,11 @@ class StageRunner:
         torch.manual_seed(seed)
         reading = stage_reading(self.config.data, stage, self.corpus)
         model, tokenizer = self._start(stage, reading)
+        precision = usable_precision(model.encoder, self.precision, self.device)
+        if precision != self.precision:
+            kind = model.encoder.config.model_type
+            self._write("note", name, text=f"{name}: trained in {precision}, since {kind} can't be in {self.precision}")
+        select_attention(model.encoder, self.device, precision)
         teacher = self._teachers(stage, name) if stage.teachers else None
         train, validation = (self.corpus.splits[split] for split in ("train", "validation"))
         whole = tokenize(reading.divided(train.annotated()), tokenizer, self._cache() / "tokens")
@@ -167,9 +175,8 @@ class StageRunner:
             tokens = tokenize(more, tokenizer, self._cache() / "tokens").cut(reading.max_tokens)
             examples = examples.with_unlabelled(tokens, self.corpus.unlabelled.logits)
         held_out = tokenize(reading.divided(validation.raw()), tokenizer, self._cache() / "tokens")
-        return Material(
-            model, tokenizer, examples, Examples(held_out, validation.targets.astype(np.float32)), reading, seed
-        )
+        validated = Examples(held_out, validation.targets.astype(np.float32))
+        return Material(model, tokenizer, examples, validated, reading, seed, precision)
 
     def _stage_folder(self, name: str) -> StageFolder:
         return RunFolder(self.folder).stage(name)
@@ -200,7 +207,6 @@ class StageRunner:
             model.start_from_priors(*label_rates(self.corpus))
         if stage.layers is not None:
             model = take_layers(model, stage.layers)
-        select_attention(model.encoder, self.device, self.precision)
         return model.to(self.device), load_tokenizer(source)
 
     def _teachers(self, stage: StageConfig, name: str) -> Logits:
@@ -224,7 +230,7 @@ class StageRunner:
         classifier = TextClassifier(
             # Thresholds of 0.5 are placeholders: the card below has the one that is chosen on validation.
             material.model, material.tokenizer, labels, [0.5] * len(labels), material.reading,
-            precision=self.precision, device=self.device,
+            precision=material.precision, device=self.device,
         )  # fmt: skip
         scores, logits = score_classifier(classifier, self.corpus, self._cache() / "tokens")
         result = {

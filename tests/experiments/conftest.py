@@ -13,7 +13,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    from kdh_ray.models.encoders import quiet
+    from kdh_ray.models.quiet import quiet
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

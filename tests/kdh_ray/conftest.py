@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kdh_ray.data import Corpus, Segments, Split
-from kdh_ray.models.encoders import quiet
+from kdh_ray.models.quiet import quiet
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))  # helpers that several test folders import
 

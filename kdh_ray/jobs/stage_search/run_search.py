@@ -128,7 +128,7 @@ class _Search:
         earlier = self._unfinished_stages()
         tuned = [*plan.config.models(plan.tuned), plan.tuned]
         everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
-        check_plan(everything)
+        notes = check_plan(everything)
         corpus = load_data(everything)
         warnings = check_data(everything, corpus, self.options.allow_changed_data)
         with claim_folder(folder, plan.config):  # refuse before a cluster is started
@@ -136,6 +136,8 @@ class _Search:
             for warning in warnings:
                 self._log.note(f"warning: {warning}")
             trained = best.trained()
+            for note in notes:
+                self._log.note(note)
         if trained is not None and not self._has_more_time():
             if not best.has_rows(trained):
                 best.perform(trained)

@@ -83,6 +83,7 @@ class TrialTraining:
     def __init__(self, task: StageTask, values: Mapping[str, Any], precision: str) -> None:
         from kdh_ray.jobs.stage_search.student import student
         from kdh_ray.models.attention import select_attention
+        from kdh_ray.models.trial_pass import usable_precision
         from kdh_ray.training.loop import Training
 
         self._costs, self._over_budget = task.costs_of(values), task.over_budget(values)
@@ -92,6 +93,7 @@ class TrialTraining:
         train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
         validation = material.read(stage.max_tokens)
         model = student(material.model, stage).to(task.device)
+        precision = usable_precision(model.encoder, precision, task.device)
         select_attention(model.encoder, task.device, precision)
         self.training = Training(
             model, train, validation, stage, seed=material.seed, combine=material.reading.combine, precision=precision

@@ -10,7 +10,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from kdh_ray.models.attention import NAME, document_wise_attention, select_attention
 from kdh_ray.models.checkpoint import build_classifier
-from kdh_ray.models.encoders import load_encoder, quiet
+from kdh_ray.models.encoders import load_encoder
+from kdh_ray.models.quiet import quiet
 
 LENGTHS = [7, 3, 5]
 

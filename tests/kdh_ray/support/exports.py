@@ -9,7 +9,8 @@ import torch
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Rule, Segmenter
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
-from kdh_ray.models.encoders import load_tokenizer, quiet
+from kdh_ray.models.encoders import load_tokenizer
+from kdh_ray.models.quiet import quiet
 
 LABELS = ["alpha", "beta", "gamma"]
 THRESHOLDS = [0.45, 0.5, 0.55]
