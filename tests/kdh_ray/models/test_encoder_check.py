@@ -12,7 +12,7 @@ from encoder_folders import ARCHITECTURES, WORDS, rewrite_weights, write_encoder
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models import encoder_check
 from kdh_ray.models.encoder_check import check_encoder
-from kdh_ray.models.encoders import load_encoder, read_config
+from kdh_ray.models.encoders import encoder_shape, load_encoder, read_config
 from kdh_ray.models.quiet import quiet
 from kdh_ray.models.trial_pass import training_fault, usable_precision
 
@@ -136,3 +136,17 @@ def test_headers_on_a_hub_are_read_without_a_download(
     del metadata.files_metadata["model.safetensors"].tensors["embeddings.word_embeddings.weight"]
     with pytest.raises(CheckpointError, match=r"^owner/remote is not the encoder .* lacks 1 of the 37 weights"):
         encoder_check._check_weights("owner/remote", read_config(str(plain)))
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_longest_text_is_the_longest_that_can_be_read(kind: str, tmp_path: Path) -> None:
+    folder = str(write_encoder(tmp_path / "encoder", kind, pad_token_id=1))
+    longest, encoder = encoder_shape(folder).longest, load_encoder(folder).eval()
+
+    def read(tokens: int) -> None:
+        encoder(input_ids=torch.full((1, tokens), 5), attention_mask=torch.ones(1, tokens, dtype=torch.long))
+
+    read(longest or 100)
+    if longest is not None:
+        with pytest.raises((IndexError, RuntimeError)):
+            read(longest + 1)
