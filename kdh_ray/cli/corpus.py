@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kdh_ray.data.describe import Description, Lengths
 
 MAX_LABELS = 8  # in the summary; the table has them all
+MUCH_UNKNOWN = 0.1  # share of tokens
 MAX_MATRIX = 12  # with more labels, co-occurrence is a list of the most frequent pairs, not a matrix
 DESCRIBE_EXAMPLES = """
 examples:
@@ -112,6 +113,8 @@ def _describe(args: argparse.Namespace) -> int:
     data, encoder = _data_and_encoder(args)
     tokenizer, notes = _tokenizer(args.encoder or encoder, refuse=args.encoder is not None)
     corpus = corpus_from_config(data)
+    if tokenizer is not None:
+        notes += _unknown_words(corpus.splits["train"].texts, tokenizer)
     _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, *notes], data.max_tokens)
     return 0
 
@@ -128,6 +131,16 @@ def _tokenizer(encoder: str, refuse: bool) -> tuple[PreTrainedTokenizerBase | No
         if refuse:
             raise
         return None, [f"tokens are not counted: {error}"]
+
+
+def _unknown_words(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return a warning if a tokenizer does not know much of the texts."""
+    from kdh_ray.models.vocabulary import unknown_share
+
+    share = unknown_share(texts, tokenizer)
+    if share < MUCH_UNKNOWN:
+        return []
+    return [f"warning: {100 * share:.0f} % of the training split's tokens are unknown to the tokenizer"]
 
 
 def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:

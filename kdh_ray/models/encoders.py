@@ -72,10 +72,12 @@ def resolve_encoder(source: str) -> str:
         source: ``embedded``, a folder, or a hub name (``owner/name``).
 
     Raises:
-        UnavailableError: If ``source`` looks like a folder and there is no such folder.
+        UnavailableError: If ``source`` looks like a folder and there is no such folder, or is a bucket.
     """
     if source == EMBEDDED:
         return str(embedded_folder())
+    if "://" in source:
+        raise UnavailableError(f"encoder {source!r}: is read from a folder or a hub; copy the bucket's into a folder")
     path = Path(source).expanduser()
     if path.is_dir():
         is_checkpoint = (path / "classifier.json").exists() and (path / ENCODER).is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,19 @@ def check_size(tokenizer: PreTrainedTokenizerBase, name: str, embeddings: int) -
         only = f"the tokenizer has only {tokens} tokens, and the encoder embeddings for {embeddings}"
         return [f"warning: {name}: {only}: is it the encoder's own?"]
     return []
+
+
+def unknown_share(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, most: int = 1000) -> float:
+    """Return the share of tokens, 0..1, that are the unknown token.
+
+    Args:
+        texts: The texts.
+        tokenizer: Any tokenizer; without an unknown token the share is 0.
+        most: Texts to look at, from the first on.
+    """
+    ids = tokenizer(list(texts[:most]), add_special_tokens=False, verbose=False)["input_ids"]
+    unknown: list[bool] = [token == tokenizer.unk_token_id for row in ids for token in row]
+    return sum(unknown) / max(1, len(unknown))
 
 
 def lacks_tokenizer(name: str) -> CheckpointError:

@@ -191,8 +191,7 @@ def _fit(renamed: Mapping[str, str], shapes: Mapping[str, Sequence[int]], config
 
     # One number, seen at every place of the shape: a tensor without memory.
     hollow = {new: torch.zeros(()).expand(shapes[old]) for old, new in renamed.items()}
-    with torch.random.fork_rng(devices=[]):  # weights that are missing are drawn
-        return Fit.of(*load_named(hollow, config))
+    return Fit.of(*load_named(hollow, config))
 
 
 def load_named(weights: Mapping[str, Tensor], config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, Any]]:

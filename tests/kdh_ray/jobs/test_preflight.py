@@ -65,6 +65,15 @@ def test_describe_refuses_a_named_encoder_before_the_corpus_is_read(
     assert f"kdh-ray: {lacking} is not the encoder" in capsys.readouterr().err
 
 
+def test_describe_warns_of_unknown_words(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{i},zzz word{i},{i % 2}" for i in range(20)]
+    (tmp_path / "notes.csv").write_text("\n".join(["id,text,pain", *rows]))
+    data = {**UNREAD, "path": str(tmp_path / "notes.csv")}
+    config = write_config(tmp_path, data=data, stages={"teacher": {"start": "embedded"}})
+    assert main(["corpus", "describe", config, "--encoder", str(plain)]) == 0
+    assert "warning: 50 % of the training split's tokens are unknown to the tokenizer" in capsys.readouterr().out
+
+
 def test_student_of_a_lacking_encoder_is_refused(plain: Path, lacking: Path, tmp_path: Path) -> None:
     stages = {"teacher": {"start": str(plain), **FAST}, "student": {"start": str(lacking), "teachers": ["teacher"]}}
     with pytest.raises(CheckpointError, match=r"stages.student.start: .* lacks 16 of the 37 weights"):

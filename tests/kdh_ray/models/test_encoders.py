@@ -40,6 +40,11 @@ def test_missing_folder_is_no_hub_name(source: str) -> None:
         resolve_encoder(source)
 
 
+def test_bucket_has_to_be_copied() -> None:
+    with pytest.raises(UnavailableError, match="copy the bucket's into a folder"):
+        resolve_encoder("s3://bucket/encoder")
+
+
 @pytest.mark.usefixtures("no_hub")
 def test_unreachable_hub_names_alternatives() -> None:
     with pytest.raises(UnavailableError, match="HF_ENDPOINT to a mirror, or use 'embedded'"):
