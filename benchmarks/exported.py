@@ -18,9 +18,9 @@ from time import process_time
 
 import numpy as np
 import torch
+from kdh_runtime.graphs import onnxruntime_graph
 
 from kdh_ray import hardware
-from kdh_ray.export.check import onnxruntime_run
 from kdh_ray.export.int8_graph import int8_graph
 from kdh_ray.export.onnx_graph import onnx_graph
 from kdh_ray.models.checkpoint import build_classifier
@@ -90,8 +90,8 @@ def main() -> None:
         runs = {
             "teacher, torch, float32": in_torch(teacher),
             "student, torch, float32": in_torch(student),
-            "student, onnxruntime, float32": onnxruntime_run(exact, threads=1),
-            "student, onnxruntime, int8": onnxruntime_run(small, threads=1),
+            "student, onnxruntime, float32": onnxruntime_graph(exact, threads=1),
+            "student, onnxruntime, int8": onnxruntime_graph(small, threads=1),
         }
         table = {batch: milliseconds(runs, batch, arguments.tokens) for batch in BATCHES}
     machine = hardware.describe(gpus=False)

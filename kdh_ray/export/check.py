@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kdh_runtime.graphs import Graph
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,9 +17,6 @@ from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.forward import forward
 from kdh_ray.inference.logits import Logits, logistic
 from kdh_ray.models.classifier import Output
-
-Run = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
-"""From a graph's named inputs to its outputs, in order."""
 
 FLOAT_DIFFERENCE = 1e-4  # of logits
 MOST_FLIPPED = 0.005  # share of decisions that int8 may change
@@ -100,7 +96,7 @@ class Check:
         self.tokens = classifier.tokens(texts)
         self.original = self._logits(classifier.model)
 
-    def compare(self, run: Run) -> Agreement:
+    def compare(self, run: Graph) -> Agreement:
         """Return the agreement of a graph."""
         exported = self._logits(_Exported(run, self.classifier))
         thresholds = self.classifier.thresholds
@@ -124,7 +120,7 @@ class Check:
 class _Exported(nn.Module):
     """A graph in the place of the original, so that both go through the same batches and windows."""
 
-    def __init__(self, run: Run, original: TextClassifier) -> None:
+    def __init__(self, run: Graph, original: TextClassifier) -> None:
         super().__init__()
         self.run = run
         self.segments = original.model.segment_head is not None
@@ -140,13 +136,3 @@ class _Exported(nn.Module):
         outputs = [torch.from_numpy(array) for array in self.run(inputs)]
         pooled = torch.zeros((len(input_ids), self.hidden))  # not exported
         return Output(outputs[0], outputs[1] if len(outputs) > 1 else None, pooled)
-
-
-def onnxruntime_run(file: Path, threads: int = 0) -> Run:
-    """Open an ONNX file with onnxruntime on the CPU; 0 threads means one per core."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return lambda inputs: list(session.run(None, inputs))

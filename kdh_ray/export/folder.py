@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from kdh_runtime.graphs import onnxruntime_graph
 from numpy.typing import NDArray
 
 from kdh_ray import hardware
 from kdh_ray.data.corpus import Texts
 from kdh_ray.errors import CheckpointError, UnavailableError
-from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported, onnxruntime_run
+from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
 from kdh_ray.export.model_card import model_card
 from kdh_ray.export.onnx_graph import OPSET, onnx_graph
@@ -96,7 +97,7 @@ def _write(place: Path, classifier: TextClassifier, check: Check, engine: str, i
     file = place / "model.onnx"
     graph = onnx_graph(classifier.model)
     _save(graph, file)
-    exported = Exported("float32", check.compare(onnxruntime_run(file)), None, file.stat().st_size)
+    exported = Exported("float32", check.compare(onnxruntime_graph(file)), None, file.stat().st_size)
     if not exported.agreement.is_exact:
         raise CheckpointError(
             f"the exported graph must agree with the original within {FLOAT_DIFFERENCE}; it differs:"
@@ -118,7 +119,7 @@ def _to_int8(graph: onnx.ModelProto, file: Path, check: Check, exact: Exported) 
     """Replace ``file`` by its int8 form if that decides as the original does."""
     small = file.with_name("int8.onnx")
     _save(_checked_integers(int8_graph(graph)), small)
-    agreement = check.compare(onnxruntime_run(small))
+    agreement = check.compare(onnxruntime_graph(small))
     if not agreement.is_close:
         small.unlink()
         return replace(exact, refused=agreement)

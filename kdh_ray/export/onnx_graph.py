@@ -19,7 +19,7 @@ from kdh_ray.models.classifier import Classifier
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 18
+OPSET = 20  # the first with Gelu, which is several passes over the activations less than its formula
 TOKENS = ("input_ids", "attention_mask")
 SEGMENTS = ("segment_numbers", "segment_axis")
 """Further inputs of a classifier with segments; see ``Classifier.forward``."""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from kdh_runtime.graphs import openvino_graph
 
 from kdh_ray import hardware
 from kdh_ray.errors import CheckpointError
-from kdh_ray.export.check import Agreement, Check, Exported, Run
-
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-"""Number format -> OpenVINO's hint, which is always given: its own choice differs from processor to processor."""
+from kdh_ray.export.check import Agreement, Check, Exported
 
 
 def to_openvino(file: Path, check: Check) -> Exported:
@@ -30,24 +25,11 @@ def to_openvino(file: Path, check: Check) -> Exported:
     size = graph.with_suffix(".bin").stat().st_size
     refused: Agreement | None = None
     if "amx_bf16" in hardware.describe(gpus=False).flags:
-        agreement = check.compare(openvino_run(graph, "bfloat16"))
+        agreement = check.compare(openvino_graph(graph, "bfloat16"))
         if agreement.is_close:
             return Exported("bfloat16", agreement, None, size)
         refused = agreement
-    agreement = check.compare(openvino_run(graph, "float32"))
+    agreement = check.compare(openvino_graph(graph, "float32"))
     if not agreement.is_exact:
         raise CheckpointError(f"OpenVINO's graph differs from the original: {agreement}")
     return Exported("float32", agreement, refused, size)
-
-
-def openvino_run(file: Path, precision: str) -> Run:
-    """Open a graph with OpenVINO on the CPU, in ``float32`` or ``bfloat16`` arithmetic."""
-    import openvino
-
-    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
-
-    def run(inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        outputs = compiled.create_infer_request().infer(inputs)
-        return [np.array(outputs[port], dtype=np.float32) for port in compiled.outputs]
-
-    return run

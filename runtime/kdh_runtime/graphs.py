@@ -24,33 +24,39 @@ def open_graph(folder: Path, config: Config, threads: int | None) -> Graph:
     Raises:
         FolderError: If the file can't be read, or needs OpenVINO and that is not installed.
     """
-    opened = _openvino if config.engine == "openvino" else _onnxruntime
     try:
-        return opened(folder, config, threads)
+        if config.engine == "openvino":
+            return openvino_graph(folder / "model.xml", config.precision, threads)
+        return onnxruntime_graph(folder / "model.onnx", threads)
     except ModuleNotFoundError:
         raise FolderError(f"{folder} needs OpenVINO: pip install 'kdh-runtime[openvino]'") from None
     except Exception as error:  # the exceptions of both libraries have no public base
         raise FolderError(f"{folder}: the graph can't be read: {' '.join(str(error).split())[:200]}") from None
 
 
-def _onnxruntime(folder: Path, config: Config, threads: int | None) -> Graph:
+def onnxruntime_graph(file: Path, threads: int | None = None) -> Graph:
+    """Open an ONNX file with onnxruntime; as many threads as the machine has cores if None."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads use no CPU
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(file), options, providers=["CPUExecutionProvider"],
+        disabled_optimizers=["SkipLayerNormFusion"],  # the fused operator is slower than an addition and a norm
+    )  # fmt: skip
     return lambda inputs: list(session.run(None, inputs))
 
 
-def _openvino(folder: Path, config: Config, threads: int | None) -> Graph:
+def openvino_graph(file: Path, precision: str, threads: int | None = None) -> Graph:
+    """Open a graph in OpenVINO's format, in ``float32`` or ``bfloat16`` arithmetic."""
     import openvino
 
     # The hint is explicit: on its own, OpenVINO picks bfloat16 or float32 by the processor.
-    options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[config.precision], "PERFORMANCE_HINT": "LATENCY"}
+    options = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = str(threads)
-    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", options)
+    compiled = openvino.Core().compile_model(file, "CPU", options)
 
     def run(inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         outputs = compiled.create_infer_request().infer(inputs)  # a request serves one thread

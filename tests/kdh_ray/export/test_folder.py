@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kdh_runtime.graphs import Graph
 
 from kdh_ray.cli.main import main
 from kdh_ray.data import Corpus
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.export import Agreement, folder
-from kdh_ray.export.check import Check, Run
+from kdh_ray.export.check import Check
 from kdh_ray.export.sentence_transformers import export_sentence_transformers
 from kdh_ray.inference.classifier import load_classifier
 from kdh_ray.models.checkpoint import load_card
@@ -55,7 +56,7 @@ def test_int8_that_flips_decisions_is_refused(
 ) -> None:
     honest = Check.compare
 
-    def flipping(self: Check, run: Run) -> Agreement:
+    def flipping(self: Check, run: Graph) -> Agreement:
         agreement = honest(self, run)
         return agreement if agreement.is_exact else replace(agreement, flipped=0.02)
 

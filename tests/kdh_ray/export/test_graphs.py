@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from kdh_ray.export.fused_attention import fuse_attention
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
 from kdh_ray.export.onnx_graph import onnx_graph
 from kdh_ray.models.checkpoint import load_checkpoint
@@ -114,3 +115,29 @@ def test_file_names_no_path_of_this_machine(exported: Path) -> None:
     content = (exported / "model.onnx").read_bytes()
     for folder in (Path(__file__).parents[3], Path(torch.__file__).parent):
         assert str(folder).encode() not in content
+
+
+def test_int8_graph_fuses_every_attention(graph: onnx.ModelProto) -> None:
+    kinds = [node.op_type for node in int8_graph(graph).graph.node]
+    assert kinds.count("MultiHeadAttention") == 4
+    assert "Softmax" not in kinds
+
+
+def test_fused_attention_computes_the_same(classifier: Classifier, graph: onnx.ModelProto) -> None:
+    fused = onnx.ModelProto()
+    fused.CopyFrom(graph)
+    fused.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    assert fuse_attention(fused.graph) == 4
+    inputs = batch(7, 40, classifier.encoder.config.vocab_size)
+    np.testing.assert_allclose(run(fused, inputs)[0], run(graph, inputs)[0], atol=1e-5)
+
+
+def test_what_is_no_attention_stays(graph: onnx.ModelProto) -> None:
+    other = onnx.ModelProto()
+    other.CopyFrom(graph)
+    for node in other.graph.node:
+        if node.op_type == "Softmax":
+            node.op_type = "LogSoftmax"
+    unchanged = other.SerializeToString(deterministic=True)
+    assert fuse_attention(other.graph) == 0
+    assert other.SerializeToString(deterministic=True) == unchanged
