@@ -156,3 +156,24 @@ def test_certificates_are_valid_for_their_addresses(tmp_path: Path) -> None:
 def test_shell_scripts_parse() -> None:
     for script in ("deploy/node.sh", "deploy/tls/certificates.sh", "tests/cluster/host.sh", ".ci/run"):
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """Return the instructions of a container file, each with its arguments on one line."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line.strip() and not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in joined]
+
+
+@pytest.mark.parametrize("name", ["deploy/runtime/Containerfile", "deploy/serve/Containerfile"])
+def test_container_files_run_as_nobody_special_and_report_health(name: str) -> None:
+    found = instructions(name)
+    kinds = [kind for kind, _ in found]
+    users = [value for kind, value in found if kind == "USER"]
+    assert users == ["1000"]  # a number: Kubernetes can tell that it isn't root
+    assert "HEALTHCHECK" in kinds
+    assert kinds.index("USER") > max(place for place, kind in enumerate(kinds) if kind == "RUN")
+    sources = [source for kind, value in found if kind == "COPY" for source in value.split()[:-1]]
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    (entry,) = [json.loads(value) for kind, value in found if kind == "ENTRYPOINT"]
+    assert "--token-file" in entry

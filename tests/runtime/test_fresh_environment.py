@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from serving_process import TOKEN, answering, interrupt, post
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -27,20 +30,19 @@ print(json.dumps({"seconds": seconds, "peak": peak, "foreign": foreign, "answers
 """
 
 
+def install(folder: Path, extra: str = "") -> Path:
+    """Make a virtual environment with kdh-runtime and what it needs."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+    shutil.copytree(ROOT / "runtime", folder / "runtime")  # a build leaves files in the folder
+    pip = [folder / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", f"{folder / 'runtime'}{extra}"], check=True)
+    return folder / "venv"
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with kdh-runtime and what it needs."""
-    folder = tmp_path_factory.mktemp("fresh") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    # A copy: a build leaves files in the folder.
-    source = tmp_path_factory.mktemp("source")
-    subprocess.run(["cp", "-r", str(ROOT / "runtime"), str(source)], check=True)
-    subprocess.run(
-        [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt",
-         source / "runtime"],
-        check=True,
-    )  # fmt: skip
-    return folder
+    """A virtual environment with kdh-runtime alone."""
+    return install(tmp_path_factory.mktemp("fresh"))
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,29 @@ def test_command_is_installed(environment: Path, student: Path) -> None:
 @pytest.mark.slow
 def test_file_is_under_25_mb(student: Path) -> None:
     assert (student / "model.onnx").stat().st_size < 25e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount its root read-only")
+def test_the_containers_command_serves_on_a_read_only_root(student: Path, tmp_path: Path) -> None:
+    (entry,) = (
+        json.loads(line.removeprefix("ENTRYPOINT"))
+        for line in (ROOT / "deploy" / "runtime" / "Containerfile").read_text().splitlines()
+        if line.startswith("ENTRYPOINT")
+    )
+    program = install(tmp_path, "[serve]") / "bin" / entry[0]
+    (tmp_path / "token").write_text(TOKEN)
+    places = {"/model": str(student), "/run/token": str(tmp_path / "token")}
+    read_only = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -o remount,bind,ro / && ! touch /new 2> /dev/null && exec "$@"',
+    ]
+    command = [*read_only, "sh", str(program), *(places.get(word, word) for word in entry[1:]), "--port", "0"]
+    with answering(command) as (process, url):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        assert post(url, {"texts": ["No fever."]})[0] == 401
+        assert post(url, {"texts": ["No fever."]}, Authorization=f"Bearer {TOKEN}")[0] == 200
+        assert interrupt(process)[0] in (0, 130)

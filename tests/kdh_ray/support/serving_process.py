@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,21 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return files
 
 
-@contextmanager
-def served(program: str, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[tuple[Any, str]]:
-    """Start ``PROGRAM serve FOLDER`` in a process group, as a terminal does; yield the process and its URL."""
+def served(
+    program: str, folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> AbstractContextManager[tuple[Any, str]]:
+    """Start ``PROGRAM serve FOLDER`` on a free port; see :func:`answering`."""
+    path = os.pathsep.join(sys.path)
     command = [sys.executable, "-m", program, "serve", str(folder), "--port", "0", *arguments]
+    return answering(command, {"PYTHONPATH": path, **(env or {})})
+
+
+@contextmanager
+def answering(command: list[str], env: dict[str, str] | None = None) -> Iterator[tuple[Any, str]]:
+    """Start a service in a process group, as a terminal does; yield the process and its URL."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})},
+        env={**os.environ, **(env or {})},
     )  # fmt: skip
     try:
         assert process.stdout is not None
