@@ -94,14 +94,15 @@ def read_config(folder: str | os.PathLike[str]) -> Config:
         if missing := [name for name in NEEDED[engine] if name not in digests]:
             raise FolderError(f"{root / SUMS} must list {', '.join(NEEDED[engine])}; it lacks {', '.join(missing)}")
         return _checked(file, Config(
-            tuple(tree["labels"]), tuple(tree["thresholds"]), tree["max_tokens"], bool(tree["segments"]),
+            _items(tree["labels"]), _items(tree["thresholds"]), tree["max_tokens"], bool(tree["segments"]),
             segmenter["rule"], segmenter["language"], windows["overlap"], windows["combine"], tree["pad_id"],
             tree["fingerprint"], tree["precision"], engine, tree.get("name", ""),
         ))  # fmt: skip
     except FolderError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{file} is not the configuration of an exported classifier: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        reason = " ".join(repr(error).split())[:200]
+        raise FolderError(f"{file} is not the configuration of an exported classifier: {reason}") from None
 
 
 def _checked(file: Path, config: Config) -> Config:
@@ -127,6 +128,12 @@ def _checked(file: Path, config: Config) -> Config:
         if not holds:
             raise FolderError(f"{file}: {rule}")
     return config
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError("labels and thresholds must be lists")
+    return tuple(value)
 
 
 def _are_names(values: tuple[Any, ...]) -> bool:
@@ -158,6 +165,8 @@ def _check_digests(folder: Path) -> set[str]:
 
 
 def _sha256(file: Path) -> str:
+    if file.exists() and not file.is_file():  # a device or a pipe may never end
+        raise FolderError(f"{file} must be a file")
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -276,6 +276,13 @@ def test_openapi_describes_the_api_and_needs_no_network() -> None:
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/page.html", "//etc/passwd"])
+def test_no_path_leads_to_a_file(path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "Not Found"}
+
+
 def test_wrong_methods_get_json() -> None:
     assert client.get("/predict").status_code == 405
     assert client.get("/predict").json() == {"error": "Method Not Allowed"}
