@@ -1,6 +1,7 @@
-"""Latency, throughput and memory of ``kdh-ray serve`` with concurrent clients, next to the classifier's own latency.
+"""Latency, throughput and memory of a service with concurrent clients, next to the classifier's own latency.
 
     python -m benchmarks.serving CHECKPOINT [--requests 4000] [--clients 20] [--ray]
+    python -m benchmarks.serving EXPORT --runtime [--requests 4000] [--clients 20]
 
 Each client sends one abstract-sized text per request, over 127.0.0.1 only, and the next one as soon as it is answered.
 The classifier's own latency is that of ``predict`` in a process without a server, for one text and for as many texts
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 import numpy as np
@@ -41,11 +43,8 @@ def make_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(generator.choice(SENTENCES, generator.integers(4, 13))) for _ in range(count)]
 
 
-def own_latency(checkpoint: str, texts: list[str], clients: int, repeats: int = 60) -> dict[str, float]:
+def own_latency(classifier: Any, texts: list[str], clients: int, repeats: int = 60) -> dict[str, float]:
     """Return the classifier's median and 95th percentile for one text, and its median for a batch, in ms."""
-    from kdh_ray.inference.classifier import load_classifier
-
-    classifier = load_classifier(checkpoint)
 
     def milliseconds(size: int) -> list[float]:
         taken = []
@@ -62,11 +61,10 @@ def own_latency(checkpoint: str, texts: list[str], clients: int, repeats: int = 
 
 
 @contextmanager
-def served(checkpoint: str, local: bool) -> Iterator[tuple[str, psutil.Process]]:
+def served(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
     """Start the service on a free port; yield its address and process."""
-    command = [sys.executable, "-m", "kdh_ray.cli.main", "serve", checkpoint, "--port", "0"]
     process = subprocess.Popen(
-        [*command, *(["--local"] if local else [])], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-m", *command, "--port", "0"], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
         line = process.stdout.readline() if process.stdout else ""
@@ -102,10 +100,10 @@ def resident(process: psutil.Process) -> float:
     return sum(member.memory_full_info().uss for member in family) / MIB
 
 
-def measure(checkpoint: str, requests: int, clients: int, local: bool) -> None:
+def measure(name: str, command: list[str], requests: int, clients: int) -> None:
     """Print one line per figure."""
     texts = make_texts(requests)
-    with served(checkpoint, local) as (url, process):
+    with served(command) as (url, process):
         asyncio.run(load(url, texts[:WARM_UP], clients))
         alone, _ = asyncio.run(load(url, texts[:WARM_UP], 1))
         memory = [resident(process)]
@@ -118,7 +116,7 @@ def measure(checkpoint: str, requests: int, clients: int, local: bool) -> None:
             memory.append(resident(process))
         seconds = time.perf_counter() - started
     p50, p95 = np.percentile(taken, [50, 95])
-    print(f"{'--local' if local else 'Ray Serve'}: {requests} requests, {clients} clients, {errors} errors")
+    print(f"{name}: {requests} requests, {clients} clients, {errors} errors")
     print(f"  one client      p50 {np.median(alone):.1f} ms")
     print(f"  {clients} clients      p50 {p50:.1f} ms, p95 {p95:.1f} ms, {requests / seconds:.0f} texts/s")
     print(f"  memory (MiB)    {' -> '.join(f'{value:.0f}' for value in memory)}", flush=True)
@@ -127,20 +125,35 @@ def measure(checkpoint: str, requests: int, clients: int, local: bool) -> None:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint")
+    parser.add_argument("folder", help="a checkpoint, or with --runtime an export")
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--ray", action="store_true", help="also serve on Ray")
+    parser.add_argument("--runtime", action="store_true", help="kdh-runtime serve, on one thread")
     args = parser.parse_args()
-    own = own_latency(args.checkpoint, make_texts(500, seed=1), args.clients)
+    serve = ["kdh_ray.cli.main", "serve", args.folder]
+    services = {"--local": [*serve, "--local"]} | ({"Ray Serve": serve} if args.ray else {})
+    if args.runtime:
+        services = {"kdh-runtime": ["kdh_runtime", "serve", args.folder, "--threads", "1"]}
+    own = own_latency(loaded(args.folder, args.runtime), make_texts(500, seed=1), args.clients)
     print(
         f"the classifier itself: one text p50 {own['one_p50']:.1f} ms, p95 {own['one_p95']:.1f} ms;"
         f" {args.clients} texts at once p50 {own['batch_p50']:.1f} ms",
         flush=True,
     )
-    measure(args.checkpoint, args.requests, args.clients, local=True)
-    if args.ray:
-        measure(args.checkpoint, args.requests, args.clients, local=False)
+    for name, command in services.items():
+        measure(name, command, args.requests, args.clients)
+
+
+def loaded(folder: str, runtime: bool) -> Any:
+    """Return the classifier, as the service has it."""
+    if runtime:
+        import kdh_runtime
+
+        return kdh_runtime.load(folder, threads=1)
+    from kdh_ray.inference.classifier import load_classifier
+
+    return load_classifier(folder)
 
 
 if __name__ == "__main__":
