@@ -173,7 +173,9 @@ def _checked_header(file: str, names: list[Any]) -> tuple[str, ...]:
     header = tuple("" if name is None else str(name).strip() for name in names)
     named = [name for name in header if name]  # spreadsheets add empty columns at the end
     if len(set(named)) != len(named):
-        raise DataError(f"{shown_name(file)}: must name each column once; a name is repeated")
+        twin = next(place for place, name in enumerate(header) if name and name in header[:place])
+        numbers = f"columns {header.index(header[twin]) + 1} and {twin + 1}"  # a name may be a value
+        raise DataError(f"{shown_name(file)}: must name each column once; {numbers} have the same name")
     return header
 
 

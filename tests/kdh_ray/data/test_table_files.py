@@ -123,7 +123,11 @@ def test_files_name_splits(tmp_path: Path) -> None:
         ("notes.csv", "id,text,pain,fever\nd1,\xfcberall,1,0\n".encode("latin-1"), "must be UTF-8; byte 22, in line 2"),
         ("notes.csv", b"id,text,pain,fever\nd1,x,1\n", "needs 4 fields"),
         ("notes.csv", b'id,text,pain,fever\nd1,"x,1,0\n', "line 2 is malformed"),
-        ("notes.csv", b"id,text,text,fever\nd1,x,1,0\n", "name each column once"),
+        (
+            "notes.csv",
+            b"id,,text,,text,fever\nd1,,x,,1,0\n",
+            "name each column once; columns 3 and 5 have the same name",
+        ),
         ("notes.jsonl", b'{"id": 1}\n{"id"\n', "line 2 is not JSON"),
         ("notes.jsonl", b"[1, 2]\n", "line 1 must hold a JSON object; got list"),
         ("notes.parquet", b"PAR1 no", "is not a readable Parquet file"),
