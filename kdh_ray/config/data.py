@@ -58,6 +58,9 @@ class DataConfig(Section):
         description='column of labelled parts, a list of {"text": ..., "labels": [...]}; the parts make up the text if'
         " there is no text column",
     )
+    group_column: str | None = Field(
+        None, description="column of what stays in one split of those made here, such as the patient of a note"
+    )
     split_column: str | None = Field(None, description="column of split names; seeded splits if not set")
     split_rule: Literal["hashed", "stratified"] = Field(
         "hashed",

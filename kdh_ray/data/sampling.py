@@ -64,6 +64,24 @@ def grouped_parts(
     return parts[group_of]
 
 
+def joined_groups(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Return groups that keep together what either of two groupings does: the connected components of both.
+
+    Args:
+        first: The group of each item in one grouping.
+        second: The group of each item in the other.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, one = np.unique(np.asarray(first, dtype=str), return_inverse=True)
+    _, two = np.unique(np.asarray(second, dtype=str), return_inverse=True)
+    n_nodes = int(one.max()) + int(two.max()) + 2  # a node for each group, an edge for each item
+    edges = coo_array((np.ones(len(one)), (one, two + one.max() + 1)), shape=(n_nodes, n_nodes))
+    _, component = connected_components(edges, directed=False)
+    return [str(number) for number in component[one]]
+
+
 def nested_sample(corpus: Corpus, size: str, seed: int, groups: Sequence[str] | None = None) -> Corpus:
     """Return a corpus with 25 % (small), 50 % (medium) or all (large) of its training split, and the others whole.
 

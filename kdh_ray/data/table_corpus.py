@@ -14,7 +14,7 @@ from kdh_ray.data.annotations import interpret
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
 from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.hashed_splits import hashed_parts
-from kdh_ray.data.sampling import grouped_parts
+from kdh_ray.data.sampling import grouped_parts, joined_groups
 from kdh_ray.data.table import understood_note
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
@@ -30,7 +30,7 @@ def read_table_corpus(data: DataConfig) -> Corpus:
 
     The splits are those that files or ``split_column`` name. If none is named, documents are split 70/10/20 by
     ``split_rule``. If only validation is missing, it becomes an eighth of the training split. Documents with the same
-    text stay in one split.
+    text, and those of a group in ``group_column``, stay in one split.
 
     Args:
         data: Names the file or folder, its columns, and the seed of the splits.
@@ -114,21 +114,28 @@ def _assign_splits(
     """
     named = {document.split for document in documents}
     if named <= {None, "train"}:
-        parts, rule = _seeded_parts(whole, list(SHARES.values()), data)
+        parts, rule = _seeded_parts(documents, whole, list(SHARES.values()), data)
         return parts, (f"splits 70/10/20 made here, {rule}",)
     assigned = np.array([SPLIT_NAMES.index(document.split or "train") for document in documents], dtype=np.int64)
     if "validation" in named or "train" not in named:
         return assigned, ()
     train = np.flatnonzero(assigned == SPLIT_NAMES.index("train"))
     # Parts 0 and 1 are train and validation, as in SPLIT_NAMES.
-    assigned[train], rule = _seeded_parts(whole.take(train), [1 - VALIDATION_SHARE, VALIDATION_SHARE], data)
+    assigned[train], rule = _seeded_parts(
+        [documents[int(i)] for i in train], whole.take(train), [1 - VALIDATION_SHARE, VALIDATION_SHARE], data
+    )
     return assigned, (f"validation split: an eighth of the training split, {rule}",)
 
 
-def _seeded_parts(split: Split, shares: Sequence[float], data: DataConfig) -> tuple[NDArray[np.int64], str]:
+def _seeded_parts(
+    documents: Sequence[Document], split: Split, shares: Sequence[float], data: DataConfig
+) -> tuple[NDArray[np.int64], str]:
     """Divide documents by the split rule; return (n_documents,) indices of parts, and the rule in words."""
+    keys, kind = (split.digests, "text") if data.id_column is None else (split.ids, "id")
     groups, seed = split.digests, data.sample_seed
+    if data.group_column is not None:
+        keys, kind = [str(document.group) for document in documents], "group"
+        groups = joined_groups(keys, split.digests)
     if data.split_rule == "stratified":
         return grouped_parts(groups, split.targets, shares, seed), f"stratified, seed {seed}"
-    keys, kind = (groups, "text") if data.id_column is None else (split.ids, "id")
     return hashed_parts(keys, groups, split.targets, shares, seed), f"by a hash of each {kind}, seed {seed}"

@@ -33,6 +33,7 @@ class Document:
         labels: Names of its labels.
         split: ``train``, ``validation`` or ``test``; None where neither its file nor a column names one.
         parts: Labelled parts, if a column holds them.
+        group: From the group column; None without one.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Document:
     labels: frozenset[str]
     split: str | None
     parts: tuple[Part, ...] | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def _check_choice(data: DataConfig) -> None:
 def _check_columns(table: Table, data: DataConfig) -> None:
     joined = data.segments_column is not None and data.text_column not in table.columns
     text = [] if joined else [data.text_column]
-    wanted = [*text, *data.label_columns, data.labels_column, data.segments_column, data.id_column, data.split_column]
-    named = [name for name in wanted if name is not None]
+    single = (data.labels_column, data.segments_column, data.id_column, data.group_column, data.split_column)
+    named = [*text, *data.label_columns, *(name for name in single if name is not None)]
     check_columns_exist(table.source, named, table.columns, table.has_json_keys)
 
 
@@ -191,6 +193,15 @@ class _Reader:
             self._faults.add(f"column {column!r} must hold an id; missing", name)
         return id_
 
+    def _group(self, row: _Row) -> str | None:
+        column = self._data.group_column
+        if column is None:
+            return None
+        value = row.values.get(column)
+        if is_blank(value):
+            self._faults.add(f"column {column!r} must hold a group; missing", row.name)
+        return str(value).strip()
+
     def _has_text(self, row: _Row) -> bool:
         """Read a row's text, and where its parts are; return False for a blank text that is left out."""
         column = self._data.text_column
@@ -269,7 +280,8 @@ class _Reader:
             self._add_unknown_label(row)
         is_named = self._data.split_column is not None
         split = self._split(row) if is_named else row.table.split
-        return Document(row.id, row.text, labels, split, None if self._data.segments_column is None else parts)
+        of_document = None if self._data.segments_column is None else parts
+        return Document(row.id, row.text, labels, split, of_document, self._group(row))
 
     def _add_unknown_label(self, row: _Row) -> None:
         if self._data.label_columns:

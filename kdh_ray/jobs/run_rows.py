@@ -18,7 +18,7 @@ from kdh_ray.results.stage_rows import stage_row
 _LATER_SETTINGS = {
     "data": (
         "segments_column", "segmenter", "language", "window_overlap", "window_logits",
-        "label_names", "missing", "uncertain", "blank_texts", "without_labels",
+        "label_names", "missing", "uncertain", "blank_texts", "without_labels", "group_column",
         "format", "delimiter", "encoding", "sheet", "subset",
     ),
     "stages": ("members",),  # of each stage

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from user_tables import Rows, load, rows, write
+from user_tables import Rows, fault, load, rows, write
 
 from kdh_ray.data import Corpus
 from kdh_ray.data.hashed_splits import hashed_parts
@@ -86,3 +86,30 @@ def test_another_member_moves_a_group_to_training_only(seed: int) -> None:
     assert after[:600].tolist() == after[600:].tolist()
     order = np.array([2, 1, 0])  # by place: test, validation, train
     assert (order[after[:600]] >= order[before]).all()
+
+
+@pytest.mark.parametrize("rule", ["hashed", "stratified"])
+def test_groups_stay_in_one_split(tmp_path: Path, rule: str) -> None:
+    """So do two patients of whom one text is the same."""
+    content = [{**row, "patient": f"p{number // 3}"} for number, row in enumerate(rows(300))]
+    content[5]["text"] = content[100]["text"].upper()
+    corpus = load(write(tmp_path / "notes.csv", content), group_column="patient", split_rule=rule)
+    patient = {row["id"]: row["patient"] for row in content}
+    seen = [{patient[id_] for id_ in split.ids} for split in corpus.splits.values()]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 100
+    assert any({"p1", "p33"} <= patients for patients in seen)
+
+
+def test_missing_group_is_named(tmp_path: Path) -> None:
+    content = [{**row, "patient": "" if number == 7 else "p"} for number, row in enumerate(rows(20))]
+    path = write(tmp_path / "notes.csv", content)
+    assert "column 'patient' must hold a group; missing: row 'd7'" in fault(path, group_column="patient")
+    assert "has no column 'patiant'" in fault(path, group_column="patiant")
+
+
+def test_new_note_of_a_patient_joins_the_others(tmp_path: Path) -> None:
+    content = [{**row, "patient": f"p{number // 3}"} for number, row in enumerate(rows(300))]
+    before = split_of(load(write(tmp_path / "notes.csv", content), group_column="patient"))
+    content += [{**row, "id": f"new-{n}", "text": f"A new note {n}."} for n, row in enumerate(content[::9])]
+    after = split_of(load(write(tmp_path / "notes.csv", content), group_column="patient"))
+    assert before == {text: after[text] for text in before}
