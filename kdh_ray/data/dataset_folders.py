@@ -14,6 +14,7 @@ from kdh_ray.storage import one_line
 
 SAVED_DATASET_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
 HUB = "hf://datasets/"
+HUB_SECONDS = 5.0  # to wait for an answer
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 _DATA = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".arrow")
 
@@ -41,16 +42,36 @@ def read_hub_dataset(name: str, subset: str | None) -> list[Table]:
     import datasets
 
     name, _, revision = name.partition("@")
+    if not (_is_cached(name) or _is_on_the_hub(name, revision or None)):
+        raise UnavailableError(_out_of_reach(name, "not found, or the hub can't be reached"))
     try:
         loaded = datasets.load_dataset(name, subset, revision=revision or None)
     except ValueError as error:  # the names of its subsets, or that there is no such one
         raise DataError(f"{name}: name the dataset's subset as data.subset ({one_line(error)})") from None
     except Exception as error:  # whatever the hub's client, the network and the reader of its files raise
-        raise UnavailableError(
-            f"{name}: no such file or folder, and no dataset of that name can be had from the hub or its cache"
-            f" ({type(error).__name__})"
-        ) from None
+        raise UnavailableError(_out_of_reach(name, type(error).__name__)) from None
     return _tables(name, loaded)
+
+
+def _is_cached(name: str) -> bool:
+    import datasets
+
+    return (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir()
+
+
+def _is_on_the_hub(name: str, revision: str | None) -> bool:
+    """Ask the hub, within seconds: ``datasets`` itself spends half a minute on retries."""
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().dataset_info(name, revision=revision, timeout=HUB_SECONDS)
+    except Exception:  # whatever the client and the network raise
+        return False
+    return True
+
+
+def _out_of_reach(name: str, reason: str) -> str:
+    return f"{name}: no such file or folder, and neither the hub nor its cache has a dataset of that name ({reason})"
 
 
 def is_snapshot(folder: Path) -> bool:

@@ -227,6 +227,7 @@ def test_hub_dataset_is_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
     for path in ("owner/name@v1", "hf://datasets/owner/name@v1"):
         (table,) = read_tables(Path(path) if "://" not in path else path, Reading(subset="small"))
         assert (table.split, len(table.rows)) == ("train", 12)
@@ -240,8 +241,8 @@ def test_hub_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest
     from kdh_ray.errors import UnavailableError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(UnavailableError, match="owner/absent: no such file or folder, and no dataset of that name"):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UnavailableError, match="owner/absent: no such file or folder, and neither the hub nor"):
         read_tables(Path("owner/absent"))
 
 
