@@ -36,6 +36,7 @@ from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searc
 from searchers.live_trials import LiveTrials
 from searchers.optimiser import Optimiser
 from searchers.parameters import plain
+from searchers.resuming import check_same, saved_algorithm
 from searchers.space import Space
 from searchers.swarm import Move
 from searchers.tune_placeholders import has_placeholders, hide_objects
@@ -99,7 +100,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._reports: dict[str, tuple[float | None, float | None]] = {}  # live trial -> last value, fidelity
         self._warned: set[str] = set()
         if space is not None:
-            self._set_up(_as_space(space), None)
+            self._set_up(space if isinstance(space, Space) else convert(space), None)
 
     # For subclasses
 
@@ -136,9 +137,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
             raise ValueError(f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}")
         if self._trials.completed or self._reports:
-            for name, asked, known in (("metric", metric, self._metric), ("mode", mode, self._mode)):
-                if asked and known and asked != known:
-                    raise ValueError(f"this searcher has results with {name} {known!r}; it can't go on with {asked!r}")
+            known = {"metric": self._metric, "mode": self._mode}
+            check_same("this searcher has results with", known, {"metric": metric, "mode": mode})
         self._mode = mode or self._mode
         self._metric = metric or self._metric or (DEFAULT_METRIC if self._mode else None)
         if not self._max_t_given:
@@ -353,13 +353,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         for run in runs:
             if metric in run.result:
                 value, fidelity = self._read({**run.result, self._metric or metric: run.result[metric]})
-                value = None if run.failed else value
-                try:
-                    optimiser.add_evaluated(run.config, value, fidelity)
-                except ValueError:
-                    if not run.blank:
-                        raise
-                    optimiser.add_evaluated({**run.config, **dict.fromkeys(run.blank)}, value, fidelity)
+                config = run.config_in(optimiser.space)
+                optimiser.add_evaluated(config, None if run.failed else value, fidelity)
 
     # State
 
@@ -385,7 +380,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         Raises:
             ValueError: If the state is of another version, algorithm, metric, mode or search space.
         """
-        self._check_resumable(state)
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"version of a searcher's state must be {STATE_VERSION}; got {state.get('version')!r}")
+        metric = None if self._metric == DEFAULT_METRIC else self._metric
+        saved = {"algorithm": saved_algorithm(state), "metric": state["metric"], "mode": state["mode"]}
+        check_same("the saved search has", saved, {"algorithm": self.algorithm, "metric": metric, "mode": self._mode})
         watch_scheduler()
         self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
@@ -394,30 +393,16 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             self._max_concurrent = state["max_concurrent"]
         self._trials.set_state(state)
         self._reports = {trial_id: (value, fidelity) for trial_id, (value, fidelity) in state["reports"].items()}
-        saved = state["optimiser"]
-        if saved is None:
+        optimiser = state["optimiser"]
+        if optimiser is None:
             return
         self._points, self._rewards = [], None  # the optimiser's state has them
         if self._optimiser is not None:
-            self._optimiser = self._restore_optimiser(saved, self._optimiser.space)
-        elif Space.is_restorable(saved["space"]):
-            self._optimiser = self._restore_optimiser(saved, None)
+            self._optimiser = self._restore_optimiser(optimiser, self._optimiser.space)
+        elif Space.is_restorable(optimiser["space"]):
+            self._optimiser = self._restore_optimiser(optimiser, None)
         else:
-            self._deferred_state = saved
-
-    def _check_resumable(self, state: Mapping[str, Any]) -> None:
-        if state.get("version") != STATE_VERSION:
-            raise ValueError(f"version of a searcher's state must be {STATE_VERSION}; got {state.get('version')!r}")
-        # A state of an earlier version of this package doesn't name its algorithm, but only a swarm's has particles.
-        known = state.get("algorithm") or ("ParticleSwarm" if "flown" in state else None)
-        metric = None if self._metric == DEFAULT_METRIC else self._metric
-        for name, asked, saved in (
-            ("algorithm", self.algorithm, known),
-            ("metric", metric, state["metric"]),
-            ("mode", self._mode, state["mode"]),
-        ):
-            if asked and saved and asked != saved:
-                raise ValueError(f"the saved search has {name} {saved!r}; it can't be resumed with {asked!r}")
+            self._deferred_state = optimiser
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state to a file, as JSON whatever its name."""
@@ -426,7 +411,3 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     def restore(self, checkpoint_path: str) -> None:
         """Read the state that ``save`` wrote. If JSON can't hold the space, restoring completes once Tune passes it."""
         self.set_state(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))
-
-
-def _as_space(space: Mapping[str, Any] | Space) -> Space:
-    return space if isinstance(space, Space) else convert(space)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchers.ask_tell_search import AskTellSearch
+from searchers.resuming import check_same
 from searchers.space import Space
 from searchers.swarm import ParticleSwarm
 
@@ -137,17 +138,14 @@ class ParticleSwarmSearch(AskTellSearch):
             ValueError: If the state is of another version, algorithm, metric, mode or search space, or of a swarm whose
                 ``screening`` or ``generational`` is not the one given.
         """
+        if "flown" not in state:  # of an earlier version of this package, which named no algorithm
+            check_same(
+                "the saved search has", {"algorithm": state.get("algorithm", "another")}, {"algorithm": self.algorithm}
+            )
+        if state["optimiser"] is not None:
+            screening, settings = state["optimiser"]["screening"], state["optimiser"]["settings"]
+            saved = {"screening": screening is not None, "generational": settings["generational"]}
+            given = {name: bool(self._settings[name]) if name in self._settings else None for name in saved}
+            check_same("the saved search has", saved, given)
         super().set_state(state)
         self._particles_of_trials = dict(state["flown"])
-
-    def _check_resumable(self, state: Mapping[str, Any]) -> None:
-        super()._check_resumable(state)
-        if "flown" not in state:  # of an earlier version of this package, which named no algorithm
-            raise ValueError(f"the saved search has another algorithm; it can't be resumed with {self.algorithm!r}")
-        saved = state["optimiser"]
-        if saved is None:
-            return
-        swarm = {"screening": saved["screening"] is not None, "generational": saved["settings"]["generational"]}
-        for name, value in swarm.items():
-            if bool(self._settings.get(name, value)) != value:
-                raise ValueError(f"the saved search has {name}={value}; it can't be resumed with {name}={not value}")

@@ -11,6 +11,8 @@ from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.utils import flatten_dict
 
+from searchers.space import Space
+
 
 def number(value: Any) -> float | None:
     """Return a real number as a float; None for anything else.
@@ -60,6 +62,14 @@ class EarlierRun:
     result: Mapping[str, Any]
     failed: bool
     blank: tuple[str, ...] = ()
+
+    def config_in(self, space: Space) -> Mapping[str, Any]:
+        """Return the configuration with None for blank parameters, if ``space`` needs them."""
+        try:
+            space.encode(self.config, strict=False)
+        except ValueError:
+            return {**self.config, **dict.fromkeys(self.blank)}
+        return self.config
 
 
 def earlier_runs(source: Any) -> Iterator[EarlierRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,11 @@ class OptunaMirror:
         study: Name of the study.
         storage: URL of the storage, such as ``sqlite:///optuna.db``.
         space: Ray Tune's domains, by name. Parameters without one are user attributes of the trials.
+        metric: Name of the result that the search optimises.
         mode: ``max`` or ``min``.
     """
 
-    def __init__(self, study: str, storage: str, space: Mapping[str, Any], mode: str) -> None:
+    def __init__(self, study: str, storage: str, space: Mapping[str, Any], metric: str, mode: str) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -36,6 +38,9 @@ class OptunaMirror:
             direction="maximize" if mode == "max" else "minimize",
             load_if_exists=True,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names([metric])
         earlier = self._study.get_trials(deepcopy=False)
         self._ended = {trial.user_attrs.get(_NUMBER) for trial in earlier if trial.state.is_finished()}
         self._running = {
@@ -73,7 +78,8 @@ class OptunaMirror:
     def _end(self, trial: Trial, copy: Any) -> None:
         score = finite(trial.score)
         for name, value in {"error": trial.error, "seconds": trial.seconds, "worker": trial.worker}.items():
-            copy.set_user_attr(name, value)
+            if value:
+                copy.set_user_attr(name, value)
         if trial.status == "ok" and score is not None:
             self._study.tell(copy, score)
         else:

@@ -58,7 +58,7 @@ def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]
 
 
 def make_listeners(
-    names: Sequence[str], project: str, folder: Path, space: Mapping[str, Any], mode: str
+    names: Sequence[str], project: str, folder: Path, space: Mapping[str, Any], metric: str, mode: str
 ) -> list[Listener]:
     """Make the listeners of trackers for ``tune``.
 
@@ -69,6 +69,7 @@ def make_listeners(
         project: Name of the search in the trackers.
         folder: Folder of the search.
         space: Ray Tune's domains, by name.
+        metric: Name of the result that the search optimises.
         mode: ``max`` or ``min``.
 
     Returns:
@@ -78,15 +79,15 @@ def make_listeners(
         UnavailableError: If a package of a tracker is missing.
     """
     check_trackers(names)
-    return [_optuna(project, folder, space, mode)] if "optuna" in names else []
+    return [_optuna(project, folder, space, metric, mode)] if "optuna" in names else []
 
 
-def _optuna(project: str, folder: Path, space: Mapping[str, Any], mode: str) -> Listener:
+def _optuna(project: str, folder: Path, space: Mapping[str, Any], metric: str, mode: str) -> Listener:
     from kdh_ray.tuning.optuna_mirror import OptunaMirror
 
     folder.mkdir(parents=True, exist_ok=True)
     storage = os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{folder.absolute() / 'optuna.db'}"
-    return OptunaMirror(project, storage, space, mode)
+    return OptunaMirror(project, storage, space, metric, mode)
 
 
 def _mlflow(project: str, folder: Path) -> Any:

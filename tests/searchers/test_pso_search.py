@@ -282,7 +282,7 @@ def test_swarm_of_another_kind_is_not_resumed(tmp_path):
     search.suggest("a")
     search.save(str(tmp_path / "state"))
     ParticleSwarmSearch().restore(str(tmp_path / "state"))  # takes the saved one's settings
-    with pytest.raises(ValueError, match="has screening=False; it can't be resumed with screening=True"):
+    with pytest.raises(ValueError, match="has screening False; it can't be resumed with True"):
         ParticleSwarmSearch(screening=True).restore(str(tmp_path / "state"))
 
 

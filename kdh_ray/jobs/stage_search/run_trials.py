@@ -68,7 +68,8 @@ class TrialRuns:
     @cached_property
     def _trackers(self) -> list[Listener]:
         tune, plan = self.plan.config.tune, self.plan
-        return make_listeners(tune.trackers, plan.config.name, plan.folder.search.path, plan.domains, "max")
+        folder = plan.folder.search.path
+        return make_listeners(tune.trackers, plan.config.name, folder, plan.domains, plan.metric, "max")
 
     def _listen(self, trial: Trial) -> None:
         if trial.ended:

@@ -29,12 +29,13 @@ def study(tmp_path, monkeypatch):
     monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
 
     def passed(*trials, mode="max"):
-        (listener,) = make_listeners(["optuna"], "notes", tmp_path / "search", SPACE, mode)
+        (listener,) = make_listeners(["optuna"], "notes", tmp_path / "search", SPACE, "f1", mode)
         for entry in trials:
             listener(entry)
         storage = f"sqlite:///{tmp_path / 'search' / 'optuna.db'}"
         found = optuna.load_study(study_name="notes", storage=storage)
         assert found.direction.name == ("MAXIMIZE" if mode == "max" else "MINIMIZE")
+        assert found.metric_names == ["f1"]
         return found.trials
 
     return passed
