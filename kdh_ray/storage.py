@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,17 @@ def locate(path: str | os.PathLike[str]) -> tuple[Any, str]:
     except (ImportError, ValueError, OSError) as error:
         raise UnavailableError(f"{text}: can't be opened ({one_line(error)})") from None
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem)), str(root)
+
+
+def local_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a folder that locks and renames need to work in; ``~`` is expanded.
+
+    Raises:
+        UnavailableError: If it is in a bucket.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", os.fspath(path)):  # a Path of s3://bucket is s3:/bucket
+        raise UnavailableError(f"this needs a folder of this machine or of a shared file system; got {path}")
+    return Path(path).expanduser().absolute()
 
 
 def write_parquet(filesystem: Any, target: str, table: Any, **encoding: Any) -> None:

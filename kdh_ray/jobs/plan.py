@@ -11,6 +11,7 @@ from typing import Any
 from kdh_ray.config import RunConfig, load_config, load_run_config, parse_config
 from kdh_ray.events import Event
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.storage import local_folder
 
 Listener = Callable[[Event], None]
 
@@ -74,10 +75,11 @@ def make_plan(
 
     Raises:
         ConfigError: If the configuration has faults.
+        UnavailableError: If the folder is in a bucket.
     """
     if not isinstance(config, RunConfig):
         config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
-    folder = RunFolder(out if out is not None else Path("runs") / config.name)
+    folder = RunFolder(local_folder(out if out is not None else Path("runs") / config.name))
     config = _with_split_rule_of(folder, config)
     return RunPlan(config, folder, tuple(config.stages if stages is None else stages))
 

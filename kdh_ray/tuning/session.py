@@ -6,11 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import UnavailableError, UserError
-from kdh_ray.storage import locked_folder
+from kdh_ray.storage import local_folder, locked_folder
 from kdh_ray.tuning.config_values import ConfigValues
 from kdh_ray.tuning.ledger import DISK_FULL, Ledger
 from kdh_ray.tuning.ray_process import InterruptWatch, tune_environment
@@ -76,7 +75,7 @@ def tune(
             metric, or the cluster lacks the resources of a trial.
         KeyboardInterrupt: After Ctrl-C, once the trials have been shut down.
     """
-    folder, purpose = _local_folder(storage), _purpose(settings, searcher)
+    folder, purpose = local_folder(storage), _purpose(settings, searcher)
     with locked_folder(folder):
         ledger = Ledger(folder, ConfigValues(space))
         if ledger.trials and not resume:
@@ -96,17 +95,6 @@ def tune(
             with tune_environment(settings.verbose), ray_session(settings.job, settings.verbose):
                 exhausted = session.run()
     return SearchResult(ledger.trials, settings.metric, settings.mode, ledger.seconds, exhausted)
-
-
-def _local_folder(storage: str | os.PathLike[str]) -> Path:
-    """Return the folder of a search.
-
-    Raises:
-        UserError: If it is a URL.
-    """
-    if "://" in os.fspath(storage):
-        raise UserError(f"a search needs a folder of this machine or of a shared file system; got {storage}")
-    return Path(storage).expanduser().absolute()
 
 
 def _purpose(settings: TuneSettings, searcher: Any) -> dict[str, str]:

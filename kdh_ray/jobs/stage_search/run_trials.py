@@ -67,9 +67,9 @@ class TrialRuns:
 
     @cached_property
     def _trackers(self) -> list[Listener]:
-        tune, plan = self.plan.config.tune, self.plan
-        folder = plan.folder.search.path
-        return make_listeners(tune.trackers, plan.config.name, folder, plan.domains, plan.metric, "max")
+        plan, settings = self.plan, self.plan.tune_settings
+        names, folder = plan.config.tune.trackers, plan.folder.search.path
+        return make_listeners(names, plan.config.name, folder, plan.domains, settings.metric, settings.mode)
 
     def _listen(self, trial: Trial) -> None:
         if trial.ended:

@@ -236,6 +236,14 @@ def test_missing_tracker_is_refused_at_once(config, tmp_path, capsys, monkeypatc
     assert main([*arguments[:-1], "tune.trackers=[comet]"]) == 2
 
 
+@pytest.mark.parametrize("verb", ["run", "tune"])
+def test_bucket_as_folder_is_refused(config, tmp_path, capsys, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    assert main([verb, config, "--out", "s3://bucket/run"]) == 2
+    assert "needs a folder of this machine or of a shared file system; got s3:/bucket/run" in capsys.readouterr().err
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_run_searches_if_trials_are_set(config, tmp_path, monkeypatch):
     asked = {}
 
