@@ -416,6 +416,34 @@ def test_ray_scheduler_stops_reach_the_swarm(local_ray, tmp_path):
     assert search.swarm.best[1] == min(full)
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("scheduler", [None, ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2)])
+def test_ray_own_ends_differ_from_stops(local_ray, tmp_path, scheduler):
+    """Ray Tune ends both with the same result."""
+
+    class Patient(tune.Trainable):
+        def setup(self, config):
+            self.epoch, self.epochs = 0, config["epochs"]
+
+        def reset_config(self, config):
+            self.setup(config)
+            return True
+
+        def step(self):
+            self.epoch += 1
+            return {"loss": self.epoch / self.epochs, "done": self.epoch >= self.epochs}
+
+        def save_checkpoint(self, checkpoint_dir):
+            return {}
+
+    search = ParticleSwarmSearch(seed=1)
+    space = {"epochs": tune.randint(1, 9), "x": tune.uniform(0, 1)}
+    results = fit(Patient, space, tmp_path, search, 8, scheduler, metric="loss", mode="min")
+    stopped = [r.metrics["training_iteration"] for r in results if r.metrics["loss"] < 1]
+    assert sorted(f for f in search.swarm.archive.fidelities if f < math.inf) == sorted(stopped)
+    assert bool(stopped) == (scheduler is not None)
+
+
 def test_ray_save_restore_checkpoint(tmp_path):
     path = str(tmp_path / "checkpoint.pkl")
 
