@@ -417,8 +417,7 @@ def test_ray_scheduler_stops_reach_the_swarm(local_ray, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("scheduler", [None, ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2)])
-def test_ray_own_ends_differ_from_stops(local_ray, tmp_path, scheduler):
+def test_ray_own_ends_differ_from_stops(local_ray, tmp_path):
     """Ray Tune ends both with the same result."""
 
     class Patient(tune.Trainable):
@@ -438,10 +437,11 @@ def test_ray_own_ends_differ_from_stops(local_ray, tmp_path, scheduler):
 
     search = ParticleSwarmSearch(seed=1)
     space = {"epochs": tune.randint(1, 9), "x": tune.uniform(0, 1)}
+    scheduler = ASHAScheduler(max_t=9, grace_period=1, reduction_factor=2)
     results = fit(Patient, space, tmp_path, search, 8, scheduler, metric="loss", mode="min")
     stopped = [r.metrics["training_iteration"] for r in results if r.metrics["loss"] < 1]
     assert sorted(f for f in search.swarm.archive.fidelities if f < math.inf) == sorted(stopped)
-    assert bool(stopped) == (scheduler is not None)
+    assert 0 < len(stopped) < 8
 
 
 def test_ray_save_restore_checkpoint(tmp_path):
