@@ -79,7 +79,9 @@ class StageFolder:
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """The folder of a search: its ledger (see ``kdh_ray.tuning``), the files of trackers, and a row per trial."""
+    """The folder of a search: its ledger (see ``kdh_ray.tuning``), the files of trackers, and a row and the validation
+    logits of each trial.
+    """
 
     path: Path
 
@@ -87,6 +89,15 @@ class SearchFolder:
     def rows(self) -> Path:
         """Folder of the trials' rows."""
         return self.path / "rows"
+
+    @property
+    def choice(self) -> Path:
+        """File that says which configuration was chosen, and by how much it is better than the stage's own."""
+        return self.path / "choice.json"
+
+    def predictions(self, trial: int) -> Path:
+        """File of a trial's validation logits, (n_documents, n_labels) float16, of its best epoch."""
+        return self.path / "predictions" / f"trial-{trial:04d}.npy"
 
 
 class RunFolder:

@@ -21,6 +21,7 @@ def print_summary(frame: pd.DataFrame, config: RunConfig, board: Board, out: Pat
     """Print the best trial, the savings of early stopping, the best score at each cost, and where the files are."""
     if board.best() is not None:
         _print_best(config, board)
+        _print_choice(frame)
         _print(board.savings())
         print_front(frame, config)
     _print(f"\nFiles of the run: {out}")
@@ -42,6 +43,12 @@ def _print_best(config: RunConfig, board: Board) -> None:
         f"Validation {board.objective.title} {board.score(best)}; trial 1{own}: {board.score(first)}{stopped} after"
         f" {epochs(first)}"
     )
+
+
+def _print_choice(frame: pd.DataFrame) -> None:
+    """Print which configuration was chosen, and how sure that is."""
+    if "search_choice" in frame and len(said := frame["search_choice"].dropna()):
+        _print(str(said.iloc[-1]))
 
 
 def print_front(frame: pd.DataFrame, config: RunConfig) -> None:

@@ -92,6 +92,11 @@ class TuneConfig(Section):
     trials: Count | None = Field(
         None, description="configurations to try; kdh-ray run searches if it is set, kdh-ray tune tries 32 if it isn't"
     )
+    keep_default: bool = Field(
+        False,
+        description="keep the stage's own settings unless the best trial is clearly better, corrected for choosing the"
+        " best of many; their trial is then never stopped early",
+    )
     scheduler: Literal["asha", "median", "none"] = Field("asha", description="rule that stops poor trials early")
     grace: Count = Field(1, description="epochs before a trial may be stopped; ASHA's first rung")
     reduction: float = Field(3.0, description="ASHA continues one in so many trials at each rung", gt=1.0)

@@ -50,6 +50,10 @@ class Objective:
         """Return a score as it is shown in a sentence: ``81.3 %``, or ``0.251`` for a loss."""
         return f"{self.text(score)} %" if self.mode == "max" else self.text(score)
 
+    def difference(self, gain: float) -> str:
+        """Return a gain as it is shown: ``+0.4 points`` of a share, or ``+0.004`` by which a loss is smaller."""
+        return f"{100 * gain:+.1f} points" if self.mode == "max" else f"{gain:+.3f}"
+
     def of_infeasible(self, excess: float) -> float:
         """Return the score of a configuration that exceeds a limit by ``excess``, for searchers that see scores only.
 

@@ -311,6 +311,7 @@ def _search(part: pd.DataFrame, label: str) -> Section:
         "A trial trains one configuration and is scored on the validation split only; early stopping ends poor trials."
     )
     objective = shared_objective(rows)
+    section.intro = " ".join([section.intro, *part["search_choice"].dropna().drop_duplicates()])
     made, section.left_out = attempt(SEARCH_FIGURES, part)
     section.figures = _named(made, label)
     best = rows.nlargest(_BEST_TRIALS, "merit")

@@ -11,6 +11,9 @@
   in rows of encoders from before, which were scored on the parts that the corpus marks, if it marks any;
 * costs: ``parameters``, ``seconds``, ``documents_trained`` (each counts once an epoch), ``documents_per_second``, and
   what a measurement of efficiency adds;
+* the best of a search: ``search_choice``, a sentence that says why it was chosen; ``search_gain``, its validation score
+  less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
+  many, ``_low`` and ``_high``, its 95 % interval; and ``search_kept_default``: the stage's own settings were kept;
 * trials: number, searcher, particle, worker, validation score, learning curve, epochs;
 * provenance: ``commit``, ``device``, ``precision``, ``started`` and ``written`` (UTC, ISO 8601).
 
@@ -37,7 +40,7 @@ LATENCY = "latency_p50_ms"
 TEXT_COLUMNS = (
     *(name for name in IDENTITY if name != "seed"),
     *("config_start", "config_teachers"),
-    *("curve", "objective", "searcher", "worker", "model", "number_format"),
+    *("search_choice", "curve", "objective", "searcher", "worker", "model", "number_format"),
     *("commit", "device", "precision", "read_as", "started", "written"),
 )
 NUMBER_COLUMNS = (

@@ -144,6 +144,7 @@ class Training:
             averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
+        self.best_logits: NDArray[np.float32] | None = None  # of validation, if this process ran the best epoch
         self._resident = resident_memory()
         self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
 
@@ -201,14 +202,17 @@ class Training:
     def _epoch(self, epoch: int) -> EpochReport:
         started = perf_counter()
         losses, rate = self.train_epoch(epoch)
-        reached = self._score()
+        reached, logits = self._score()
+        best = reached["f1_micro"] > max((entry.score for entry in self.history), default=-1.0)
+        if best:
+            self.best_logits = logits
         return EpochReport(
             epoch=epoch,
             score=reached["f1_micro"],
             f1_macro=reached["f1_macro"],
             average_precision=reached["average_precision_micro"],
             log_loss=reached["log_loss"],
-            best=reached["f1_micro"] > max((entry.score for entry in self.history), default=-1.0),
+            best=best,
             losses=losses,
             seconds=perf_counter() - started,
             documents_per_second=rate,
@@ -277,8 +281,8 @@ class Training:
         """Return the share of the documents that have labels."""
         return float(self._has_labels[list(indices)].mean())
 
-    def _score(self) -> dict[str, float]:
-        """Return every metric of the validation split, at the threshold with the highest micro F1."""
+    def _score(self) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """Return every metric of the validation split, at the threshold with the highest micro F1, and its logits."""
         logits = forward(
             self._validated_model(), self.validation.tokens, combine=self.combine, precision=self.precision
         )
@@ -289,7 +293,7 @@ class Training:
                 " lower learning_rate or head_multiplier, or raise warmup"
             )
         threshold = tune_global(self.validation.targets, probabilities)
-        return score(self.validation.targets, probabilities, threshold)
+        return score(self.validation.targets, probabilities, threshold), logits.documents
 
 
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:

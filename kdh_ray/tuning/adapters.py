@@ -146,6 +146,8 @@ class RecordedScheduler(PickledAsStub, TrialScheduler):  # type: ignore[misc]
         if self._recorder.is_faulty(trial.trial_id, result):
             return str(TrialScheduler.STOP)
         decision: str = self._scheduler.on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and self._recorder.is_spared(trial.trial_id, result):
+            return str(TrialScheduler.CONTINUE)
         if decision == TrialScheduler.STOP:
             self._recorder.mark_stopped(trial.trial_id, result)
         return decision

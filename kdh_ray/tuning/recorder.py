@@ -209,6 +209,12 @@ class Recorder(PickledAsStub):
         if before is not None and before != checkpoint:
             shutil.rmtree(before, ignore_errors=True)
 
+    def is_spared(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Return True if the scheduler may not stop a trial at ``result``, before its full length."""
+        spared, max_t = self.settings.spared, self.settings.max_t
+        whole = max_t is not None and result.get(TIME_ATTR, 0.0) >= max_t
+        return spared is not None and not whole and spared(self.trial(trial_id).config)
+
     def mark_stopped(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Note that the scheduler stopped a trial at ``result``; at the full length, that is its own end."""
         max_t = self.settings.max_t

@@ -23,6 +23,7 @@ class TuneSettings:
             is ``ok``. None if the objective ends its trials itself.
         full_length: Function from a configuration to the units of training of its full run, where configurations
             differ; every full run has ``max_t`` if not given.
+        spared: Function of a configuration: True if the scheduler may not stop it early.
         extra_results: Names of further results to record with each report.
         concurrency: Trials to run at once; as many as the cluster has room for at any time if not given.
         resources: Resources of one trial, such as ``{"CPU": 1, "GPU": 0.5, "memory": 1e9}`` (memory in bytes). ``cpu``
@@ -43,6 +44,7 @@ class TuneSettings:
     mode: Literal["max", "min"] = "max"
     max_t: float | None = None
     full_length: Callable[[Mapping[str, Any]], float | None] | None = None
+    spared: Callable[[Mapping[str, Any]], bool] | None = None
     extra_results: tuple[str, ...] = ()
     concurrency: int | None = None
     resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1})

@@ -123,6 +123,11 @@ class Trial:
         self.reports = [*(earlier for earlier in self.reports if earlier.time < report.time), report]
 
 
+def number_of(name: str) -> int:
+    """Return the number of the trial that has this name."""
+    return int(name.rpartition("-")[2])
+
+
 Listener = Callable[[Trial], None]
 """Called with a trial whenever it starts, reports, or ends."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.jobs.plan import RunOptions, make_plan
 from kdh_ray.jobs.run import perform
 from kdh_ray.jobs.run_rows import run_id
+from kdh_ray.jobs.stage_search.choice import saved_columns
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
 from kdh_ray.results import recorded
@@ -58,7 +59,8 @@ class BestRun:
 
     def perform(self, config: RunConfig) -> None:
         """Run the best configuration; stages that are finished only get their rows."""
-        perform(make_plan(config, self.folder), self.options)
+        columns = {**saved_columns(self.plan.folder.search.choice), **self.options.columns}
+        perform(make_plan(config, self.folder), replace(self.options, columns=columns))
 
 
 def _copy_stages(source: RunFolder, target: RunFolder, config: RunConfig) -> None:

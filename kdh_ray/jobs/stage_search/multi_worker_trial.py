@@ -27,7 +27,7 @@ def trial_of_workers(config: dict[str, Any], task: StageTask) -> None:
     gpus = (settings.gpus_per_trial or 1.0) if task.device == "cuda" else 0.0
     TorchTrainer(
         _work,
-        train_loop_config={"values": config, "task": ray.put(task)},
+        train_loop_config={"values": config, "task": ray.put(task), "trial": context.get_trial_name()},
         scaling_config=ScalingConfig(
             num_workers=settings.workers_per_trial,
             use_gpu=gpus > 0,
@@ -50,8 +50,8 @@ def _work(config: dict[str, Any]) -> None:
     task: StageTask = ray.get(config["task"])
     torch.set_num_threads(task.tune.cpus_per_trial)
     trial = TrialTraining(task, config["values"], precision(task.precision))
-    done = False
+    done, name = False, config["trial"] if train.get_context().get_world_rank() == 0 else ""
     while not done:
-        result = trial.epoch()
+        result = trial.epoch(name)
         done = result.pop("done")
         train.report(result)

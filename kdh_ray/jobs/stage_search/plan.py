@@ -10,7 +10,14 @@ from typing import Any
 from kdh_ray.config import RunConfig, SearchRange, StageConfig
 from kdh_ray.evaluation.objectives import OBJECTIVES, Objective
 from kdh_ray.jobs.plan import RunPlan
-from kdh_ray.jobs.stage_search.space import configured, domains, longest_trial, search_space, tuned_stage
+from kdh_ray.jobs.stage_search.space import (
+    configured,
+    domains,
+    has_own_settings,
+    longest_trial,
+    search_space,
+    tuned_stage,
+)
 from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import TuneSettings
@@ -95,6 +102,7 @@ class SearchPlan:
             max_t=self.longest,
             full_length=self.epochs,
             extra_results=(*(each.column for each in OBJECTIVES.values()), RATE, LATENCY, PARAMETERS, VIOLATION),
+            spared=(lambda values: has_own_settings(self.config, values)) if tune.keep_default else None,
             time_budget=tune.time_budget,
             trial_time_limit=tune.trial_time_limit,
             max_failures=tune.max_failures,

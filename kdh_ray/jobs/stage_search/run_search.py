@@ -22,6 +22,7 @@ from kdh_ray.jobs.publish import publish_run
 from kdh_ray.jobs.run import perform
 from kdh_ray.jobs.run_rows import run_id
 from kdh_ray.jobs.stage_search.best import BestRun
+from kdh_ray.jobs.stage_search.choice import choose
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.run_trials import TrialRuns
 from kdh_ray.jobs.stage_search.searcher import make_searcher, tuned_variant
@@ -187,11 +188,12 @@ class _Search:
         return EventLog(self.plan.folder.events, self.options.listener)
 
     def _search(self, corpus: Corpus) -> Mapping[str, Any]:
-        """Run the trials, and return the settings of the best."""
+        """Run the trials, and return the settings that were chosen."""
         plan = self.plan
         rows = TrialRows(plan, corpus, self.options.columns)
         with claim_folder(plan.folder, plan.config):
             trials = TrialRuns(plan, self.searcher, rows, self.on_trial, self._log, self.options.verbose)
-            found = trials.run()
+            choice = choose(plan, corpus, trials.run())
+            choice.save(plan.folder.search.choice)
             publish_run(plan.config, plan.folder)
-        return found.best.config
+        return choice.trial.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,6 +112,18 @@ def own_settings(config: RunConfig) -> dict[str, Any]:
     """Return the tuned stage's own values of the searched settings, as far as they are within the ranges."""
     stage = flatten(config.stages[tuned_stage(config)].model_dump(), prefix="")
     return {name: stage[name] for name, entry in search_space(config).items() if entry.contains(stage[name])}
+
+
+def has_own_settings(config: RunConfig, values: Mapping[str, Any]) -> bool:
+    """Return True if a trial with ``values`` is the stage as configured; searchers may round numbers' last digits."""
+    own = own_settings(config)
+    return search_space(config).keys() == own.keys() and all(_same(own[name], values.get(name)) for name in own)
+
+
+def _same(own: Any, suggested: Any) -> bool:
+    if isinstance(own, float):  # such as 1e-4 that came back from a logarithm as 1.0000000000000003e-4
+        return isinstance(suggested, int | float) and math.isclose(own, suggested, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(own == suggested)
 
 
 def longest_trial(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:

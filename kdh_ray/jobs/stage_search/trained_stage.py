@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from kdh_ray.jobs.stage_search.plan import SearchPlan, scores_of
-from kdh_ray.jobs.stage_search.space import own_settings
+from kdh_ray.jobs.stage_search.predictions import save_predictions
+from kdh_ray.jobs.stage_search.space import has_own_settings, own_settings
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import RATE, TIME_ATTR, VIOLATION, Report, Trial
 
@@ -37,9 +40,8 @@ class TrainedStage:
         return None if result is None else cls(plan, result)
 
     def has(self, values: Mapping[str, Any]) -> bool:
-        """Return True if a trial with ``values`` is this stage; searchers may round the last digits of numbers."""
-        own = own_settings(self.plan.config)
-        return self.plan.space.keys() == own.keys() and all(_same(own[name], values[name]) for name in own)
+        """Return True if a trial with ``values`` is this stage."""
+        return has_own_settings(self.plan.config, values)
 
     def reports(self, costs: Mapping[str, float]) -> list[Report]:
         """Return what a trial would have reported: after each epoch, the scores of the best epoch so far.
@@ -101,12 +103,13 @@ class TrainedStage:
         for result in results:
             search.on_trial_result(_ID, result)
         search.on_trial_complete(_ID, results[-1])
+        self._copy_predictions(trial.number)
         trial.status = "ok"
         recorder.commit(trial)
         return trial
 
-
-def _same(own: Any, suggested: Any) -> bool:
-    if isinstance(own, float):  # such as 1e-4 that came back from a logarithm as 1.0000000000000003e-4
-        return isinstance(suggested, int | float) and math.isclose(own, suggested, rel_tol=1e-6, abs_tol=1e-9)
-    return bool(own == suggested)
+    def _copy_predictions(self, number: int) -> None:
+        """Keep the stage's validation logits as those of its trial."""
+        with suppress(OSError, ValueError):  # the search then says that its gain is not corrected
+            file = self.plan.folder.stage(self.plan.tuned).predictions / "validation.npy"
+            save_predictions(self.plan.folder.search.predictions(number), np.load(file, allow_pickle=False))

@@ -14,9 +14,11 @@ from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
 from kdh_ray.evaluation.objectives import OBJECTIVES
 from kdh_ray.jobs.stage_search.plan import scores_of
+from kdh_ray.jobs.stage_search.predictions import save_predictions
 from kdh_ray.jobs.stage_search.space import configured
 from kdh_ray.jobs.stage_search.student_costs import violation
-from kdh_ray.tuning.trials import RATE, VIOLATION
+from kdh_ray.run_folder import SearchFolder
+from kdh_ray.tuning.trials import RATE, VIOLATION, number_of
 
 if TYPE_CHECKING:
     from kdh_ray.config import StageConfig, TuneConfig
@@ -41,6 +43,7 @@ class StageTask:
         material: Tokens, labels, teacher logits and the start's weights, with every layer and placeholder dropout.
         precision: As configured.
         device: ``cpu`` or ``cuda``.
+        folder: Of the search, on storage that all machines share.
         tune: Settings of the search.
         costs: Costs of every student that a trial may build.
     """
@@ -49,6 +52,7 @@ class StageTask:
     material: Material
     precision: str
     device: str
+    folder: SearchFolder
     tune: TuneConfig
     costs: Costs
 
@@ -86,6 +90,7 @@ class TrialTraining:
         from kdh_ray.models.trial_pass import usable_precision
         from kdh_ray.training.loop import Training
 
+        self._folder = task.folder
         self._costs, self._over_budget = task.costs_of(values), task.over_budget(values)
         if self._over_budget is not None:
             return
@@ -99,8 +104,11 @@ class TrialTraining:
             model, train, validation, stage, seed=material.seed, combine=material.reading.combine, precision=precision
         )
 
-    def epoch(self) -> dict[str, Any]:
+    def epoch(self, trial: str = "") -> dict[str, Any]:
         """Train one epoch, and return the result that the trial reports.
+
+        Args:
+            trial: Its name, which ends in its number. With a name, the best epoch's validation logits are saved.
 
         Raises:
             MemoryError: If the GPU has not enough memory.
@@ -114,6 +122,8 @@ class TrialTraining:
         except torch.OutOfMemoryError as error:
             reason = ". ".join(str(error).split(". ")[:2])
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
+        if trial and report.best and self.training.best_logits is not None:
+            save_predictions(self._folder.predictions(number_of(trial)), self.training.best_logits)
         best = max(self.training.history, key=lambda entry: entry.score)
         return {
             **self._costs,
@@ -158,10 +168,11 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
-        if self.is_actor():  # shown by the dashboard, ps and top; Ray itself can't rename a worker
-            ray._raylet.setproctitle(f"ray::{self.trial_name}")
+        name = str(self.trial_name) if self.is_actor() else ""
+        if name:  # shown by the dashboard, ps and top; Ray itself can't rename a worker
+            ray._raylet.setproctitle(f"ray::{name}")
         started = time.perf_counter()
-        result = self._trial.epoch()
+        result = self._trial.epoch(name)
         self._unsaved += time.perf_counter() - started
         return {**result, SHOULD_CHECKPOINT: not result["done"] and self._saving <= SAVING_SHARE * self._unsaved}
 

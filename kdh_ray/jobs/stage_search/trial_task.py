@@ -68,4 +68,5 @@ def trial_task(plan: SearchPlan, corpus: Corpus, on_gpu: bool, log: EventLog | N
     material = runner.prepare(plan.tuned, stage.model_copy(update=largest))
     material.model.to("cpu")  # workers may lack this process's GPU
     costs = measure_costs(material, stage, plan.space, config.tune.cpus_per_trial)
-    return StageTask(stage, material, config.precision, "cuda" if on_gpu else "cpu", config.tune, costs)
+    device = "cuda" if on_gpu else "cpu"
+    return StageTask(stage, material, config.precision, device, plan.folder.search, config.tune, costs)

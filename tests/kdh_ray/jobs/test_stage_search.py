@@ -1,7 +1,6 @@
 """Searches for a stage's settings: their checks, their resumption, and the run of the best configuration."""
 
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 import pytest
 from cheap_search import RandomSearch
@@ -15,8 +14,9 @@ from kdh_ray.jobs import search
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trial_task import trial_resources
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.tuning import SearchResult
 from kdh_ray.tuning.ledger import Ledger
-from kdh_ray.tuning.trials import OUT_OF_TIME, Trial
+from kdh_ray.tuning.trials import OUT_OF_TIME, Report, Trial
 
 RUN_TRIALS = "kdh_ray.jobs.stage_search.run_trials.TrialRuns.run"
 
@@ -75,6 +75,11 @@ def test_other_configuration_is_refused_before_ray_starts(encoder, tmp_path, mon
         search(small(encoder, trials=4, grace=1), tmp_path, resume=True)
 
 
+def search_that_found(values):
+    trial = Trial(1, "first", values, "ok", [Report(1.0, 0.5, 1.0)])
+    return SearchResult([trial], "validation_f1_micro", "max", 1.0)
+
+
 @pytest.fixture
 def searched(encoder, tmp_path, monkeypatch):
     """Call ``search`` in this process, with trials that have already found the best settings."""
@@ -83,7 +88,7 @@ def searched(encoder, tmp_path, monkeypatch):
     def session(*arguments, **settings):
         yield ""
 
-    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 2e-3}))
+    found = search_that_found({"learning_rate": 2e-3})
     monkeypatch.setattr("kdh_ray.cluster.session.ray_session", session)
     monkeypatch.setattr("kdh_ray.jobs.stage_search.run_search.trial_resources", lambda config: {})
     monkeypatch.setattr(RUN_TRIALS, lambda self: found)
@@ -136,7 +141,7 @@ def test_raised_time_budget_continues_the_search(searched, tmp_path, monkeypatch
     ledger.trials.append(Trial(1, "a", {"learning_rate": 2e-3}, status="stopped", error=OUT_OF_TIME))
     searched(changes={"time_budget": 1e-9})
     ledger.commit()
-    found = SimpleNamespace(best=SimpleNamespace(config={"learning_rate": 3e-3}))
+    found = search_that_found({"learning_rate": 3e-3})
     monkeypatch.setattr(RUN_TRIALS, lambda self: found)
     rates = []
     for budget in (1e-9, "1h"):

@@ -1,11 +1,16 @@
 """A trial of a stage, without Tune around it."""
 
+import numpy as np
 import pytest
 import torch
 from small_stage import StageSearch, search_plan, small
 
 from kdh_ray import run
 from kdh_ray.data import corpus_from_config
+from kdh_ray.evaluation.metrics import score
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.inference.forward import forward
+from kdh_ray.inference.logits import logistic
 from kdh_ray.jobs.stage_search.trial import StageTrial
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.training.loop import Training
@@ -49,14 +54,23 @@ def test_trials_report_every_objective(encoder, folder):
     assert over["validation_log_loss"] == 1 + over["violation"]
     trial = started(task_of(small(encoder), folder), {"layers": 1, "epochs": 1})
     report = trial.step()
-    from kdh_ray.evaluation.metrics import score
-    from kdh_ray.inference.forward import forward
-
     training = trial._trial.training
     probabilities = forward(training.classifier, training.validation.tokens).probabilities
     expected = score(training.validation.targets, probabilities)
     for name in ("validation_average_precision_micro", "validation_log_loss"):
         assert report[name] == pytest.approx(expected[name.removeprefix("validation_")], rel=1e-4)
+
+
+def test_trials_keep_the_predictions_of_their_best_epoch(encoder, folder):
+    task = task_of(small(encoder), folder)
+    trial = started(task, {"layers": 1, "epochs": 2})._trial
+    reports = [trial.epoch("particle-3-trial-0007") for _ in range(2)]
+    kept = np.load(task.folder.predictions(7))
+    assert (kept.dtype, kept.shape) == (np.float16, trial.training.validation.targets.shape)
+    truth, probabilities = trial.training.validation.targets, logistic(kept)
+    reached = score(truth, probabilities, tune_global(truth, probabilities))["f1_micro"]
+    assert reached == pytest.approx(max(report["validation_f1_micro"] for report in reports), abs=5e-3)
+    assert not list(task.folder.predictions(7).parent.glob(".*"))
 
 
 def test_full_gpu_error_names_settings_to_lower(encoder, folder, monkeypatch):

@@ -1,0 +1,142 @@
+"""The choice that a search ends with: the best trial, or the stage's own settings unless they are clearly beaten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdh_ray.data import Corpus
+from kdh_ray.evaluation.objectives import Objective
+from kdh_ray.evaluation.selection import CorrectedGain, corrected_gain
+from kdh_ray.inference.logits import logistic
+from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.predictions import read_predictions
+from kdh_ray.jobs.stage_search.space import has_own_settings
+from kdh_ray.tuning import SearchResult
+from kdh_ray.tuning.trials import Trial
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The configuration that a search chose.
+
+    Attributes:
+        trial: Its trial.
+        sentence: Which configuration it is, by how much it is better than the stage's own settings, and how sure that
+            is.
+        columns: The same as columns of the row of the best student.
+    """
+
+    trial: Trial
+    sentence: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, file: Path) -> None:
+        """Write sentence and columns, for rows that a later call writes."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}")
+        temporary.write_text(json.dumps(self.all_columns, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(file)
+
+    @property
+    def all_columns(self) -> dict[str, Any]:
+        """Columns of the row of the best student, the sentence among them."""
+        return {"search_choice": self.sentence, **self.columns}
+
+
+def saved_columns(file: Path) -> dict[str, Any]:
+    """Return the columns that :meth:`Choice.save` wrote; none of a search from before there were any."""
+    try:
+        columns: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return columns
+
+
+def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
+    """Choose among the trials of a search, and say how sure the choice is.
+
+    The best trial wins. With ``tune.keep_default`` the stage's own settings do, unless the best is clearly better: the
+    95 % interval of its gain, corrected for choosing among so many, lies above 0.
+
+    Raises:
+        UserError: If no trial has a score.
+    """
+    best, objective = found.best, plan.objective
+    own = next((trial for trial in found.trials if has_own_settings(plan.config, trial.config)), None)
+    if own is best:
+        of_own = (
+            f"Chosen: the stage's own settings, {_scored(objective, best)}, the best of {len(found.trials)} trials."
+        )
+        return Choice(best, of_own)
+    obstacle, gain = _obstacle(own), None
+    if own is not None and not obstacle:
+        gain = _gain(plan, corpus, found, own)
+        obstacle = "" if gain else "the validation predictions of some trials are missing"
+    keep = plan.config.tune.keep_default and not (gain and gain.clear) and own is not None and _can_be_kept(own)
+    chosen = own if keep and own is not None else best
+    sentences = [_contest(objective, best, own, chosen, len(found.trials)), _judgement(objective, gain, obstacle)]
+    columns: dict[str, Any] = {"search_kept_default": keep}
+    if gain is not None and own is not None:
+        columns |= {"search_gain": objective.sign * (float(best.score or 0.0) - float(own.score or 0.0))}
+        columns |= {"search_gain_corrected": gain.gain, "search_gain_low": gain.low, "search_gain_high": gain.high}
+    return Choice(chosen, " ".join(sentences), columns)
+
+
+def _obstacle(own: Trial | None) -> str:
+    """Return why the stage's own settings can't be compared with a trial; empty if they can."""
+    if own is None:
+        return "the stage's own settings are not among the trials"
+    if not own.feasible:
+        return "the stage's own settings exceed the search's budget"
+    if own.status != "ok" or own.score is None:
+        return f"the trial of the stage's own settings was not finished ({own.status} after {own.time:g} epochs)"
+    return ""
+
+
+def _can_be_kept(own: Trial) -> bool:
+    return own.feasible and own.status != "failed"
+
+
+def _gain(plan: SearchPlan, corpus: Corpus, found: SearchResult, own: Trial) -> CorrectedGain | None:
+    """Return the corrected gain over the stage's own settings; None if predictions of a finished trial are missing."""
+    finished = [trial for trial in found.trials if trial.feasible and trial.status == "ok" and trial.score is not None]
+    targets = np.asarray(corpus.splits["validation"].targets, np.int8)
+    files = [plan.folder.search.predictions(trial.number) for trial in finished]
+    logits = [each for file in files if (each := read_predictions(file, targets.shape)) is not None]
+    if len(logits) < len(files):
+        return None
+    reference = [trial.number for trial in finished].index(own.number)
+    probabilities = [logistic(each) for each in logits]
+    return corrected_gain(targets, probabilities, reference, plan.objective, seed=plan.config.seed)
+
+
+def _contest(objective: Objective, best: Trial, own: Trial | None, chosen: Trial, trials: int) -> str:
+    """Return which trial was chosen over which, with their scores as the trials reported them."""
+    winner = f"trial {best.number}, {_scored(objective, best)}, the best of {trials} trials"
+    if own is None or _obstacle(own):
+        return f"Kept: the stage's own settings; not {winner}." if chosen is own else f"Chosen: {winner}."
+    default = f"the stage's own settings, {_scored(objective, own)}"
+    return f"Kept: {default}; not {winner}." if chosen is own else f"Chosen: {winner}; not {default}."
+
+
+def _judgement(objective: Objective, gain: CorrectedGain | None, obstacle: str) -> str:
+    """Return the corrected gain with its interval, and what it shows; or why it is unknown."""
+    if gain is None:
+        return f"The gain over the stage's own settings is unknown: {obstacle}."
+    verdict = "clearly better" if gain.clear else "clearly worse" if gain.high < 0 else "it may be no better"
+    mean, low, high = (objective.difference(each) for each in (gain.gain, gain.low, gain.high))
+    return (
+        f"Corrected for choosing the best of {gain.candidates} finished trials, the gain is {mean} (95 % interval {low}"
+        f" to {high}, bootstrap over {gain.documents} validation documents; above 0 in {100 * gain.share:.0f} % of the"
+        f" resamples): {verdict}."
+    )
+
+
+def _scored(objective: Objective, trial: Trial) -> str:
+    return f"validation {objective.title} {objective.text(float(trial.score or 0.0))}"
