@@ -14,6 +14,39 @@ from searchers.space import Space
 Curve = dict[float, float]  # fidelity -> finite value
 
 
+class Rungs:
+    """Results by fidelity, kept as they come: a search of thousands asks at each move.
+
+    Attributes:
+        full: Fidelity of a full run; runs past it count as full.
+        ends: Fidelities at which runs ended.
+        values: Values by result, by fidelity.
+        failures: Indices of failures.
+    """
+
+    def __init__(self, full: float = math.inf) -> None:
+        self.full = full
+        self.ends: set[float] = set()
+        self.values: dict[float, dict[int, float]] = {}
+        self.failures: list[int] = []
+
+    def add(self, index: int, curve: Curve) -> None:
+        """Add the curve of a result, empty for a failure."""
+        if not curve:
+            self.failures.append(index)
+            return
+        for fidelity, value in curve.items():
+            self.values.setdefault(min(fidelity, self.full), {})[index] = value
+        self.ends.add(min(max(curve), self.full))
+
+    def at(self, fidelity: float) -> tuple[NDArray[np.intp], Array]:
+        """Return the indices of the results at a fidelity and of failures, in order, and their values, (n,) each."""
+        values = {**self.values.get(fidelity, {}), **dict.fromkeys(self.failures, math.inf)}
+        indices = np.fromiter(values, dtype=np.intp, count=len(values))
+        order = np.argsort(indices, kind="stable")
+        return indices[order], np.fromiter(values.values(), dtype=float, count=len(values))[order]
+
+
 class Archive:
     """Results in the order in which they came, and the set of configurations seen, running ones included.
 
@@ -24,14 +57,17 @@ class Archive:
         n_dims: Number of coordinates.
         values: Values of the results; inf for failures.
         fidelities: Fidelities of the results; inf for full runs.
+        deviations: Standard deviations of the values' noise; NaN where unknown.
     """
 
     def __init__(self, n_dims: int) -> None:
         self.n_dims = n_dims
         self.values: list[float] = []
         self.fidelities: list[float] = []
+        self.deviations: list[float] = []
         self._curves: list[Curve] = []
-        self._positions: list[Array] = []
+        self._rungs = Rungs()
+        self._positions = np.empty((64, n_dims))  # grows by doubling
         # Keys only: a dict keeps their order, so that a state is the same each time it is written.
         self._seen: dict[bytes, None] = {}
 
@@ -46,9 +82,11 @@ class Archive:
     @property
     def positions(self) -> Array:
         """Positions of the results, (n_results, n_dims)."""
-        return np.array(self._positions).reshape(len(self), self.n_dims)
+        return self._positions[: len(self)]
 
-    def add(self, position: Array, value: float, fidelity: float, curve: Curve | None = None) -> None:
+    def add(
+        self, position: Array, value: float, fidelity: float, curve: Curve | None = None, deviation: float | None = None
+    ) -> None:
         """Add a result.
 
         Args:
@@ -56,11 +94,16 @@ class Archive:
             value: Value at ``fidelity``; inf for a failure.
             fidelity: Fidelity that the run reached; inf for a full run.
             curve: Values that the run reported on its way, by fidelity.
+            deviation: Standard deviation of the value's noise; None if unknown.
         """
-        self._positions.append(position)
+        if len(self) == len(self._positions):
+            self._positions = np.concatenate([self._positions, np.empty((max(64, len(self)), self.n_dims))])
+        self._positions[len(self)] = position
         self._curves.append({**(curve or {}), fidelity: value} if value < math.inf else {})
+        self._rungs.add(len(self), self._curves[-1])
         self.values.append(value)
         self.fidelities.append(fidelity)
+        self.deviations.append(math.nan if deviation is None else deviation)
 
     def mark_seen(self, identity: Array) -> bool:
         """Mark a configuration as seen; return False if it was seen before."""
@@ -101,23 +144,26 @@ class Archive:
         Returns:
             Indices of the results, in order, and their values, (n,) each. Failures are included, with value inf.
         """
-        curves = [{min(at, full): value for at, value in curve.items()} for curve in self._curves]
-        rungs = sorted({max(curve) for curve in curves if curve}, reverse=True)
-        counts = {rung: sum(rung in curve for curve in curves) for rung in rungs}
-        most_common = max(rungs, key=counts.__getitem__, default=full)
-        rung = next((rung for rung in rungs if counts[rung] >= at_least), most_common)
-        # An empty curve is a failure.
-        values = [(i, curve.get(rung, math.inf)) for i, curve in enumerate(curves) if rung in curve or not curve]
-        indices = np.array([i for i, _ in values], dtype=np.intp)
-        return indices, np.array([value for _, value in values], dtype=float)
+        rungs = self._rungs_up_to(full)
+        enough = (rung for rung in sorted(rungs.ends, reverse=True) if len(rungs.values[rung]) >= at_least)
+        most_common = max(rungs.ends, key=lambda rung: (len(rungs.values[rung]), rung), default=full)
+        return rungs.at(next(enough, most_common))
+
+    def _rungs_up_to(self, full: float) -> Rungs:
+        if self._rungs.full != full:
+            self._rungs = Rungs(full)
+            for i, curve in enumerate(self._curves):
+                self._rungs.add(i, curve)
+        return self._rungs
 
     def get_state(self) -> dict[str, Any]:
         """Return the archive as JSON values."""
         seen = [np.frombuffer(key).tolist() for key in self._seen]
         return {
-            "positions": [position.tolist() for position in self._positions],
+            "positions": self.positions.tolist(),
             "values": finite_list(self.values),
             "fidelities": finite_list(self.fidelities),
+            "deviations": finite_list(self.deviations),
             "curves": [curve_to_json(curve) for curve in self._curves],
             "seen": seen,
         }
@@ -126,10 +172,13 @@ class Archive:
     def from_state(cls, n_dims: int, state: dict[str, Any]) -> Archive:
         """Return the archive that ``get_state`` described."""
         archive = cls(n_dims)
-        archive._positions = [np.array(position, dtype=float) for position in state["positions"]]
         archive.values = infinite_list(state["values"], math.inf)
+        archive._positions = np.array(state["positions"], dtype=float).reshape(len(archive), n_dims)
         archive.fidelities = infinite_list(state["fidelities"], math.inf)
+        archive.deviations = infinite_list(state.get("deviations", [None] * len(archive.values)), math.nan)
         archive._curves = [curve_from_json(curve) for curve in state["curves"]]
+        for i, curve in enumerate(archive._curves):
+            archive._rungs.add(i, curve)
         archive._seen = {np.array(position, dtype=float).tobytes(): None for position in state["seen"]}
         return archive
 

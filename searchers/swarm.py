@@ -41,7 +41,7 @@ from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, 
 from searchers.parameters import Array
 from searchers.particles import Particles
 from searchers.pending import PendingMove, PendingMoves
-from searchers.screening import Screen, Screening
+from searchers.screening import Results, Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
@@ -102,6 +102,9 @@ class ParticleSwarm:
         bounds: Handling of bounds: ``reflect``, ``absorb``, ``random`` or ``periodic``; see
             `searchers.dynamics.confine`.
         budget: Number of evaluations over which ``linear`` inertia falls.
+        noisy: True if a second evaluation of a configuration gives another value, as of a training with another seed.
+            Moves are then screened by a surrogate that expects noise, and follow its best instead of the luckiest
+            result (`searchers.noise`). Ask `recommend`, not `best`, for what to use.
         screening: True to make the most promising of many candidate moves (`searchers.screening`), with the settings
             of a `Screen` if one is given. False is plain PSO.
         generational: Wait until every particle has its result before any moves again; for comparisons.
@@ -124,6 +127,7 @@ class ParticleSwarm:
         velocity_limit: float = 0.5,
         bounds: BoundsName = "reflect",
         budget: int = 100,
+        noisy: bool = False,
         screening: bool | Screen = True,
         generational: bool = False,
         points_to_evaluate: Iterable[Mapping[str, Any]] = (),
@@ -145,7 +149,8 @@ class ParticleSwarm:
             generational=generational,
         )
         screen = (Screen() if screening else None) if isinstance(screening, bool) else screening
-        self._screening = None if screen is None else Screening(screen)
+        self.noisy = noisy
+        self._screening = None if screen is None else Screening(screen, noisy)
         self._rng = np.random.default_rng(seed)
         self._start()
         for point in points_to_evaluate:
@@ -206,7 +211,9 @@ class ParticleSwarm:
         if value is not None and math.isfinite(value):
             move.curve[reached] = float(value)
 
-    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
+    def tell(
+        self, move_id: int, value: float | None, fidelity: float | None = None, deviation: float | None = None
+    ) -> None:
         """Record the result of a move. A second result of the same move is ignored.
 
         Args:
@@ -214,43 +221,57 @@ class ParticleSwarm:
             value: Value to minimise; None, NaN and infinities mean that the run failed.
             fidelity: Fidelity that the run reached (a rung, an epoch), >= 0; None for a full run, which outranks any
                 number below ``full_fidelity``.
+            deviation: Standard deviation of the value's noise, if known: of a mean of n values, theirs divided by
+                sqrt(n). None counts as the median of those known.
 
         Raises:
             KeyError: If no such move was asked for.
-            ValueError: If the fidelity is negative or NaN.
+            ValueError: If the fidelity or the deviation is negative or NaN.
         """
         if not 0 <= move_id < self._next_id:
             raise KeyError(f"no move {move_id!r} was asked for")
         reached = checked_fidelity(fidelity)
+        _check_deviation(deviation)
         move = self._pending.pop(move_id)
         if move is None:
             return
         particles = self._particles
         particles.position[move.particle] = move.position
         particles.velocity[move.particle] = move.velocity
-        self._improved.append(self._learn(move.particle, move.position, value, reached, move.curve))
+        self._improved.append(self._learn(move.particle, move.position, value, reached, move.curve, deviation))
         particles.landed[move.particle] = len(self.archive)
 
     def give_up(self, move_id: int) -> None:
         """Stop waiting for a lost move, so that its particle moves on. A later report or result counts all the same."""
         self._pending.give_up(move_id)
 
-    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
+    def add_evaluated(
+        self,
+        config: Mapping[str, Any],
+        value: float | None,
+        fidelity: float | None = None,
+        deviation: float | None = None,
+    ) -> None:
         """Learn from a run made elsewhere. It replaces the worst personal best, if it is better.
+
+        Another evaluation of a configuration that was evaluated before may be added too.
 
         Args:
             config: Configuration of the run. Names that are not in the space are ignored.
             value: Value to minimise; None, NaN and infinities mean that the run failed.
             fidelity: Fidelity that the run reached; None for a full run.
+            deviation: Standard deviation of the value's noise, if known.
 
         Raises:
-            ValueError: If ``config`` is outside the space or lacks a parameter, or the fidelity is negative or NaN.
+            ValueError: If ``config`` is outside the space or lacks a parameter, or the fidelity or the deviation is
+                negative or NaN.
         """
         reached = checked_fidelity(fidelity)
+        _check_deviation(deviation)
         position = self.space.encode(config, strict=False)
         self._claim(position)
         worst = self._particles.worst()
-        if self._learn(worst, position, value, reached):
+        if self._learn(worst, position, value, reached, deviation=deviation):
             self._particles.position[worst] = position
 
     @property
@@ -260,6 +281,19 @@ class ParticleSwarm:
         if leader is None:
             return None
         return self.space.decode(self._particles.best_position[leader]), float(self._particles.best_value[leader])
+
+    def recommend(self) -> tuple[dict[str, Any], float] | None:
+        """Return the evaluated configuration with the lowest posterior mean, and that mean; None before any success.
+
+        Where values are noisy, `best` is the luckiest; this is the one to use. A Gaussian process learns the noise from
+        the results at one fidelity, as screening does.
+        """
+        results = self._results()
+        if not np.isfinite(results.values).any():
+            return None
+        screening = self._screening or Screening(Screen(), noisy=True)
+        chosen, mean = screening.recommend(results)
+        return self.space.decode(results.positions[chosen]), mean
 
     @property
     def full_fidelity(self) -> float:
@@ -336,12 +370,14 @@ class ParticleSwarm:
 
     def _most_promising_first(self, screening: Screening, candidates: Array) -> NDArray[np.intp]:
         """Return the indices of candidate positions, (n, n_dims), the most promising first."""
+        pending = np.array([move.position for move in self._pending.awaited]).reshape(-1, self.space.n_dims)
+        return screening.order(self.space.snap(candidates), self._results(), self.space.snap(pending))
+
+    def _results(self) -> Results:
         # Enough results: as many as a linear model has coefficients, and one per particle.
         at_least = max(self.settings.n_particles, self.space.n_dims + 1)
         compared, values = self.archive.comparable(self._particles.full, at_least)
-        pending = np.array([move.position for move in self._pending.awaited]).reshape(-1, self.space.n_dims)
-        positions = self.archive.positions[compared]
-        return screening.order(self.space.snap(candidates), positions, values, self.space.snap(pending))
+        return Results(self.archive.positions[compared], values, np.array(self.archive.deviations)[compared])
 
     def _candidates(self, particle: int, attempt: int, screen: Screen | None) -> tuple[Array, Array]:
         """Draw candidates for a particle's next move.
@@ -357,7 +393,7 @@ class ParticleSwarm:
         n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
         particles, limit = self._particles, self.settings.velocity_limit
         position = particles.position[particle]
-        leader = particles.best_position[particles.best_informant(particle)]
+        leader = self._leader(particle)
         velocity = self.settings.velocities(
             particles.velocity[particle],
             particles.best_position[particle] - position,
@@ -375,6 +411,19 @@ class ParticleSwarm:
             velocity[local] = np.clip(moved[local] - position, -limit, limit)
         return confine(moved, velocity, self.settings.bounds, self._rng)
 
+    def _leader(self, particle: int) -> Array:
+        """Return the position that a particle follows, (n_dims,): its informants' best; of noisy values, the swarm's.
+
+        Luck gives noisy neighbourhoods leaders without merit; the posterior mean draws on the whole swarm.
+        """
+        if self.noisy and self._screening is not None:
+            results = self._results()
+            if np.isfinite(results.values).any():
+                best: Array = results.positions[self._screening.recommend(results)[0]]
+                return best
+        leader: Array = self._particles.best_position[self._particles.best_informant(particle)]
+        return leader
+
     def _inertia_progress(self) -> float:
         """Return how far inertia is on its way from start to end, 0 to 1."""
         if self.settings.inertia == "adaptive":
@@ -383,11 +432,17 @@ class ParticleSwarm:
         return min(len(self.archive) / self.settings.budget, 1.0)
 
     def _learn(
-        self, particle: int, position: Array, value: float | None, fidelity: float, curve: Curve | None = None
+        self,
+        particle: int,
+        position: Array,
+        value: float | None,
+        fidelity: float,
+        curve: Curve | None = None,
+        deviation: float | None = None,
     ) -> bool:
         """Add a result to the archive; return True if it is the particle's new personal best."""
         number = math.inf if value is None or not math.isfinite(value) else float(value)
-        self.archive.add(self._snap(position), number, fidelity, curve)
+        self.archive.add(self._snap(position), number, fidelity, curve, deviation)
         return self._particles.learn(particle, position, number, fidelity, self._rng)
 
     # Positions
@@ -435,6 +490,7 @@ class ParticleSwarm:
             "version": STATE_VERSION,
             "space": self.space.to_json(),
             "settings": self.settings.to_json(),
+            "noisy": self.noisy,
             "screening": None if self._screening is None else self._screening.get_state(),
             "rng": self._rng.bit_generator.state,
             "sobol": self._sobol.get_state(),
@@ -468,7 +524,8 @@ class ParticleSwarm:
             swarm.space = swarm.space.with_one_hot()
         swarm.settings = Settings.from_json(state["settings"])
         screening = state["screening"]
-        swarm._screening = None if screening is None else Screening.from_state(screening)
+        swarm.noisy = state.get("noisy", False)  # states of version 4 may lack it
+        swarm._screening = None if screening is None else Screening.from_state(screening, swarm.noisy)
         swarm._rng = np.random.default_rng(0)
         swarm._start()
         swarm._set_state(state)
@@ -483,3 +540,8 @@ class ParticleSwarm:
         self._queue = [np.array(position) for position in state["queue"]]
         self.archive = Archive.from_state(self.space.n_dims, state["archive"])
         self._rng.bit_generator.state = state["rng"]
+
+
+def _check_deviation(deviation: float | None) -> None:
+    if deviation is not None and not (deviation >= 0 and math.isfinite(deviation)):
+        raise ValueError(f"a standard deviation of noise must be a finite number >= 0, or None; got {deviation}")

@@ -9,7 +9,7 @@ from searchers.dynamics import Settings, confine, constriction, informants
 from searchers.forest import ExtraTrees
 from searchers.gaussian_process import GaussianProcess
 from searchers.particles import Particles
-from searchers.screening import Screen, Screening, local_steps, log_gaps
+from searchers.screening import Results, Screen, Screening, local_steps, log_gaps
 from searchers.sobol import Sobol
 
 
@@ -183,6 +183,11 @@ def test_forest_averages_equal_inputs():
     np.testing.assert_allclose(forest.predict(np.array([[0.5], [0.1]])), [[2.0, 7.0]] * 5)
 
 
+def known(positions, values):
+    """Return results whose noise is unknown."""
+    return Results(positions, values, np.full(len(values), np.nan))
+
+
 @pytest.mark.parametrize("surrogate", ["gaussian-process", "trees"])
 def test_screening_prefers_good_regions(surrogate):
     rng = np.random.default_rng(0)
@@ -190,7 +195,7 @@ def test_screening_prefers_good_regions(surrogate):
     values = ((positions - 0.8) ** 2).sum(axis=1)
     values[positions[:, 0] < 0.2] = np.inf  # failed
     candidates = np.array([[0.1, 0.1], [0.8, 0.8], [0.2, 0.9]])
-    assert Screening(Screen(surrogate, kappa=0.0)).order(candidates, positions, values, np.empty((0, 2)))[0] == 1
+    assert Screening(Screen(surrogate, kappa=0.0)).order(candidates, known(positions, values), np.empty((0, 2)))[0] == 1
 
 
 def test_screening_avoids_pending_moves():
@@ -199,7 +204,9 @@ def test_screening_avoids_pending_moves():
     candidates = np.array([[0.9, 0.3], [0.3, 0.9]])
 
     def chosen(flying):
-        return Screening(Screen(kappa=3.0)).order(candidates, positions, values, np.array(flying).reshape(-1, 2))[0]
+        return Screening(Screen(kappa=3.0)).order(
+            candidates, known(positions, values), np.array(flying).reshape(-1, 2)
+        )[0]
 
     assert chosen([]) != chosen([candidates[chosen([])]])
 
@@ -302,7 +309,7 @@ def test_screening_computes_in_one_thread(monkeypatch):
     )
     points = np.random.default_rng(0).random((12, 2))
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        Screening(Screen()).order(points[:4], points, points.sum(axis=1), points[:1])
+        Screening(Screen()).order(points[:4], known(points, points.sum(axis=1)), points[:1])
         assert threads() == {2}
     assert during
     assert all(count == {1} for count in during)
