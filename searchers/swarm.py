@@ -155,6 +155,8 @@ class ParticleSwarm:
         self._start()
         for point in points_to_evaluate:
             self.enqueue(point)
+        if noisy:  # the prior's best guess
+            self._queue.append(self.space.from_uniform(np.full(self.space.n_parameters, 0.5)))
 
     def _start(self) -> None:
         settings = self.settings
