@@ -34,14 +34,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from searchers.archive import Archive, Curve, checked_fidelity
-from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName, confine
+from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName
+from searchers.moves import Moves
 from searchers.parameters import Array
 from searchers.particles import Particles
 from searchers.pending import PendingMove, PendingMoves
-from searchers.screening import Results, Screen, Screening
+from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
@@ -156,18 +156,21 @@ class ParticleSwarm:
         for point in points_to_evaluate:
             self.enqueue(point)
         if noisy:  # the prior's best guess
-            self._queue.append(self.space.from_uniform(np.full(self.space.n_parameters, 0.5)))
+            self._moves.queue.append(self.space.from_uniform(np.full(self.space.n_parameters, 0.5)))
 
-    def _start(self) -> None:
+    def _start(self, archive: Archive | None = None) -> None:
         settings = self.settings
-        self._sobol = Sobol(self.space.n_parameters, self._rng)
+        sobol = Sobol(self.space.n_parameters, self._rng)
         self._particles = Particles(settings.n_particles, self.space.n_dims, settings.topology, self._rng)
         # For each of the latest results, True if it improved a personal best.
         self._improved: deque[bool] = deque(maxlen=settings.n_particles)
         self._pending = PendingMoves(settings.n_particles)
-        self._queue: list[Array] = []
         self._next_id = 0
-        self.archive = Archive(self.space.n_dims)
+        self.archive = Archive(self.space.n_dims) if archive is None else archive
+        self._moves = Moves(
+            self.space, settings, self._particles, self.archive, self._pending, self._screening, self.noisy, sobol,
+            self._rng,
+        )  # fmt: skip
 
     # Ask and tell
 
@@ -177,7 +180,7 @@ class ParticleSwarm:
         Raises:
             ValueError: If a value is outside the space, or a name unknown.
         """
-        self._queue.append(self.space.encode(point, fill=self._sobol_position()))
+        self._moves.queue.append(self.space.encode(point, fill=self._moves.sobol_position()))
 
     def ask(self) -> Move | None:
         """Return the next move to evaluate; None, in generational mode only, while the generation is pending."""
@@ -185,7 +188,7 @@ class ParticleSwarm:
         particle = self._particles.next_to_move(self._pending.n_pending, self.settings.generational)
         if particle is None:
             return None
-        position, velocity = self._next_position(particle)
+        position, velocity = self._moves.next(particle, self._inertia_progress())
         move = Move(self._next_id, self.space.decode(position))
         self._next_id += 1
         self._pending.add(move.id, PendingMove(particle, position, velocity), len(self.archive))
@@ -271,7 +274,7 @@ class ParticleSwarm:
         reached = checked_fidelity(fidelity)
         _check_deviation(deviation)
         position = self.space.encode(config, strict=False)
-        self._claim(position)
+        self._moves.claim(position)
         worst = self._particles.worst()
         if self._learn(worst, position, value, reached, deviation=deviation):
             self._particles.position[worst] = position
@@ -290,7 +293,7 @@ class ParticleSwarm:
         Where values are noisy, `best` is the luckiest; this is the one to use. A Gaussian process learns the noise from
         the results at one fidelity, as screening does.
         """
-        results = self._results()
+        results = self._moves.results()
         if not np.isfinite(results.values).any():
             return None
         screening = self._screening or Screening(Screen(), noisy=True)
@@ -345,87 +348,6 @@ class ParticleSwarm:
         best = float(self._particles.best_value[particle])
         return best if math.isfinite(best) else None
 
-    # Motion
-
-    def _next_position(self, particle: int) -> tuple[Array, Array]:
-        """Return an unseen position for a particle's next move, (n_dims,), and its velocity there, (n_dims,)."""
-        while self._queue:
-            position = self._queue.pop(0)
-            if self._claim(position):
-                return position, self._random_velocity()
-        if not self._particles.has_best(particle):
-            return self._unseen_position(), self._random_velocity()
-        # A surrogate needs some results first: one per particle.
-        screening = self._screening if len(self.archive) >= self.settings.n_particles else None
-        screen = None if screening is None else screening.screen
-        for attempt in range(3):
-            positions, velocities = self._candidates(particle, attempt, screen)
-            repeats = self.exhausted() and self.space.n_dims > 0
-            unseen = np.arange(len(positions)) if repeats else np.flatnonzero(self._unseen(positions))
-            if screening is not None and len(unseen):
-                unseen = unseen[self._most_promising_first(screening, positions[unseen])]
-            # As a rule the first is taken. At the bounds, though, many positions may be one configuration.
-            for chosen in unseen:
-                if self._claim(positions[chosen]) or repeats:
-                    return positions[chosen], velocities[chosen]
-        return self._unseen_position(), self._random_velocity()
-
-    def _most_promising_first(self, screening: Screening, candidates: Array) -> NDArray[np.intp]:
-        """Return the indices of candidate positions, (n, n_dims), the most promising first."""
-        pending = np.array([move.position for move in self._pending.awaited]).reshape(-1, self.space.n_dims)
-        return screening.order(self.space.snap(candidates), self._results(), self.space.snap(pending))
-
-    def _results(self) -> Results:
-        # Enough results: as many as a linear model has coefficients, and one per particle.
-        at_least = max(self.settings.n_particles, self.space.n_dims + 1)
-        compared, values = self.archive.comparable(self._particles.full, at_least)
-        return Results(self.archive.positions[compared], values, np.array(self.archive.deviations)[compared])
-
-    def _candidates(self, particle: int, attempt: int, screen: Screen | None) -> tuple[Array, Array]:
-        """Draw candidates for a particle's next move.
-
-        Args:
-            particle: Index of the particle.
-            attempt: 0, or more if all candidates of earlier attempts were seen; jitter grows with it.
-            screen: Settings of screening; None for a plain swarm.
-
-        Returns:
-            Positions and velocities, (n, n_dims) each.
-        """
-        n = screen.n_candidates if screen else (1 if attempt == 0 else 16)
-        particles, limit = self._particles, self.settings.velocity_limit
-        position = particles.position[particle]
-        leader = self._leader(particle)
-        velocity = self.settings.velocities(
-            particles.velocity[particle],
-            particles.best_position[particle] - position,
-            leader - position,
-            self.settings.inertia_at(self._inertia_progress()),
-            n,
-            self._rng,
-        )
-        moved = position + velocity  # x <- x + v
-        if n > 1:
-            moved += self._rng.normal(0.0, 0.02 * 4**attempt, moved.shape)
-        if screen:
-            local = screen.mix(moved, leader, self._rng)
-            # The velocity of a local candidate is the step that leads there.
-            velocity[local] = np.clip(moved[local] - position, -limit, limit)
-        return confine(moved, velocity, self.settings.bounds, self._rng)
-
-    def _leader(self, particle: int) -> Array:
-        """Return the position that a particle follows, (n_dims,): its informants' best; of noisy values, the swarm's.
-
-        Luck gives noisy neighbourhoods leaders without merit; the posterior mean draws on the whole swarm.
-        """
-        if self.noisy and self._screening is not None:
-            results = self._results()
-            if np.isfinite(results.values).any():
-                best: Array = results.positions[self._screening.recommend(results)[0]]
-                return best
-        leader: Array = self._particles.best_position[self._particles.best_informant(particle)]
-        return leader
-
     def _inertia_progress(self) -> float:
         """Return how far inertia is on its way from start to end, 0 to 1."""
         if self.settings.inertia == "adaptive":
@@ -447,42 +369,9 @@ class ParticleSwarm:
         self.archive.add(self._snap(position), number, fidelity, curve, deviation)
         return self._particles.learn(particle, position, number, fidelity, self._rng)
 
-    # Positions
-
-    def _random_velocity(self) -> Array:
-        limit = min(0.5, self.settings.velocity_limit)
-        return self._rng.uniform(-limit, limit, self.space.n_dims)
-
-    def _sobol_position(self) -> Array:
-        return self.space.from_uniform(self._sobol.next(self._rng))
-
     def _snap(self, position: Array) -> Array:
         snapped: Array = self.space.snap(position[None, :])[0]
         return snapped
-
-    def _unseen(self, positions: Array) -> NDArray[np.bool_]:
-        return self.archive.unseen(self.space.snap(positions))
-
-    def _claim(self, position: Array) -> bool:
-        """Mark a position's configuration as seen; return False if it was seen before."""
-        return self.archive.mark_seen(self.space.identify(position))
-
-    def _unseen_position(self) -> Array:
-        """Return an unseen point of the Sobol sequence; if most are seen, any unseen position; if all are, any."""
-        for _ in range(32):
-            position = self._sobol_position()
-            if self._claim(position):
-                return position
-        if math.isinf(self.space.size):
-            position = self.space.activate_real(position, self._rng)
-            self._claim(position)
-        elif self.archive.n_seen < self.space.size:
-            start = int(self._rng.integers(min(int(self.space.size), 2**62)))
-            unseen = self.archive.first_unseen(self.space, start)
-            if unseen is not None:
-                self._claim(unseen)
-                return unseen
-        return position
 
     # State
 
@@ -495,12 +384,12 @@ class ParticleSwarm:
             "noisy": self.noisy,
             "screening": None if self._screening is None else self._screening.get_state(),
             "rng": self._rng.bit_generator.state,
-            "sobol": self._sobol.get_state(),
+            "sobol": self._moves.sobol.get_state(),
             "particles": self._particles.get_state(),
             "improved": list(self._improved),
             "next_id": self._next_id,
             "flights": self._pending.get_state(),
-            "queue": [position.tolist() for position in self._queue],
+            "queue": [position.tolist() for position in self._moves.queue],
             "archive": self.archive.get_state(),
         }
 
@@ -529,18 +418,17 @@ class ParticleSwarm:
         swarm.noisy = state.get("noisy", False)  # states of version 4 may lack it
         swarm._screening = None if screening is None else Screening.from_state(screening, swarm.noisy)
         swarm._rng = np.random.default_rng(0)
-        swarm._start()
+        swarm._start(Archive.from_state(swarm.space.n_dims, state["archive"]))
         swarm._set_state(state)
         return swarm
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
-        self._sobol.set_state(state["sobol"])
+        self._moves.sobol.set_state(state["sobol"])
         self._particles.set_state(state["particles"])
         self._improved.extend(state["improved"])
         self._next_id = state["next_id"]
         self._pending.set_state(state["flights"])
-        self._queue = [np.array(position) for position in state["queue"]]
-        self.archive = Archive.from_state(self.space.n_dims, state["archive"])
+        self._moves.queue = [np.array(position) for position in state["queue"]]
         self._rng.bit_generator.state = state["rng"]
 
 
