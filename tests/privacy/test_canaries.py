@@ -4,75 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
+from workplace import CANARIES, INPUTS, Workplace, ask, until, write_inputs
 
 from kdh_ray.run_folder import RunFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1800)]  # a run, a search and eleven verbs
-
-CANARIES = {use: f"zqcanary{use}" for use in ("train", "unlabelled", "predicted", "headerless", "stdin", "refused")}
-INPUTS = ("notes.csv", "more.jsonl", "headerless.csv")
-ENCODER_WORDS = ["pain", "fever", "seen", "today", "in", "clinic", "."]
-CONFIG = """
-name: canaries
-data: {{corpus: table, path: notes.csv, id_column: id, label_columns: [pain, fever], max_tokens: 16}}
-precision: float32
-stages:
-  teacher: {{start: {encoder}, epochs: 2}}
-  student: {{start: teacher, layers: 1, teachers: [teacher], epochs: 2}}
-tune:
-  trials: 3
-  searcher: random
-  scheduler: none
-  space:
-    loss.alpha: {{low: 0.1, high: 0.9}}
-    head_multiplier: {{choices: [4.0, 1.0e+38]}}  # the second diverges: a trial that fails
-"""
-
-
-@dataclass
-class Workplace:
-    """A folder in which verbs are run, each with its output in a file of its own.
-
-    Attributes:
-        folder: Inputs, runs and outputs.
-        ray: Where Ray keeps its sessions.
-    """
-
-    folder: Path
-    ray: Path
-
-    def start(self, name: str, *arguments: str, text: str = "") -> subprocess.Popen[str]:
-        """Start a verb; its output goes to ``output-NAME.txt``."""
-        (self.folder / "stdin").write_text(text, encoding="utf-8")
-        with (self.folder / f"output-{name}.txt").open("w") as output, (self.folder / "stdin").open() as source:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "kdh_ray.cli.main", *arguments], cwd=self.folder, stdin=source, stdout=output,
-                stderr=subprocess.STDOUT, text=True, env={**os.environ, "RAY_TMPDIR": str(self.ray)},
-            )  # fmt: skip
-        (self.folder / "stdin").unlink()
-        return process
-
-    def run(self, name: str, *arguments: str, text: str = "", code: int = 0) -> None:
-        """Run a verb to its end."""
-        assert self.start(name, *arguments, text=text).wait(900) == code, self.output(name)
-
-    def output(self, name: str) -> str:
-        """Return what a verb printed."""
-        return (self.folder / f"output-{name}.txt").read_text(encoding="utf-8", errors="replace")
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1800)]  # a run, a search and fourteen verbs
 
 
 @pytest.fixture(scope="module")
@@ -84,61 +28,35 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         write_inputs(place.folder)
         search(place)
         use(place)
+        serve(place)
         refuse(place)
         yield place
     finally:
         shutil.rmtree(ray, ignore_errors=True)
 
 
-def write_inputs(folder: Path) -> None:
-    """Write documents with a planted word in each, and an encoder that knows the other words."""
-    import pandas as pd
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    generator = np.random.default_rng(0)
-    rows = [
-        {"id": f"d{i}", "pain": i % 2, "fever": int(i % 3 == 0),
-         "text": f"{CANARIES['train']} {'pain ' * (i % 2)}{'fever ' * (i % 3 == 0)}today {generator.integers(99)} ."}
-        for i in range(90)
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_csv(folder / "notes.csv", index=False)
-    more = [{"text": f"{CANARIES['unlabelled']} {CANARIES['predicted']} pain today {i} ."} for i in range(20)]
-    (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))
-    (folder / "headerless.csv").write_text(f"{CANARIES['headerless']},I10.9\n" * 3)
-    encoder = folder / "encoder"
-    encoder.mkdir()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ENCODER_WORDS]
-    (encoder / "vocab.txt").write_text("\n".join(words))
-    BertTokenizerFast(str(encoder / "vocab.txt")).save_pretrained(encoder)
-    BertModel(
-        BertConfig(
-            vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-            max_position_embeddings=64,
-        )
-    ).save_pretrained(encoder)  # fmt: skip
-    (folder / "my.yaml").write_text(CONFIG.format(encoder=encoder))
-
-
 def search(place: Workplace) -> None:
     """Train a teacher, interrupt the search, resume it with a failing trial, and look at the dashboard meanwhile."""
     first = place.start("interrupted", "tune", "my.yaml", "--out", "run", "-v")
-    dashboard = await_dashboard(place.folder / "run" / "events.jsonl", first)
-    (place.folder / "output-dashboard.txt").write_text(asked(dashboard))
+    run = RunFolder(place.folder / "run")
+    until(lambda: "running" in trial_states(run), first, "no trial started")
+    (place.folder / "output-dashboard.txt").write_text(asked(dashboard(run)))
     first.send_signal(signal.SIGINT)
     assert first.wait(120) == 130, place.output("interrupted")
+    assert not run.best.stage("student").checkpoint.exists(), "the search was over when it was interrupted"
     place.run("tune", "tune", "my.yaml", "--out", "run", "--resume", "-v")
 
 
-def await_dashboard(events: Path, process: subprocess.Popen[str]) -> str:
-    """Return the dashboard's address once a stage has trained an epoch."""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
-        lines = [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []
-        address = [line["text"].split()[-1] for line in lines if line.get("text", "").startswith("Ray dashboard:")]
-        if address and any(line["kind"] == "epoch" for line in lines):
-            return str(address[0])
-        time.sleep(0.2)  # another process writes the file
-    raise AssertionError("the teacher trained no epoch")
+def trial_states(run: RunFolder) -> list[str]:
+    """Return the states of the trials so far."""
+    ledger = run.search.path / "search.json"
+    return [trial["status"] for trial in json.loads(ledger.read_text())["trials"]] if ledger.exists() else []
+
+
+def dashboard(run: RunFolder) -> str:
+    """Return the dashboard's address."""
+    notes = [json.loads(line).get("text", "") for line in run.events.read_text().splitlines()]
+    return next(note.split()[-1] for note in notes if note.startswith("Ray dashboard:"))
 
 
 def asked(dashboard: str) -> str:
@@ -162,7 +80,28 @@ def use(place: Workplace) -> None:
     place.run("evaluate", "evaluate", checkpoint, "my.yaml", "--json")
     place.run("report", "report", "run", "unlabelled", "-o", "report.html")
     place.run("results", "results", "run", "--all", "--format", "csv")
+    place.run("export", "export", checkpoint, "student", "--int8")
     place.run("describe", "corpus", "describe", "my.yaml", "--encoder", "encoder")
+
+
+def serve(place: Workplace) -> None:
+    """Label texts over HTTP, from the checkpoint and from its export; each service refuses a request too."""
+    checkpoint = str(RunFolder(place.folder / "run").best.stage("student").checkpoint)
+    services = {
+        "serve": ("kdh_ray.cli.main", "serve", checkpoint, "--local"),
+        "runtime": ("kdh_runtime", "serve", "student"),
+    }
+    for name, command in services.items():
+        with place.serve(name, *command, "--audit", f"audit-{name}.jsonl") as url:
+            text = f"{CANARIES['served']} pain ."
+            assert ask(url, {"texts": [text], "evidence": True})[0] == 200
+            for wrong in ({"texts": [text, 3]}, {text: [text]}, {"texts": [text], "ids": [text]}, text):
+                status, answer = ask(url, wrong)
+                assert status == 422
+                assert CANARIES["served"] not in str(answer)
+            with urlopen(f"{url}/metrics", timeout=60) as answer:
+                (place.folder / f"metrics-{name}.txt").write_bytes(answer.read())
+        assert json.loads((place.folder / f"audit-{name}.jsonl").read_text())["texts"] == 1
 
 
 def refuse(place: Workplace) -> None:
