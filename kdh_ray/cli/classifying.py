@@ -1,8 +1,17 @@
-"""Options of the verbs that put a classifier to work on Ray: ``predict`` and ``serve``."""
+"""Options of the verbs that put a classifier to work on Ray, and the configuration that a classifier belongs to."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdh_ray.errors import ConfigError
+from kdh_ray.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from kdh_ray.config import RunConfig
 
 _PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -21,3 +30,27 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="address of a running Ray cluster (default: start Ray on this machine)")
     parser.add_argument("--local", action="store_true", help="run in this process instead of on Ray")
     parser.add_argument("-v", "--verbose", action="store_true", help="show Ray's own log lines")
+
+
+def config_of(checkpoint: Path, config: str | None, settings: Sequence[str] = (), instead: str = "") -> RunConfig:
+    """Load the given configuration, or that of the run a checkpoint belongs to.
+
+    Args:
+        checkpoint: Folder of a classifier.
+        config: File of a configuration, if the user gave one.
+        settings: Changes of it, as ``SECTION.KEY=VALUE``.
+        instead: End of a message: what else the user may give.
+
+    Raises:
+        ConfigError: If no configuration is given and the checkpoint is in no run.
+    """
+    from kdh_ray.config import load_config, load_run_config
+
+    if config is not None:
+        return load_config(config, settings)
+    source = RunFolder.of_checkpoint(checkpoint).config
+    if not source.exists():
+        raise ConfigError(
+            [f"the checkpoint is not in a run's folder: give a CONFIG that names the corpus{instead}"], str(checkpoint)
+        )
+    return load_run_config(source, settings)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdh_ray.cli.classifying import config_of
 from kdh_ray.cli.running import add_changed_data_argument
 from kdh_ray.data.corpus import SPLIT_NAMES
-from kdh_ray.errors import ConfigError
-from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
@@ -56,12 +54,13 @@ def execute(args: argparse.Namespace) -> int:
         CheckpointError: If the checkpoint can't be used, or its labels are not those of the corpus.
         ConfigError: If no configuration names the corpus.
     """
+    from kdh_ray.evaluation.metrics import without_nan
     from kdh_ray.models.checkpoint import load_card
 
     load_card(args.checkpoint)  # fails at once if it is not a checkpoint
     result = evaluate(args.checkpoint, _config(args), args.split, args.retune, args.allow_changed_data)
     if args.json:
-        print(json.dumps(_without_nan(result), indent=1))
+        print(json.dumps(without_nan(result), indent=1))
     else:
         _print(result)
     return 0
@@ -125,24 +124,7 @@ def _note_changed_data(checkpoint: Path, corpus: Corpus, split: str, retune: boo
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    """Load the given configuration, or that of the run the checkpoint belongs to."""
-    from kdh_ray.config import load_config, load_run_config
-
-    source = args.config or RunFolder.of_checkpoint(args.checkpoint).config
-    if args.config is None and not source.exists():
-        raise ConfigError(
-            ["the checkpoint is not in a run's folder: give a CONFIG that names the corpus"], str(args.checkpoint)
-        )
-    return load_run_config(source, args.set) if args.config is None else load_config(source, args.set)
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace NaN, the value of an undefined metric, by None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return config_of(args.checkpoint, args.config, args.set)
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdh_ray.cli.classifying import config_of
 from kdh_ray.errors import ConfigError, DataError
-from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from kdh_ray.data.corpus import Texts
 
 FORMATS = ("onnx", "openvino", "sentence-transformers")
@@ -21,6 +19,7 @@ examples:
   kdh-ray export runs/my/stages/student/checkpoint student --int8
   kdh-predict student < notes.txt              (the command of kdh-runtime, which needs no torch)
   kdh-ray export student/checkpoint out --texts notes.txt
+  kdh-ray export runs/my/stages/student/checkpoint student --int8 --push-to-hub my-group/student
 """
 
 
@@ -45,62 +44,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=FORMATS, default="onnx", metavar="NAME",
         help=f"kind of files: {', '.join(FORMATS)} (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--group-column", metavar="NAME", help="column of the table: its values' scores go into the model card"
+    )
+    parser.add_argument(
+        "--push-to-hub", metavar="OWNER/NAME",
+        help="upload the folder to this repository of the Hugging Face hub, private if it is new (default: no upload)",
+    )  # fmt: skip
 
 
 def execute(args: argparse.Namespace) -> int:
     """Export and print how far the file agrees with the classifier.
 
     Raises:
-        CheckpointError: If the checkpoint can't be used or can't be exported.
+        CheckpointError: If the checkpoint can't be used or can't be exported, or its labels are not the corpus's.
         ConfigError: If no texts are known to check the file on, or options don't go together.
-        UnavailableError: If a package of the ``export`` extra is missing.
+        UnavailableError: If a package of the ``export`` extra is missing, or the hub refuses the upload.
     """
+    from kdh_ray.models.checkpoint import load_card
+
     if args.int8 and args.format != "onnx":
         raise ConfigError(["--int8 goes with --format onnx"], "command line")
+    if args.group_column is not None and (args.texts is not None or args.format == "sentence-transformers"):
+        raise ConfigError(["--group-column needs a corpus, and a format with a model card"], "command line")
+    load_card(args.checkpoint)  # fails at once if this is no checkpoint
     if args.format == "sentence-transformers":
         from kdh_ray.export.sentence_transformers import export_sentence_transformers
 
         export_sentence_transformers(args.checkpoint, args.folder)
         print(f"{args.folder}: written")
-        return 0
-    from kdh_ray.export import export_onnx
-    from kdh_ray.models.checkpoint import load_card
+    else:
+        _export_onnx(args)
+    if args.push_to_hub is not None:
+        from kdh_ray.export.hub import push_to_hub
 
-    load_card(args.checkpoint)  # fails at once if this is no checkpoint
+        print(f"{args.folder}: uploaded, {push_to_hub(args.folder, args.push_to_hub)}")
+    return 0
+
+
+def _export_onnx(args: argparse.Namespace) -> None:
+    from kdh_ray.export import export_onnx
+
+    facts, targets = None, None
+    if args.texts is not None:
+        texts = _lines(args.texts)
+    else:
+        from kdh_ray.data import corpus_from_config
+        from kdh_ray.export.facts import scored_facts
+
+        config = config_of(args.checkpoint, args.config, instead=", or --texts FILE")
+        corpus = corpus_from_config(config.data)
+        facts = scored_facts(args.checkpoint, config, corpus, group_column=args.group_column, allow_changed_data=True)
+        if warning := facts["evaluation"]["warning"]:  # the card says so too
+            print(f"kdh-ray: {args.checkpoint}: {warning}", file=sys.stderr)
+        validation = corpus.splits["validation"]
+        texts, targets = validation.raw(), validation.targets
     exported = export_onnx(
-        args.checkpoint, args.folder, *_texts(args), int8=args.int8, openvino=args.format == "openvino"
+        args.checkpoint, args.folder, texts, targets, int8=args.int8, openvino=args.format == "openvino", facts=facts
     )
     if exported.refused is not None:
         print(f"lower precision changes too much, so float32 is kept: {exported.refused}")
     print(f"{args.folder}: {exported.precision}, {exported.bytes / 1e6:.1f} MB; {exported.agreement}")
-    return 0
 
 
-def _texts(args: argparse.Namespace) -> tuple[Texts, NDArray[np.int8] | None]:
-    """Return the texts to check on, and their labels if they are a corpus's."""
+def _lines(file: Path) -> Texts:
+    """Return the lines of a file as texts."""
     from kdh_ray.data.corpus import Texts
 
-    if args.texts is not None:
-        try:
-            lines = args.texts.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{args.texts} can't be read as UTF-8 text: {type(error).__name__}") from None
-        if not any(lines):
-            raise DataError(f"{args.texts} must hold a text per line; it is empty")
-        return Texts.numbered(lines), None
-    from kdh_ray.config import load_config, load_run_config
-    from kdh_ray.data import corpus_from_config
-    from kdh_ray.inference.scoring import check_labels
-    from kdh_ray.models.checkpoint import load_card
-
-    source = args.config or RunFolder.of_checkpoint(args.checkpoint).config
-    if args.config is None and not source.exists():
-        raise ConfigError(
-            ["the checkpoint is not in a run's folder: give a CONFIG that names the corpus, or --texts FILE"],
-            str(args.checkpoint),
-        )
-    config = load_run_config(source) if args.config is None else load_config(source)
-    corpus = corpus_from_config(config.data)
-    check_labels(args.checkpoint, load_card(args.checkpoint).labels, list(corpus.labels))
-    split = corpus.splits["validation"]
-    return split.raw(), split.targets
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} can't be read as UTF-8 text: {type(error).__name__}") from None
+    if not any(lines):
+        raise DataError(f"{file} must hold a text per line; it is empty")
+    return Texts.numbered(lines)

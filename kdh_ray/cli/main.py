@@ -33,6 +33,7 @@ VERBS = {
         "predict": "label text: files of any size, or lines of stdin",
         "serve": "answer HTTP with a classifier, and show a page to try it",
         "export": "write a classifier as files that run without torch",
+        "card": "print the model card of a classifier, with scores and calibration",
     },
     "read results": {
         "evaluate": "score a classifier on a split of its corpus",

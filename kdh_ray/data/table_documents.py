@@ -97,6 +97,11 @@ def _check_choice(data: DataConfig) -> None:
         raise DataError(f"ids are written to results, so they can't be the texts; got {data.id_column!r} for both")
 
 
+def read_column(tables: Sequence[Table], data: DataConfig, column: str) -> dict[str, Any]:
+    """Return the cells of a column, by the id of their document."""
+    return {row.id or row.name: row.values.get(column) for row in _Reader(tables, data).rows()}
+
+
 def _check_columns(table: Table, data: DataConfig) -> None:
     joined = data.segments_column is not None and data.text_column not in table.columns
     text = [] if joined else [data.text_column]
@@ -148,7 +153,7 @@ class _Reader:
 
     def read(self) -> Documents:
         """Read all rows."""
-        rows = [row for row in self._rows() if self._has_text(row)]
+        rows = [row for row in self.rows() if self._has_text(row)]
         labels, part_labels = self._labels(rows), self._part_labels(rows)
         listed = [each or [] for each in chain(labels, *part_labels)]
         spelling = one_spelling(chain.from_iterable(listed), self._names)
@@ -172,7 +177,7 @@ class _Reader:
             self._warnings.append(f"documents left out: {reasons}")
         return Documents(documents, self._notes, self._warnings)
 
-    def _rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[_Row]:
         """Yield the rows that are documents: not blank ones, nor those that an annotator of Prodigy ignored."""
         for table in self._tables:
             for number, values in enumerate(table.rows, start=1):

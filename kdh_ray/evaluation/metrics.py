@@ -218,3 +218,12 @@ def _two_columns(*arrays: NDArray[np.int8]) -> list[NDArray[np.int8]]:
 
 def _harmonic_mean(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested dictionaries and lists with None for NaN, the value of an undefined metric: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

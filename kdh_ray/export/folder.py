@@ -3,7 +3,7 @@
     model.onnx        the classifier's graph; model.xml and model.bin in OpenVINO's format
     tokenizer.json    its tokenizer
     config.json       labels, thresholds, how texts become the graph's input, fingerprints, the check of the file
-    README.md         the model card
+    README.md         the model card; model_card.json holds the same facts
     SHA256SUMS        digests of the files above
 
 The folder is written next to its final place and renamed, so that a folder of that name is whole.
@@ -30,8 +30,9 @@ from kdh_ray import hardware
 from kdh_ray.data.corpus import Texts
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported
+from kdh_ray.export.facts import Facts, checkpoint_facts
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
-from kdh_ray.export.model_card import model_card
+from kdh_ray.export.model_card import write_model_card
 from kdh_ray.export.onnx_graph import OPSET, onnx_graph
 from kdh_ray.export.openvino import to_openvino
 from kdh_ray.extras import require
@@ -58,6 +59,7 @@ def export_onnx(
     *,
     int8: bool = False,
     openvino: bool = False,
+    facts: Facts | None = None,
 ) -> Exported:
     """Write a checkpoint as an ONNX graph with its tokenizer, configuration and model card, and check it.
 
@@ -68,6 +70,7 @@ def export_onnx(
         targets: (n_texts, n_labels) of 0 and 1, for a comparison of F1.
         int8: Multiply eight-bit integers. Float32 is kept if more than 0.5 % of decisions or micro F1 by more than
             0.5 points would change.
+        facts: For the model card: of the checkpoint and its scores. Those of the checkpoint only if None.
         openvino: Write the graph in OpenVINO's format instead, with bfloat16 arithmetic if this processor has AMX.
 
     Raises:
@@ -85,12 +88,14 @@ def export_onnx(
     check = Check(classifier, sample, None if targets is None else targets[chosen])
 
     def write(place: Path) -> Exported:
-        return _write(place, classifier, check, "openvino" if openvino else "onnxruntime", int8)
+        return _write(place, classifier, check, "openvino" if openvino else "onnxruntime", int8, facts)
 
     return replace_folder(folder, write)
 
 
-def _write(place: Path, classifier: TextClassifier, check: Check, engine: str, int8: bool) -> Exported:
+def _write(
+    place: Path, classifier: TextClassifier, check: Check, engine: str, int8: bool, facts: Facts | None
+) -> Exported:
     card = classifier.card
     if card is None:
         raise CheckpointError("only a classifier that was loaded from a checkpoint can be exported")
@@ -110,7 +115,7 @@ def _write(place: Path, classifier: TextClassifier, check: Check, engine: str, i
     _save_tokenizer(classifier.tokenizer, place / "tokenizer.json")
     tree = _config(classifier, card, exported, engine)
     (place / "config.json").write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (place / "README.md").write_text(model_card(card, tree), encoding="utf-8")
+    write_model_card(place, facts or checkpoint_facts(card), tree)
     write_digests(place)
     return exported
 

@@ -28,7 +28,15 @@ FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n)?(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
-QUICK = {"results", "report", "evaluate", "doctor", "predict", "corpus"}  # verbs that the workspace answers in seconds
+QUICK = {
+    "results",
+    "report",
+    "evaluate",
+    "doctor",
+    "predict",
+    "corpus",
+    "card",
+}  # verbs that the workspace answers in seconds
 SMALLEST = {"name": "my", "data": {"corpus": "table"}, "stages": {"teacher": {}, "student": {"teachers": ["teacher"]}}}
 
 
