@@ -134,6 +134,16 @@ _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\r\f"
 _SHARED = bytes(byte for byte in _shared_bytes() if bytes([byte]).decode(WESTERN, "replace") not in "\ufffdŠš")
 _LETTERS = bytes(byte for byte in _SHARED if bytes([byte]).decode(WESTERN).isalpha() and byte >= 0xC0)
 _SIGNS = bytes(byte for byte in _SHARED if byte not in _LETTERS)
+
+
+def _case(letter: str) -> tuple[bool, bool]:
+    return letter.islower(), letter.isupper()
+
+
+# Letters that DOS's code page 850 doesn't read as letters of the same case: its "Fuß" is Windows's "Fuá".
+_TELLING = bytes(
+    byte for byte in _LETTERS if _case(bytes([byte]).decode("cp850")) != _case(bytes([byte]).decode(WESTERN))
+)
 _BEFORE_A_WORD = "‘’“„‚«»‹›–—•·°µ§©\xa0".encode(WESTERN)
 _AFTER_A_WORD = "‘’“”…»›™®\xa0".encode(WESTERN)
 _LETTER = rb"A-Za-z" + re.escape(_LETTERS)
@@ -145,7 +155,7 @@ _FOREIGN = re.compile(  # three letters beyond ASCII in a row; a sign within a w
     rb"|[" + _LETTER + rb"](?!\x92(?:s|t|d|m|re|ve|ll)\b|\xa0)[" + re.escape(_SIGNS) + rb"][" + _LETTER + rb"]"
 )
 _EVIDENCE = re.compile(  # letters, quotation marks at a word, degrees after a number
-    rb"[" + re.escape(_LETTERS) + rb"]|[A-Za-z][\x92\x94]|[\x91\x93\x84][A-Za-z]|[0-9] ?\xb0"
+    rb"[" + re.escape(_TELLING) + rb"]|[A-Za-z][\x92\x94]|[\x91\x93\x84][A-Za-z]|[0-9] ?\xb0"
 )
 LEAST_EVIDENCE = 2  # bytes beyond ASCII: a single one may be what is left of a damaged character
 
