@@ -12,7 +12,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/kdh-ray quickstart
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow and not network and not cluster"
+	$(BIN)/python -m pytest -m "not slow and not network and not cluster" -n 2 --dist loadgroup
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m "slow and not network and not cluster"
