@@ -116,6 +116,7 @@ def run_smoke(out: Path) -> tuple[subprocess.CompletedProcess[str], float]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(1200)
+@pytest.mark.slow
 def test_the_smoke_preset_runs_and_then_skips_everything(tmp_path: Path) -> None:
     first, seconds = run_smoke(tmp_path)
     assert first.returncode == 0, first.stderr

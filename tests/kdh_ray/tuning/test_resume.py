@@ -62,7 +62,7 @@ def kill_and_resume(folder, trials, kills, seed, by=(signal.SIGKILL,)):
 
 
 def test_interrupted_search_resumes_where_it_was(tmp_path):
-    kill_and_resume(tmp_path, trials=40, kills=3, seed=0, by=(signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
+    kill_and_resume(tmp_path, trials=24, kills=3, seed=0, by=(signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
     assert (
         "SIGTERM received" not in (tmp_path / "output").read_text()
     )  # Ray's own handler, which prints a stack and exits
