@@ -15,7 +15,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest -m "not slow and not network and not cluster" -n 2 --dist loadgroup
 
 test-slow: $(DEV)
-	$(BIN)/python -m pytest -m "slow and not network and not cluster"
+	$(BIN)/python -m pytest -m "slow and not network and not cluster" -n 2 --dist loadgroup
 
 # Simulates several machines in network namespaces; needs root, openssh-server and rsync, and is skipped without them.
 # Each test builds on the one before, so the first failure ends the run.

@@ -1,4 +1,4 @@
-"""Distribution of the tests over processes: ``make test`` runs two."""
+"""Distribution of the tests over processes: ``make test`` and ``make test-slow`` run two."""
 
 from __future__ import annotations
 

@@ -2,11 +2,6 @@
 
 import json
 import math
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -476,16 +471,3 @@ def test_ray_report_after_complete():
     report(search, "trial_1", 3.0, t=3, done=False)
     report(search, "trial_1", 3.0, t=3)
     assert json.dumps(search.get_state()) == before
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def test_example_script_tunes_boosting(tmp_path):
-    script = Path(__file__).parents[2] / "examples" / "tune_boosting.py"
-    assert len([line for line in script.read_text().splitlines() if line.strip()]) <= 20
-    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(script.parents[1])}
-    command = [sys.executable, str(script)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment).stdout
-    found = re.search(r"best accuracy (0\.\d+) with \{'learning_rate': .*'max_leaf_nodes': \d+\}", printed)
-    assert found
-    assert float(found[1]) > 0.9
