@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from kdh_ray.cli.classifying import config_of
-from kdh_ray.cli.running import add_changed_data_argument
-from kdh_ray.data.corpus import SPLIT_NAMES
+from kdh_ray.cli.classifying import add_scoring_arguments, config_of
 
 EXAMPLES = """
 examples:
@@ -21,22 +18,10 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a classifier")
-    parser.add_argument(
-        "config", nargs="?", metavar="CONFIG",
-        help="configuration whose data section names the corpus (default: that of the classifier's run)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
-    )
-    parser.add_argument(
-        "--split", choices=SPLIT_NAMES, default="test", metavar="NAME",
-        help=f"split to score: {', '.join(SPLIT_NAMES)} (default: %(default)s)",
-    )  # fmt: skip
+    add_scoring_arguments(parser)
     parser.add_argument(
         "--group-column", metavar="NAME", help="column of the table, such as a site: scores for each of its values too"
     )
-    add_changed_data_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
 
 

@@ -1,4 +1,4 @@
-"""Options of the verbs that put a classifier to work on Ray, and the configuration that a classifier belongs to."""
+"""Options of the verbs that use or score a classifier, and the configuration that a classifier belongs to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdh_ray.cli.running import add_changed_data_argument
+from kdh_ray.data.corpus import SPLIT_NAMES
 from kdh_ray.errors import ConfigError
 from kdh_ray.run_folder import RunFolder
 
@@ -19,6 +21,23 @@ _PRECISIONS = ("auto", "float32", "bfloat16")
 def add_checkpoint_argument(parser: argparse.ArgumentParser) -> None:
     """Add the classifier that the verb loads."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a classifier, local or in a bucket")
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the classifier that the verb scores, and the corpus and split to score it on."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a classifier")
+    parser.add_argument(
+        "config", nargs="?", metavar="CONFIG",
+        help="configuration whose data section names the corpus (default: that of the classifier's run)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
+    )
+    parser.add_argument(
+        "--split", choices=SPLIT_NAMES, default="test", metavar="NAME",
+        help=f"split to score: {', '.join(SPLIT_NAMES)} (default: %(default)s)",
+    )  # fmt: skip
+    add_changed_data_argument(parser)
 
 
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.cli.classifying import config_of
-from kdh_ray.cli.running import add_changed_data_argument
-from kdh_ray.data.corpus import SPLIT_NAMES
+from kdh_ray.cli.classifying import add_scoring_arguments, config_of
 
 if TYPE_CHECKING:
     from kdh_ray.config import RunConfig
@@ -27,23 +25,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a classifier")
-    parser.add_argument(
-        "config", nargs="?", metavar="CONFIG",
-        help="configuration whose data section names the corpus (default: that of the classifier's run)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting; may be repeated"
-    )
-    parser.add_argument(
-        "--split", choices=SPLIT_NAMES, default="test", metavar="NAME",
-        help=f"split to score: {', '.join(SPLIT_NAMES)} (default: %(default)s)",
-    )  # fmt: skip
+    add_scoring_arguments(parser)
     parser.add_argument(
         "--retune", action="store_true",
         help="first choose the threshold anew, on the validation split as raw text, and write it to the checkpoint",
     )  # fmt: skip
-    add_changed_data_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 

@@ -54,7 +54,7 @@ class Encoding:
 
     @property
     def has_exact_positions(self) -> bool:
-        """Whether encoding a decoded line gives its bytes again, so that positions can be counted."""
+        """True if encoding a decoded line gives its bytes again, so that positions can be counted."""
         return self.name in (*_MARKS.values(), WESTERN)
 
     @property
@@ -228,7 +228,7 @@ def lines_of(file: str, stream: BinaryIO, encoding: Encoding) -> TextLines:
 
 
 def has_escaped_bytes(text: str) -> bool:
-    """Return whether a text holds bytes that could not be decoded."""
+    """Return True if a text holds bytes that could not be decoded."""
     return not text.isascii() and _ESCAPED.search(text) is not None
 
 

@@ -78,7 +78,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Understood:
-    """What a file was found to be.
+    """Format of a file, as recognised.
 
     Attributes:
         file: Path or URL.
@@ -102,7 +102,7 @@ class Understood:
 
     @property
     def has_positions(self) -> bool:
-        """Whether rows can be read from the middle of the file."""
+        """True if rows can be read from the middle of the file."""
         is_text = self.delimiter is not None or self.format in JSON_LINES
         return is_text and can_seek(self.file) and self.encoding.has_exact_positions
 

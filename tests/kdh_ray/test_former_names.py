@@ -21,7 +21,7 @@ def test_former_tune_takes_its_former_arguments(monkeypatch: pytest.MonkeyPatch)
         tune(print, {"x": 1}, searcher="pso", storage="here", trials=3, metric="m", mode="min", also=("n",), job=None)
     ((given, named),) = calls
     assert given == (print, {"x": 1}, TuneSettings(trials=3, metric="m", mode="min", extra_results=("n",)))
-    assert (named["searcher"], named["storage"], named["resume"]) == ("pso", "here", False)
+    assert named == {"searcher": "pso", "storage": "here"}
 
 
 def test_former_module_of_searchers_names_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What stands before every request: host names, tokens, headers, counters, and errors without a traceback."""
+"""Checks before every request: host names, tokens, headers, counters, and errors without a traceback."""
 
 from __future__ import annotations
 
