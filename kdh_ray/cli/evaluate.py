@@ -104,7 +104,8 @@ def _note_changed_data(checkpoint: Path, corpus: Corpus, split: str, retune: boo
     if not held_out:
         return
     note = check_unseen(checkpoint, corpus, held_out, allowed) or (
-        f"{checkpoint}: was trained on other data, and on none of the {' and '.join(held_out)} documents"
+        f"warning: {checkpoint}: the data changed since training; none of the {' and '.join(held_out)} documents was"
+        " trained on"
     )
     print(f"kdh-ray: {note}", file=sys.stderr)
 
@@ -123,9 +124,9 @@ def _print(result: dict[str, Any]) -> None:
     console.print(f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n")
     overall = Table(title="All labels", **style)
     overall.add_column("metric")
-    overall.add_column("%", justify="right")
+    overall.add_column("score", justify="right")
     for name, value in result["scores"].items():
-        overall.add_row(name, f"{100 * value:.2f}")
+        overall.add_row(name, f"{value:.4f}" if name == "log_loss" else f"{100 * value:.2f} %")
     console.print(overall)
     console.print("\n".join(_reading_notes(result)))
     labels = Table(title="\nEach label", **style)

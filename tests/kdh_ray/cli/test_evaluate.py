@@ -22,6 +22,7 @@ def scored(monkeypatch):
     monkeypatch.setattr("kdh_ray.models.checkpoint.load_card", lambda folder: None)
     monkeypatch.setattr(evaluate, "_config", lambda args: None)
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: result)
+    return result
 
 
 def test_markup_in_names_is_printed_literally(scored, capsys):
@@ -30,6 +31,14 @@ def test_markup_in_names_is_printed_literally(scored, capsys):
     assert out.startswith("runs/[a]/checkpoint\n[notes], test: 2 documents\n")
     assert ["[/pain]", "1", "100.0", "100.0", "100.0", "0.50"] in [line.split() for line in out.splitlines()]
     assert out.isascii()
+
+
+def test_log_loss_is_not_a_percentage(scored, capsys):
+    scored["scores"] = {"f1_micro": 0.5, "log_loss": 0.67391}
+    assert main(["evaluate", "checkpoint"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["f1_micro", "50.00", "%"] in rows
+    assert ["log_loss", "0.6739"] in rows
 
 
 def test_json_has_null_for_undefined_metrics(scored, capsys):
