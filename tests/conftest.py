@@ -1,8 +1,16 @@
-"""Distribution of the tests over processes: ``make test`` and ``make test-slow`` run two."""
+"""Settings of all tests: how they are spread over processes, and which examples hypothesis draws.
+
+``make test`` and ``make test-slow`` run two processes. Hypothesis draws the same examples each time, so that a change
+fails for what it changed; ``--hypothesis-profile=default`` draws others.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # busy machines are slow
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

