@@ -52,7 +52,15 @@ def _default(value: Any) -> str:
 
 def _type(annotation: Any) -> str:
     """Return the plain words for a type: ``whole number``, ``text``, or the values of a Literal."""
-    words = {int: "whole number", float: "number", bool: "yes or no", str: "text", Path: "path", type(None): ""}
+    words = {
+        int: "whole number",
+        float: "number",
+        bool: "yes or no",
+        str: "text",
+        Path: "path",
+        type(None): "",
+        Any: "any values",
+    }
     if annotation in words:
         return words[annotation]
     if hasattr(annotation, "__metadata__"):

@@ -5,8 +5,20 @@ from kdh_ray.config.fields import Section
 from kdh_ray.config.load import dump_config, flatten, load_config, load_run_config, parse_config, parse_data
 from kdh_ray.config.overrides import apply_overrides
 from kdh_ray.config.run import BaselineConfig, JobConfig, RunConfig
+from kdh_ray.config.space import (
+    SearchRange,
+    SearchSpace,
+    active_ranges,
+    every_range,
+    highest,
+    is_integer,
+    is_numeric,
+    lowest,
+    ranges_of,
+    tunable_settings,
+)
 from kdh_ray.config.stage import LossConfig, StageConfig
-from kdh_ray.config.tune import MACHINE_SETTINGS, SearchRange, TuneConfig, is_integer, is_numeric, tunable_settings
+from kdh_ray.config.tune import MACHINE_SETTINGS, TuneConfig
 
 __all__ = [
     "MACHINE_SETTINGS",
@@ -16,18 +28,24 @@ __all__ = [
     "LossConfig",
     "RunConfig",
     "SearchRange",
+    "SearchSpace",
     "Section",
     "StageConfig",
     "TuneConfig",
+    "active_ranges",
     "apply_overrides",
     "data_of_run",
     "dump_config",
+    "every_range",
     "flatten",
+    "highest",
     "is_integer",
     "is_numeric",
     "load_config",
     "load_run_config",
+    "lowest",
     "parse_config",
     "parse_data",
+    "ranges_of",
     "tunable_settings",
 ]

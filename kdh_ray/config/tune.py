@@ -1,71 +1,20 @@
-"""The ``tune`` section: the settings that are searched, the searcher, and the length of the search.
-
-A search space is data: it maps a setting of a stage to a range, which is checked against the setting's own bounds.
-"""
+"""The ``tune`` section: the settings that are searched, the searcher, and the length of the search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, field_validator
 
 from kdh_ray.config.fields import Count, Section
-from kdh_ray.config.stage import LossConfig, StageConfig
+from kdh_ray.config.space import SearchRange, checked_space
 
 MACHINE_SETTINGS = (
     "concurrency", "workers_per_trial", "cpus_per_trial", "gpus_per_trial", "memory_per_trial", "time_budget",
     "trial_time_limit", "max_failures", "trackers",
 )  # fmt: skip
 """Settings of ``tune`` that may differ when a search is resumed, for example on another machine."""
-
-
-class SearchRange(Section):
-    """The range of a tuned setting: from ``low`` to ``high``, both included, or one of ``choices``."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool = Field(False, description="spread evenly over orders of magnitude")
-    choices: tuple[Any, ...] | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> SearchRange:
-        if (self.choices is None) == (self.low is None or self.high is None):
-            raise ValueError("takes either low and high, or choices")
-        if self.choices is not None:
-            if self.low is not None or self.high is not None or self.log:
-                raise ValueError("takes either low and high, or choices")
-            if len(set(map(repr, self.choices))) < 2:
-                raise ValueError(f"choices are two different values or more; got {list(self.choices)!r}")
-        elif self.low is not None and self.high is not None:
-            if not self.low < self.high:
-                raise ValueError(f"low must be less than high; got {self.low:g} and {self.high:g}")
-            if self.log and self.low <= 0:
-                raise ValueError(f"a log range starts above 0; got {self.low:g}")
-        return self
-
-    @property
-    def lowest(self) -> float:
-        """The smallest value of a numeric range."""
-        return min(self._bounds)
-
-    @property
-    def highest(self) -> float:
-        """The largest value of a numeric range."""
-        return max(self._bounds)
-
-    @property
-    def _bounds(self) -> list[float]:
-        values = (self.low, self.high) if self.choices is None else self.choices
-        return [float(value) for value in values if value is not None]
-
-    def contains(self, value: Any) -> bool:
-        """Return True if ``value`` is in the range."""
-        if self.choices is not None:
-            return value in self.choices
-        return value is not None and self.lowest <= value <= self.highest
 
 
 class TuneConfig(Section):
@@ -159,7 +108,7 @@ class TuneConfig(Section):
         if not space:
             raise ValueError("names one setting or more")
         faults: list[str] = []
-        checked = {name: _check_range(name, entry, faults) for name, entry in space.items()}
+        checked = checked_space(space, faults)
         if faults:
             raise ValueError("\n".join(faults))
         return checked
@@ -174,66 +123,3 @@ def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:
         return float(value) if factor is None else float(value[:-1]) * factor
     except ValueError:
         raise ValueError(f"takes {allowed}; got {value!r}") from None
-
-
-NOT_TUNED = (
-    "start",
-    "teachers",
-    "members",
-    "accumulate",
-    "patience",
-    "seed",
-)  # they define where a stage is, not how it learns
-
-
-def tunable_settings() -> dict[str, FieldInfo]:
-    """Return the settings of a stage that a search may vary, by dotted name."""
-    own = {name: field for name, field in StageConfig.model_fields.items() if name not in (*NOT_TUNED, "loss")}
-    return own | {f"loss.{name}": field for name, field in LossConfig.model_fields.items()}
-
-
-def _check_range(name: str, entry: SearchRange, faults: list[str]) -> SearchRange:
-    """Return ``entry`` with values of the setting's own type, and add what is wrong with it to ``faults``."""
-    settings = tunable_settings()
-    if name not in settings:
-        match = get_close_matches(name, settings, n=1)
-        hint = f"did you mean {match[0]!r}?" if match else f"known: {', '.join(settings)}"
-        faults.append(f"{name}: no such setting of a stage to tune; {hint}")
-        return entry
-    numeric = is_numeric(name)
-    if entry.choices is None and not numeric:
-        faults.append(f"{name}: takes choices, not a range")
-        return entry
-    # The setting's own type with its bounds, as pydantic checks it in a stage.
-    kind: Any = Annotated[settings[name].annotation, settings[name]]
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    converted: dict[str, Any] = {}
-    values = {"low": entry.low, "high": entry.high} if entry.choices is None else dict(enumerate(entry.choices))
-    for key, value in values.items():
-        try:
-            converted[str(key)] = adapter.validate_python(value)
-        except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"]
-            location = f"{name}.{key}" if entry.choices is None else f"{name}.choices"
-            faults.append(f"{location}: {message[0].lower()}{message[1:]}; got {value!r}")
-    if entry.choices is None:
-        return entry.model_copy(update=converted)
-    return entry.model_copy(update={"choices": tuple(converted.values())})
-
-
-def is_numeric(name: str) -> bool:
-    """Return True if a tunable setting is a number, so that it may have a range."""
-    return bool({int, float} & _types(tunable_settings()[name].annotation))
-
-
-def is_integer(name: str) -> bool:
-    """Return True if a tunable setting is a whole number."""
-    return int in _types(tunable_settings()[name].annotation)
-
-
-def _types(annotation: Any) -> set[Any]:
-    """Return the plain types in an annotation such as ``Annotated[int, ...]`` or ``float | None``."""
-    parts = get_args(annotation)
-    if hasattr(annotation, "__metadata__"):
-        return _types(parts[0])
-    return set().union(*map(_types, parts)) if parts else {annotation}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from kdh_ray.config import RunConfig, SearchRange
+from kdh_ray.config import RunConfig, SearchSpace, highest, lowest, ranges_of
 from kdh_ray.models.encoders import EncoderShape, encoder_shape
 
 PROCESS = 0.7 * 2**30
@@ -12,25 +10,20 @@ PROCESS = 0.7 * 2**30
 _FLOAT32 = 4.0  # bytes
 
 
-def memory_of_stage(
-    config: RunConfig, name: str, on_gpu: bool = False, space: Mapping[str, SearchRange] | None = None
-) -> float:
+def memory_of_stage(config: RunConfig, name: str, on_gpu: bool = False, space: SearchSpace | None = None) -> float:
     """Estimate the bytes of main memory that the training of a stage needs, at most, over the ranges in ``space``."""
     space, stage = space or {}, config.stages[name]
 
-    def highest(setting: str, own: float) -> int:
-        return int(space[setting].highest if setting in space else own)
-
     shape = encoder_shape(config.origin(stage.start)[0])
-    batch = highest("batch_size", stage.batch_size)
-    tokens = highest("max_tokens", stage.max_tokens or config.data.max_tokens)
+    batch = int(highest(space, "batch_size", stage.batch_size))
+    tokens = int(highest(space, "max_tokens", stage.max_tokens or config.data.max_tokens))
     return estimate(
         shape,
-        layers=highest("layers", stage.layers or 0) or shape.layers,
+        layers=int(highest(space, "layers", stage.layers or 0)) or shape.layers,
         batch=-(-batch // stage.accumulate),  # documents per pass, rounded up
         tokens=min(tokens, shape.positions),
-        frozen=int(space["freeze"].lowest) if "freeze" in space else stage.freeze,
-        averaged="average" in space or stage.average > 0,
+        frozen=int(lowest(space, "freeze", stage.freeze)),
+        averaged=bool(ranges_of(space, "average")) or stage.average > 0,
         on_gpu=on_gpu,
     )
 

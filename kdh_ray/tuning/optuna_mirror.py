@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kdh_ray.tuning.numbers import finite
 from kdh_ray.tuning.trials import Trial
 
+_Path = tuple[Any, ...]
 _NUMBER = "trial"  # user attribute with the trial's number in the search
 
 
@@ -20,7 +23,8 @@ class OptunaMirror:
     Args:
         study: Name of the study.
         storage: URL of the storage, such as ``sqlite:///optuna.db``.
-        space: Ray Tune's domains, by name. Parameters without one are user attributes of the trials.
+        space: The search space of Ray Tune, nested or not. Parameters without a domain are user attributes of the
+            trials.
         metric: Name of the result that the search optimises.
         mode: ``max`` or ``min``.
     """
@@ -30,7 +34,9 @@ class OptunaMirror:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._states = optuna.trial.TrialState
-        self._distributions = _distributions(space)
+        domains = list(_domains(space))
+        self._distributions = _distributions(domains)
+        self._last_keys = Counter(path[-1] for path in {path for path, _ in domains})
         self._study = optuna.create_study(
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
@@ -67,13 +73,23 @@ class OptunaMirror:
             self._end(trial, copy)
 
     def _start(self, trial: Trial) -> Any:
-        known = {name: value for name, value in trial.config.items() if _has(self._distributions.get(name), value)}
-        other = {name: repr(value) for name, value in trial.config.items() if name not in known}
+        known: dict[str, Any] = {}
+        other: dict[str, str] = {}
+        for path, value in _leaves(trial.config):
+            if _has(self._distributions.get(path), value):
+                known[self._name(path)] = value
+            else:
+                other[self._name(path)] = repr(value)
         particle = {name: value for name, value in trial.particle.items() if name == "particle"}
         self._study.enqueue_trial(known, user_attrs={_NUMBER: trial.number, "name": trial.name, **particle, **other})
-        copy = self._study.ask({name: self._distributions[name] for name in known})
+        distributions = {self._name(path): each for path, each in self._distributions.items()}
+        copy = self._study.ask({name: distributions[name] for name in known})
         self._running[trial.number] = copy
         return copy
+
+    def _name(self, path: _Path) -> str:
+        """Return the last key of a path, or all keys where several paths end in the same one."""
+        return "/".join(map(str, path if self._last_keys[path[-1]] > 1 else path[-1:]))
 
     def _end(self, trial: Trial, copy: Any) -> None:
         score = finite(trial.score)
@@ -96,14 +112,60 @@ def _has(distribution: Any, value: Any) -> bool:
         return False
 
 
-def _distributions(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Optuna's distributions of the domains that it can display."""
+def _leaves(tree: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:
+    """Yield the path and value of each leaf of nested dicts."""
+    if not isinstance(tree, Mapping):
+        yield path, tree
+        return
+    for key, child in tree.items():
+        yield from _leaves(child, (*path, key))
+
+
+def _domains(tree: Any, path: _Path = (), chosen: bool = False) -> Iterator[tuple[_Path, Any]]:
+    """Yield the path and domain of each value of a nested space, None for a constant.
+
+    A path has several domains where choices bring their own. A constant within a choice, such as its name, has a domain
+    of one value.
+    """
+    from ray.tune.search.sample import Categorical, Domain
+
+    if isinstance(tree, Mapping):
+        for key, child in tree.items():
+            yield from _domains(child, (*path, key), chosen)
+    elif isinstance(tree, Categorical) and any(isinstance(choice, Mapping) for choice in tree.categories):
+        for choice in tree.categories:
+            yield from _domains(choice, path, chosen=True)
+    elif isinstance(tree, Domain):
+        yield path, tree
+    else:
+        yield path, Categorical([tree]) if chosen else None
+
+
+def _distributions(domains: Sequence[tuple[_Path, Any]]) -> dict[_Path, Any]:
+    """Return an Optuna distribution for each path whose domains Optuna can display: one that covers them all."""
     from ray.tune.search.optuna import OptunaSearch
 
-    found: dict[str, Any] = {}
-    for name, domain in space.items():
-        try:
-            found |= OptunaSearch.convert_search_space({name: domain})
-        except ValueError:  # such as a normal distribution
-            continue
+    found: dict[_Path, Any] = {}
+    for path in dict.fromkeys(path for path, domain in domains if domain is not None):
+        with suppress(ValueError):  # such as a normal distribution
+            each = [OptunaSearch.convert_search_space({"": domain})[""] for at, domain in domains if at == path]
+            found[path] = each[0] if len(each) == 1 else _union(each)
     return found
+
+
+def _union(distributions: Sequence[Any]) -> Any:
+    """Return a distribution that covers several; Optuna has one for each name.
+
+    Raises:
+        ValueError: If some are numbers and others choices.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    categorical = [isinstance(each, CategoricalDistribution) for each in distributions]
+    if all(categorical):
+        return CategoricalDistribution(list(dict.fromkeys(value for each in distributions for value in each.choices)))
+    if any(categorical):
+        raise ValueError("numbers and choices have no common distribution")
+    low, high = min(each.low for each in distributions), max(each.high for each in distributions)
+    whole = all(isinstance(each, IntDistribution) for each in distributions)
+    return (IntDistribution if whole else FloatDistribution)(low, high, log=all(each.log for each in distributions))

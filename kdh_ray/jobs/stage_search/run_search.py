@@ -25,7 +25,7 @@ from kdh_ray.jobs.stage_search.best import BestRun
 from kdh_ray.jobs.stage_search.choice import choose
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.run_trials import TrialRuns
-from kdh_ray.jobs.stage_search.searcher import make_searcher, tuned_variant
+from kdh_ray.jobs.stage_search.searcher import check_searcher, make_searcher, tuned_variant
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
 from kdh_ray.jobs.stage_search.trial_task import trial_resources
 from kdh_ray.results import load_runs, recorded
@@ -92,6 +92,8 @@ def search(
     """
     run_plan = make_plan(config, out)
     plan = SearchPlan.of(run_plan)
+    if searcher is not None:
+        check_searcher(searcher, plan.config)
     columns = {"variant": tuned_variant(plan.config), **(columns or {})}
     steps = _Search(
         plan,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdh_ray.events import EventLog
 from kdh_ray.jobs.memory import PROCESS
 from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.space import flat
 from kdh_ray.jobs.stage_search.student_costs import check_budget
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
@@ -76,7 +77,7 @@ class TrialRuns:
             self.rows.write(trial)
         for tracker in self._trackers:
             tracker(trial)
-        self.on_trial(trial)
+        self.on_trial(replace(trial, config=flat(trial.config)))
 
     def _tune(self, task: StageTask, resources: Mapping[str, float]) -> SearchResult:
         from ray.tune import with_parameters

@@ -6,7 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kdh_ray.config import RunConfig, SearchRange, StageConfig, flatten, is_integer
+from kdh_ray.config import (
+    RunConfig,
+    SearchRange,
+    SearchSpace,
+    StageConfig,
+    active_ranges,
+    every_range,
+    flatten,
+    highest,
+    is_integer,
+)
 from kdh_ray.errors import ConfigError
 
 # Ranges that the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. The number of layers
@@ -87,37 +97,36 @@ def _smaller_space(config: RunConfig, stage: StageConfig) -> dict[str, SearchRan
     }
 
 
-def _faults(config: RunConfig, space: Mapping[str, SearchRange]) -> list[str]:
+def _faults(config: RunConfig, space: SearchSpace) -> list[str]:
     """Return what is wrong with the ranges, given the rest of the configuration."""
     name = tuned_stage(config)
     stage, faults = config.stages[name], []
-    if not stage.teachers:
-        unread = [key for key in _NEED_TEACHERS if key in space]
-        faults += [f"tune.space.{key}: stage {name!r} has no teachers, so nothing reads this" for key in unread]
     epochs = longest_trial(stage, space)
     if config.tune.grace > epochs:
         faults.append(f"tune.grace: at most the epochs of the longest trial, {epochs}; got {config.tune.grace}")
-    if "layers" in space:
-        depth, layers = _depth(config, stage.start), int(space["layers"].highest)
-        if layers > depth:
-            faults.append(f"tune.space.layers: the stage's start has {depth} encoder layers; got {layers}")
-    if "max_tokens" in space:
-        limit, tokens = config.data.max_tokens, space["max_tokens"].highest
-        if tokens > limit:
-            faults.append(f"tune.space.max_tokens: at most data.max_tokens, {limit}; got {tokens:g}")
+    for path, setting, entry in every_range(space):
+        if setting in _NEED_TEACHERS and not stage.teachers:
+            faults.append(f"tune.space.{path}: stage {name!r} has no teachers, so nothing reads this")
+        if setting == "layers" and entry.highest > (depth := _depth(config, stage.start)):
+            faults.append(f"tune.space.{path}: the stage's start has {depth} encoder layers; got {entry.highest:g}")
+        if setting == "max_tokens" and entry.highest > config.data.max_tokens:
+            limit = config.data.max_tokens
+            faults.append(f"tune.space.{path}: at most data.max_tokens, {limit}; got {entry.highest:g}")
     return faults
 
 
 def own_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the tuned stage's own values of the searched settings, as far as they are within the ranges."""
+    """Return the tuned stage's own values of the settings that are searched with them, as far as they are in range."""
     stage = flatten(config.stages[tuned_stage(config)].model_dump(), prefix="")
-    return {name: stage[name] for name, entry in search_space(config).items() if entry.contains(stage[name])}
+    active = active_ranges(search_space(config), stage)
+    return {name: stage[name] for name, entry in active.items() if entry.contains(stage[name])}
 
 
 def has_own_settings(config: RunConfig, values: Mapping[str, Any]) -> bool:
     """Return True if a trial with ``values`` is the stage as configured; searchers may round numbers' last digits."""
-    own = own_settings(config)
-    return search_space(config).keys() == own.keys() and all(_same(own[name], values.get(name)) for name in own)
+    own, settings = own_settings(config), flat(values)
+    active = active_ranges(search_space(config), own)
+    return active.keys() == own.keys() and all(_same(own[name], settings.get(name)) for name in own)
 
 
 def _same(own: Any, suggested: Any) -> bool:
@@ -126,19 +135,22 @@ def _same(own: Any, suggested: Any) -> bool:
     return bool(own == suggested)
 
 
-def longest_trial(stage: StageConfig, space: Mapping[str, SearchRange]) -> int:
-    """Return the epochs of the longest trial."""
-    return sum(
-        int(space[name].highest) if name in space else own
-        for name, own in (("epochs", stage.epochs), ("finetune_epochs", stage.finetune_epochs))
-    )
+def longest_trial(stage: StageConfig, space: SearchSpace) -> int:
+    """Return the epochs that no trial exceeds."""
+    return sum(int(highest(space, name, getattr(stage, name))) for name in ("epochs", "finetune_epochs"))
 
 
-def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Return Ray Tune's domains for the ranges."""
+def domains(space: SearchSpace) -> dict[str, Any]:
+    """Return Ray Tune's domains for the ranges.
+
+    A choice that brings settings is a dict of itself and of their domains, the form in which Ray Tune nests spaces;
+    :func:`flat` undoes it.
+    """
     from ray import tune
 
     def domain(name: str, entry: SearchRange) -> Any:
+        if entry.brought:
+            return tune.choice([{name: value, **domains(brought)} for value, brought in entry.brought.items()])
         if entry.choices is not None:
             return tune.choice(list(entry.choices))
         if entry.low is None or entry.high is None:
@@ -151,6 +163,28 @@ def domains(space: Mapping[str, SearchRange]) -> dict[str, Any]:
     return {name: domain(name, entry) for name, entry in space.items()}
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a trial without the nesting of choices that bring settings.
+
+    >>> flat({"epochs": 3, "loss.soft": {"loss.soft": "softmax-kl", "loss.temperature": 4.0}})
+    {'epochs': 3, 'loss.soft': 'softmax-kl', 'loss.temperature': 4.0}
+    """
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        settings |= flat(value) if isinstance(value, Mapping) else {name: value}
+    return settings
+
+
+def nested(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in the form of a trial's configuration, which :func:`flat` undoes."""
+    values: dict[str, Any] = {}
+    for name, entry in space.items():
+        if name in settings:
+            value, brought = settings[name], entry.brought
+            values[name] = {name: value, **nested(brought[value], settings)} if brought else value
+    return values
+
+
 def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
     """Return ``stage`` with the settings of a trial (``{"loss.alpha": 0.3}``), validated.
 
@@ -158,7 +192,7 @@ def configured(stage: StageConfig, values: Mapping[str, Any]) -> StageConfig:
         pydantic.ValidationError: If a value is out of bounds.
     """
     tree = stage.model_dump()
-    for name, value in values.items():
+    for name, value in flat(values).items():
         *sections, last = name.split(".")
         node = tree
         for section in sections:

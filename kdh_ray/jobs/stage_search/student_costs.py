@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdh_ray.config import SearchRange, TuneConfig
+from kdh_ray.config import SearchRange, SearchSpace, TuneConfig, every_range, ranges_of
 from kdh_ray.errors import UserError
 from kdh_ray.jobs.stage_search.space import SMALLER_SPACE, search_space
 
@@ -78,7 +78,7 @@ def check_budget(costs: Costs, limits: TuneConfig) -> None:
             raise UserError(f"tune.{setting}: the space's cheapest student has {value:,.6g} {unit}; got {limit:,.6g}")
 
 
-def measure_costs(material: Material, stage: StageConfig, space: Mapping[str, SearchRange], threads: int) -> Costs:
+def measure_costs(material: Material, stage: StageConfig, space: SearchSpace, threads: int) -> Costs:
     """Build each student that the space allows, count its parameters, and time it on this machine's CPUs.
 
     Latency is the median over documents of the validation split, classified one by one in float32.
@@ -99,12 +99,12 @@ def measure_costs(material: Material, stage: StageConfig, space: Mapping[str, Se
     tokens = material.validation.tokens
     longest = min(int(tokens.lengths.max()), material.reading.max_tokens)
     # Latency grows smoothly with length, so a few lengths are enough. It has a step at every layer, so all are timed.
-    lengths = _integers(space.get("max_tokens"), stage.max_tokens or longest, _LENGTHS)
+    lengths = _values(space, "max_tokens", stage.max_tokens or longest, _LENGTHS)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     parameters, latency = {}, {}
     try:
-        for layers in _integers(space.get("layers"), stage.layers or depth):
+        for layers in _values(space, "layers", stage.layers or depth):
             # The weights don't matter here: only the shape decides size and latency.
             model = student(material.model, stage.model_copy(update={"layers": layers})).eval()
             select_attention(model.encoder, "cpu", "float32")
@@ -113,6 +113,14 @@ def measure_costs(material: Material, stage: StageConfig, space: Mapping[str, Se
     finally:
         torch.set_num_threads(before)
     return Costs(parameters, latency, tuple(lengths), stage.layers or depth)
+
+
+def _values(space: SearchSpace, setting: str, own: int, most: int | None = None) -> list[int]:
+    """Return the integers that a setting may have in a trial, at most ``most`` of each range."""
+    entries: list[SearchRange | None] = [*ranges_of(space, setting)]
+    if setting not in space:  # some trials or all have the stage's own value
+        entries.append(None)
+    return sorted({value for entry in entries for value in _integers(entry, own, most)})
 
 
 def _integers(entry: SearchRange | None, own: int, most: int | None = None) -> list[int]:
@@ -146,6 +154,7 @@ def _latency(model: Classifier, documents: Tokens) -> float:
 
 def varied_cost(config: RunConfig) -> str | None:
     """Return the cost that differs among the trials of a search: parameters, latency, or None if there is none."""
-    if not config.tune.has_budget and not set(SMALLER_SPACE) & set(search_space(config)):
+    searched = {setting for _, setting, _ in every_range(search_space(config))}
+    if not config.tune.has_budget and not set(SMALLER_SPACE) & searched:
         return None
     return PARAMETERS if config.tune.max_latency_ms is None and config.tune.max_parameters else LATENCY

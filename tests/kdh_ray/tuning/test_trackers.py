@@ -62,3 +62,18 @@ def test_optuna_has_each_trial_once_after_a_resumption(study):
 def test_optuna_has_how_trials_ended(study):
     ends = trial(1, "stopped", 0.5), trial(2, "failed", 0.5), trial(3, "ok", math.nan), trial(4, "failed")
     assert [entry.state.name for entry in study(*ends, mode="min")] == ["PRUNED", "FAIL", "FAIL", "FAIL"]
+
+
+def test_optuna_has_settings_that_choices_bring(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    small = {"kind": "small", "depth": ray_tune.randint(1, 4), "rate": ray_tune.uniform(0.0, 0.1)}
+    large = {"kind": "large", "depth": ray_tune.randint(4, 9), "rate": ray_tune.loguniform(1e-5, 1e-1)}
+    space = {"rate": ray_tune.uniform(0, 1), "model": ray_tune.choice([small, large, None])}
+    (listener,) = make_listeners(["optuna"], "notes", tmp_path, space, "f1", "max")
+    chosen = [{"kind": "small", "depth": 2, "rate": 0.0}, {"kind": "large", "depth": 8, "rate": 1e-5}, None]
+    for number, model in enumerate(chosen, start=1):
+        listener(Trial(number, f"id{number}", {"rate": 0.5, "model": model}, "ok", [Report(1, 0.5, 1.0)]))
+    first, second, third = optuna.load_study(study_name="notes", storage=f"sqlite:///{tmp_path}/optuna.db").trials
+    assert first.params == {"rate": 0.5, "kind": "small", "depth": 2, "model/rate": 0.0}
+    assert second.params == {"rate": 0.5, "kind": "large", "depth": 8, "model/rate": 1e-5}
+    assert third.params == {"rate": 0.5, "model": None}
