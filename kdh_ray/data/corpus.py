@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,22 @@ class Split:
         return Texts(self.ids, self.texts, None if self.segments is None else self.segments.spans)
 
 
+class CorpusIdentity(NamedTuple):
+    """The state of a corpus that results are of, whatever sample of its training split they learnt from.
+
+    Attributes:
+        fingerprint: That of the whole corpus; see :meth:`Corpus.fingerprint`.
+        documents: Number of documents of all its splits.
+    """
+
+    fingerprint: str
+    documents: int
+
+    def columns(self) -> dict[str, Any]:
+        """Return ``data_fingerprint`` and ``data_documents``, the columns of a result row."""
+        return {f"data_{name}": value for name, value in self._asdict().items()}
+
+
 @dataclass(frozen=True)
 class Unlabelled:
     """Text without labels that distillations learn from.
@@ -130,6 +147,7 @@ class Corpus:
         notes: How the files were read, and how the splits were made.
         unlabelled: Further text with teacher logits but no labels.
         warnings: What a reader changed or left out.
+        sample_of: The whole corpus, of which this one has a sample of the training split; None if it is whole itself.
     """
 
     name: str
@@ -139,6 +157,12 @@ class Corpus:
     notes: Sequence[str] = field(default=())
     unlabelled: Unlabelled | None = None
     warnings: Sequence[str] = field(default=())
+    sample_of: CorpusIdentity | None = None
+
+    @property
+    def identity(self) -> CorpusIdentity:
+        """The whole corpus, by which results on other states of its data are told apart."""
+        return self.sample_of or CorpusIdentity(self.fingerprint(), sum(map(len, self.splits.values())))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the labels, ids, texts and targets of every split."""

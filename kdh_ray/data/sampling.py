@@ -101,4 +101,5 @@ def nested_sample(corpus: Corpus, size: str, seed: int, groups: Sequence[str] | 
     parts = grouped_parts(train.ids if groups is None else groups, train.targets, [0.25] * 4, seed)
     sample = train.take(np.flatnonzero(parts < quarters))
     note = f"training split: {size} sample (seed {seed}), {len(sample)} of {len(train)} documents"
-    return replace(corpus, splits={**corpus.splits, "train": sample}, notes=(*corpus.notes, note))
+    splits = {**corpus.splits, "train": sample}
+    return replace(corpus, splits=splits, notes=(*corpus.notes, note), sample_of=corpus.identity)

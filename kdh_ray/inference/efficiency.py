@@ -55,7 +55,7 @@ def measure(
         multiplication with addition), ``peak_memory_bytes`` (resident, while it classifies), ``latency_p50_ms`` and
         ``latency_p95_ms`` (a document, from token ids to probabilities), ``inference_documents_per_second`` (batches of
         32), ``joules_per_document`` (of the processor packages, None if the machine doesn't report them),
-        ``load_average`` (of the machine, before), ``number_format``,
+        ``load_average`` (of the machine, before), ``machine`` (its processor), ``number_format``,
         ``threads``, and ``test_*`` scores at the checkpoint's thresholds.
 
     Raises:
@@ -86,6 +86,7 @@ def measure_here(
 
     from kdh_ray.data import corpus_from_config
     from kdh_ray.evaluation.metrics import score
+    from kdh_ray.hardware import describe
     from kdh_ray.inference.classifier import TextClassifier
 
     torch.set_num_threads(threads)
@@ -98,6 +99,7 @@ def measure_here(
         "number_format": number_format,
         "threads": threads,
         "load_average": load,
+        "machine": describe(gpus=False).processor,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "flops_per_document": _flops(model.eval(), test),
     }

@@ -41,7 +41,11 @@ def write_baseline(
 
     started = perf_counter()
     validation, test = _probabilities(config, corpus, name, encoder)
-    result = {**score_held_out(corpus, {"validation": validation, "test": test}), "seconds": perf_counter() - started}
+    result = {
+        **score_held_out(corpus, {"validation": validation, "test": test}),
+        **corpus.identity.columns(),
+        "seconds": perf_counter() - started,
+    }
     columns = {"variant": VARIANTS[name], **columns}
     write_row(rows, stage_row(config, name, run_id, corpus.name, result, **columns))
 

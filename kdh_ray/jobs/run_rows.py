@@ -13,6 +13,7 @@ from kdh_ray.errors import DataError
 from kdh_ray.jobs.linear_baselines import TFIDF, VARIANTS, write_baseline
 from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.results import recorded, write_row
+from kdh_ray.results.rows import executions
 from kdh_ray.results.stage_rows import stage_row
 
 _LATER_SETTINGS = {
@@ -65,23 +66,31 @@ class RunRows:
     columns: Mapping[str, Any]
 
     def write_stages(self, error: Exception | None = None) -> None:
-        """Write a row for each finished stage and, after an error, one for the first stage that is not finished."""
+        """Write a row for each finished stage and, after an error, one for the first stage that is not finished.
+
+        A stage that an earlier call trained keeps its row, with the versions and the commit that trained it, unless
+        this call gives columns of its own.
+        """
         config = self.plan.config
         identity = run_id(config, self.columns.get("experiment"))
+        written = set() if self.columns else executions(self.plan.folder.rows)
         for name in self.plan.stages:
             result = self.plan.folder.stage(name).read_result()
             if result is None and error is None:
                 continue
+            if result is not None and (identity, name, result.get("started")) in written:
+                continue
             failure = error if result is None else None  # earlier stages finished before the error
             variant = _variant(config.stages[name])
-            columns = {"variant": variant, "metric": self.corpus.metric, **self.columns}
+            data = {} if failure is None else self.corpus.identity.columns()
+            columns = {"variant": variant, "metric": self.corpus.metric, **data, **self.columns}
             row = stage_row(config, name, identity, self.corpus.name, result, failure, **columns)
             write_row(self.plan.folder.rows, row)
             if failure is not None:
                 return
 
     def write_tfidf(self) -> str:
-        """Write the row of the bag-of-words baseline, unless it exists or the configuration asks for none.
+        """Write the row of the bag-of-words baseline, unless it exists for these data or none is asked for.
 
         Some corpora have no bag of words, for example texts without spaces. Their baseline's row then holds the error,
         and the run continues.
@@ -89,14 +98,14 @@ class RunRows:
         Returns:
             The reason why there is no baseline; empty if there is one.
         """
-        config, rows = self.plan.config, self.plan.folder.rows
+        config, rows, data = self.plan.config, self.plan.folder.rows, self.corpus.identity
         identity = run_id(config)
-        if not config.baselines.tfidf or (identity, TFIDF) in recorded(rows):
+        if not config.baselines.tfidf or (identity, TFIDF) in recorded(rows, data.fingerprint):
             return ""
         try:
             write_baseline(config, self.corpus, TFIDF, rows, identity)
         except DataError as error:
-            variant = VARIANTS[TFIDF]
-            write_row(rows, stage_row(config, TFIDF, identity, self.corpus.name, error=error, variant=variant))
+            columns = {"variant": VARIANTS[TFIDF], **data.columns()}
+            write_row(rows, stage_row(config, TFIDF, identity, self.corpus.name, error=error, **columns))
             return str(error)
         return ""

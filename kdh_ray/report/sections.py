@@ -35,8 +35,8 @@ from kdh_ray.results.method_rows import (
     is_repeated,
     largest_size,
     ranked_methods,
-    repetitions,
 )
+from kdh_ray.results.notes import repetitions
 from kdh_ray.results.search_trials import searched_settings, shared_objective, trial_rows
 from kdh_ray.results.tables import REFERENCE, significance, stage_table
 

@@ -15,7 +15,8 @@
   less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
   many, ``_low`` and ``_high``, its 95 % interval; and ``search_kept_default``: the stage's own settings were kept;
 * trials: number, searcher, particle, worker, validation score, learning curve, epochs;
-* provenance: ``commit``, ``device``, ``precision``, ``started`` and ``written`` (UTC, ISO 8601).
+* provenance: ``data_fingerprint`` and ``data_documents`` of the whole corpus, ``commit``, ``device``, ``precision``,
+  ``started`` and ``written`` (UTC, ISO 8601), and ``search_started`` of trials.
 
 Rows may have further columns: ``config_*`` (the configuration, dotted below the first level: ``config_loss.alpha``),
 ``version_*``, every metric as ``validation_*`` and ``test_*`` (``_at_half``: at threshold 0.5; ``_per_label``: at the
@@ -40,14 +41,14 @@ LATENCY = "latency_p50_ms"
 TEXT_COLUMNS = (
     *(name for name in IDENTITY if name != "seed"),
     *("config_start", "config_teachers"),
-    *("search_choice", "curve", "objective", "searcher", "worker", "model", "number_format"),
-    *("commit", "device", "precision", "read_as", "started", "written"),
+    *("search_choice", "curve", "objective", "searcher", "worker", "model", "number_format", "machine"),
+    *("data_fingerprint", "commit", "device", "precision", "read_as", "started", "written"),
 )
 NUMBER_COLUMNS = (
     *("seed", "threshold", "validation_f1_micro"),
     *("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro"),
     *("parameters", "seconds", "documents_trained", "documents_per_second", "config_epochs"),
-    *("trial", "particle", "score", "epochs_run", "epochs_full", "latency_ms"),
+    *("data_documents", "trial", "particle", "score", "epochs_run", "epochs_full", "latency_ms"),
     *("disk_bytes", "flops_per_document", "peak_memory_bytes", LATENCY, "latency_p95_ms"),
     *("inference_documents_per_second", "joules_per_document", "threads"),
 )

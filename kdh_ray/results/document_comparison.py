@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.results.method_rows import is_repeated, repetitions
+from kdh_ray.results.method_rows import is_repeated
+from kdh_ray.results.notes import repetitions
 from kdh_ray.results.saved_predictions import Key, StagePrediction, load_predictions
 from kdh_ray.results.tables import NothingToCompareError, within_pairs
 

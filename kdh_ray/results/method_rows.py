@@ -28,13 +28,13 @@ NO_METHOD = (TRIAL, STEP, REPLAY, MEMBER)
 searchers on replayed trials, and the models that a stage with several members is the mean of."""
 GROUP = ("protocol", "size", "experiment", "variant", "stage", "kind")
 """Columns that rows of one method share. With the same seed as well, they are the same run, repeated."""
+REPEATED = (*GROUP, "method", "pair", "seed", "machine")
+"""Columns whose values the runs of a repetition share."""
 SETTINGS = ("protocol", "size")
 """Columns within which scores compare."""
 SIZES = ("small", "medium", "large")
 METRIC_NAMES = {"f1_micro": "micro F1", "f1_blue": "F1 (BLUE)", "f1_macro": "macro F1", "f1_samples": "samples F1"}
-CORPORA_WITH_PARTS = ("synthetic", "hoc-blurb", "hoc-blue")
 _MICRO_F1 = "f1_micro"
-_NUMBER = r"-\d+$"  # of a member, at the end of its stage's name
 
 
 def method_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -73,46 +73,13 @@ def finished_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def is_repeated(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return which finished rows a later one replaces: the same method on the same data with the same seed."""
-    same = [*GROUP, "method", "pair", "seed"]
-    # Without a seed, two rows may be two seeds; failed rows are reported and never averaged.
-    counted = (frame["status"] == "ok") & ~frame["kind"].isin(NO_METHOD) & frame["seed"].notna()
-    return counted & frame[same].assign(counted=counted).duplicated(keep="last")
+    counted = is_counted(frame)
+    return counted & frame[list(REPEATED)].assign(counted=counted).duplicated(keep="last")
 
 
-def repetitions(frame: pd.DataFrame) -> list[str]:
-    """Return a sentence per method that was repeated: neither a mean nor its n counts the replaced runs."""
-    names, replaced = method_names(frame), is_repeated(frame)
-    rows = frame.assign(method=names, size=frame["size"].fillna(""))[replaced]
-    notes = []
-    for (size, method), group in rows.groupby(["size", "method"], sort=False):
-        seeds = ", ".join(str(seed_name(seed)) for seed in sorted(group["seed"].unique()))
-        where = f" at size {size}" if size else ""
-        notes.append(
-            f"{method}{where} was run again with seed {seeds}: the last run counts, not the {len(group)} before"
-        )
-    return notes
-
-
-def member_notes(frame: pd.DataFrame) -> list[str]:
-    """Return a sentence per stage that is the mean of several models, with the range of their own scores in %."""
-    members = frame[(frame["kind"] == MEMBER) & (frame["status"] == "ok")]
-    scores = 100 * official_scores(members)
-    notes = []
-    for (size, stage), own in scores.groupby(
-        [members["size"].fillna(""), members["stage"].str.replace(_NUMBER, "", regex=True)]
-    ):
-        where = f" at size {size}" if members["size"].nunique() > 1 else ""
-        notes.append(f"{stage}{where} is the mean of models that reach {own.min():.1f} to {own.max():.1f} each")
-    return notes
-
-
-def reading_notes(frame: pd.DataFrame) -> list[str]:
-    """Return a sentence if some encoders were scored on raw text and others on parts that their corpus marks."""
-    encoders = frame[frame["kind"].isin((STUDENT, TEACHER)) & frame["test_f1_micro"].notna()]
-    has_parts = encoders["protocol"].isin(CORPORA_WITH_PARTS)
-    if not (has_parts & encoders["read_as"].isna()).any() or not encoders["read_as"].notna().any():
-        return []
-    return ["scores of older runs are on the parts that the corpus marks, newer ones on raw text: they don't compare"]
+def is_counted(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows are finished and have a seed: without one, two rows may be two seeds."""
+    return (frame["status"] == "ok") & ~frame["kind"].isin(NO_METHOD) & frame["seed"].notna()
 
 
 def method_names(rows: pd.DataFrame) -> pd.Series[str]:

@@ -9,18 +9,19 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import row_files as store
 from kdh_ray.results.columns import normalise_rows, order_columns
+from kdh_ray.results.method_rows import TRIAL
+from kdh_ray.results.protocols import distinguish_data, distinguish_tables
 from kdh_ray.storage import locate
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 STATUSES = ("ok", "failed", "stopped")
 REQUIRED = ("run_id", "stage", "status")
+_STAGE = ("run_id", "stage")
+_TRAINING = (*_STAGE, "started", "seconds", "machine")  # of one training or measurement; the same on all its copies
+_DATA = "data_fingerprint"
+_KEYS = (*_TRAINING, _DATA, "status", "kind", "written")
 _ERROR_LENGTH = 500  # characters
 _MANY_ROWS = 1000  # in one file: above, its columns are read in threads
 
@@ -74,9 +79,10 @@ def load_runs(
 ) -> pd.DataFrame:
     """Return every row at or below the given files, folders and buckets, in the order in which stages started.
 
-    Where a run wrote a stage more than once, because it failed and was run again, the last row counts. Files that a
-    writer left unfinished are named in a warning. Two tables with one name are two protocols, see
-    :func:`distinguish_tables`.
+    Where a run wrote a stage more than once, because it failed and was run again, the last row counts. A configuration
+    that was trained twice, in two folders or on two machines, has a row for each training. Files that a writer left
+    unfinished are named in a warning. Two tables with one name are two protocols, as are two states of a table that
+    changed between runs; see :mod:`kdh_ray.results.protocols`.
 
     Args:
         path: A folder of runs, one run, a row file, or a bucket.
@@ -97,17 +103,35 @@ def load_runs(
         >>> means = rows.groupby("stage")["test_f1_micro"].mean()
     """
     frame = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)])).to_pandas()
-    frame = distinguish_tables(normalise_rows(frame))
+    frame = distinguish_data(distinguish_tables(normalise_rows(frame)))
     return frame[order_columns(map(str, frame))]
 
 
-def recorded(folder: str | os.PathLike[str]) -> set[tuple[str, str]]:
-    """Return (run_id, stage) of every row at or below ``folder``; empty without rows. Corrupt files are skipped."""
+def recorded(folder: str | os.PathLike[str], data: str | None = None) -> set[tuple[str, str]]:
+    """Return (run_id, stage) of every row at or below ``folder``; empty without rows. Corrupt files are skipped.
+
+    Args:
+        folder: A local path or a bucket.
+        data: Fingerprint of a corpus: leaves out the rows of others. Rows that don't name their data are kept.
+    """
+    rows = _keys(folder, "data_fingerprint")
+    return {(row["run_id"], row["stage"]) for row in rows if data is None or row["data_fingerprint"] in (None, data)}
+
+
+def executions(folder: str | os.PathLike[str]) -> set[tuple[str, str, str | None]]:
+    """Return (run_id, stage, start) of the finished rows at or below ``folder``. Corrupt files are skipped."""
+    rows = _keys(folder, "status", "started")
+    return {(row["run_id"], row["stage"], row["started"]) for row in rows if row["status"] == "ok"}
+
+
+def _keys(folder: str | os.PathLike[str], *more: str) -> Iterator[dict[str, Any]]:
+    """Yield ``run_id``, ``stage`` and ``more`` columns of every row; those that a file lacks are None."""
+    names = ["run_id", "stage", *more]
     try:
-        tables = [table for _, table in _read_all([folder], "ignore", ["run_id", "stage"])]
+        for _, table in _read_all([folder], "ignore", names):
+            yield from ({**dict.fromkeys(names), **row} for row in table.to_pylist())
     except DataError:  # no such folder
-        return set()
-    return {key for table in tables for key in zip(*(column.to_pylist() for column in table.columns), strict=True)}
+        return
 
 
 def compact(folder: str | os.PathLike[str]) -> Path:
@@ -170,15 +194,25 @@ def _merge(folder: str | os.PathLike[str], names: list[str]) -> None:
 
 
 def _latest(table: Any) -> Any:
-    """Return one row per stage of a run, the one written last, in the order in which stages started."""
+    """Return one row per training, the one written last, in the order in which stages started.
+
+    A training is known by its run id and stage, the data, and when and how long it ran. A failed one counts only if
+    no row of its stage follows.
+    """
     import numpy as np
 
-    keys = table.select([name for name in ("run_id", "stage", "written", "started") if name in table.column_names])
-    frame = keys.to_pandas()
+    frame = table.select([name for name in _KEYS if name in table.column_names]).to_pandas()
     written = [name for name in ("written", "started") if name in frame]
     if written:
         frame = frame.sort_values(written, kind="stable", na_position="first")
-    frame = frame.drop_duplicates(["run_id", "stage"], keep="last")  # the index still has each row's position
+    is_stage = frame["kind"] != TRIAL if "kind" in frame else True
+    is_replaced = (frame["status"] != "ok") & is_stage & frame.duplicated(list(_STAGE), keep="last")
+    training = [name for name in _TRAINING if name in frame]
+    if _DATA in frame:  # only a later version's copy of a row names the data
+        is_replaced |= frame[_DATA].isna() & frame.duplicated(training, keep="last")
+        training.append(_DATA)
+    # The index still has each row's position.
+    frame = frame[~is_replaced].drop_duplicates(training, keep="last")
     if "started" in frame:
         frame = frame.sort_values("started", kind="stable")
     order = frame.index.to_numpy()
@@ -302,35 +336,3 @@ def _plain(name: str, value: Any) -> Any:
 
 def _slug(value: Any) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", str(value))[:60]
-
-
-def distinguish_tables(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give users' tables that share a name but not a folder protocols of their own: ``notes (ward-a/notes.csv)``.
-
-    Different tables must not be averaged. A relative path counts as the only longer path that ends with it. Where all
-    rows of a protocol are of one file, its name does not change.
-    """
-    if not {"protocol", "config_data.corpus", "config_data.path"} <= set(frame):
-        return frame
-    is_table = (frame["config_data.corpus"] == "table") & frame["config_data.path"].notna()
-    parts = frame.loc[is_table, "config_data.path"].map(_folders_and_file)
-    protocols = frame["protocol"].copy()
-    for protocol, own in parts.groupby(frame.loc[is_table, "protocol"]):
-        paths = set(own)
-        longest = {path for path in paths if not _longer(path, paths)}
-        file_of = {path: longer[0] if len(longer := _longer(path, longest)) == 1 else path for path in paths}
-        files = set(file_of.values())
-        if len(files) > 1:
-            # As many folders as it takes to make every name unique.
-            length = next(n for n in count(1) if len({path[-n:] for path in files}) == len(files))
-            protocols[own.index] = [f"{protocol} ({'/'.join(file_of[path][-length:])})" for path in own]
-    return frame.assign(protocol=protocols)
-
-
-def _folders_and_file(path: str) -> tuple[str, ...]:
-    return tuple(part for part in PurePath(path).parts if part not in ("/", "..", "~"))
-
-
-def _longer(path: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the longer paths that end with ``path``."""
-    return [other for other in others if other != path and other[-len(path) :] == path]

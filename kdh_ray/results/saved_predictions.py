@@ -12,7 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.errors import DataError, UnavailableError, UserError
 from kdh_ray.results.method_rows import finished_rows
+from kdh_ray.results.protocols import written_run_id
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.storage import locate, one_line, write_parquet
 
@@ -111,15 +112,18 @@ def load_predictions(
         rows = finished_rows(frame)
     except DataError:  # no finished row has a score
         return {}, []
-    wanted = {(str(row["run_id"]), str(row["stage"])): row for row in rows.to_dict("records")}
+    wanted: dict[Key, dict[Key, dict[Hashable, Any]]] = {}  # as written -> as told apart by the states of the data
+    for row in rows.to_dict("records"):
+        key = str(row["run_id"]), str(row["stage"])
+        wanted.setdefault((written_run_id(key[0]), key[1]), {})[key] = row
     for source, read in _sources(folders):
         try:
-            for saved in read(source, wanted.keys() - predictions.keys()):
-                key = saved.run_id, saved.stage
-                prediction = _with_truth(saved, source, wanted[key], _corpus(saved.data, corpora))
-                if _has_score_of(prediction, wanted[key]):
-                    predictions[key] = prediction
-                else:
+            for saved in read(source, {key for key, own in wanted.items() if own.keys() - predictions.keys()}):
+                for key, row in wanted[saved.run_id, saved.stage].items():
+                    prediction = _with_truth(saved, source, row, _corpus(saved.data, corpora))
+                    if _has_score_of(prediction, row):
+                        predictions[key] = replace(prediction, run_id=key[0])
+                        break
                     why = f"they don't give the score of {saved.stage}'s row, which seems to be of another run"
                     of_other_runs[key] = f"predictions of {source.name} are not used: {why}"
         except UserError as error:
@@ -151,7 +155,7 @@ def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folde
         rows = finished_rows(frame)
     except DataError:  # for instance a search that has not ended: its trials have no predictions
         return 0
-    wanted = set(zip(rows["run_id"].astype(str), rows["stage"].astype(str), strict=True))
+    wanted = set(zip(map(written_run_id, rows["run_id"].astype(str)), rows["stage"].astype(str), strict=True))
     kept: dict[tuple[str, str, bytes], _SavedLogits] = {}  # of a configuration that ran twice, both
     for source, read in _sources(folders):
         kept |= {(saved.run_id, saved.stage, saved.logits.tobytes()): saved for saved in read(source, wanted)}

@@ -44,7 +44,7 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
     # The objective that the searcher saw; older rows only have micro F1.
     score = pd.to_numeric(rows["score"]).fillna(pd.to_numeric(rows["validation_f1_micro"]))
     return rows.assign(
-        search=rows["run_id"].astype(str).str.replace(r"-trial-\d+$", "", regex=True),
+        search=_searches(rows),
         score=score,
         merit=score * rows["objective"].map(lambda name: OBJECTIVES.get(name, MICRO_F1).sign),
         curve=rows["curve"].map(_curve),
@@ -52,6 +52,16 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
         started=started,
         ended=started + pd.to_timedelta(seconds, unit="s"),
     ).sort_values(["search", "trial"], kind="stable")
+
+
+def _searches(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return the search of each trial: its run id, followed by its start where a configuration was searched twice."""
+    names = rows["run_id"].astype(str).str.replace(r"-trial-\d+(?=@|$)", "", regex=True)
+    if "search_started" not in rows:
+        return names
+    started = rows["search_started"]
+    is_repeated = started.groupby(names).transform("nunique") > 1
+    return names.where(~is_repeated | started.isna(), names + ", started " + started.astype(str))
 
 
 def shared_objective(rows: pd.DataFrame) -> Objective:

@@ -21,6 +21,8 @@ _CIRCUMSTANCES = (
     "parameters",
     "read_as",
     "started",
+    "data_fingerprint",
+    "data_documents",
 )
 
 

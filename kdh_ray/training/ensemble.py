@@ -52,6 +52,7 @@ def ensemble_result(
         **{name: every[0][name] for name in _SHARED if name in every[0]},
         **{name: sum(result[name] for result in every) for name in _SUMS if all(name in result for result in every)},
         "documents_per_second": float(np.median([result["documents_per_second"] for result in every])),
+        **corpus.identity.columns(),
         "read_as": READ_AS,
         "started": min(result["started"] for result in every),
         "members": {name: result["validation_f1_micro"] for name, result in results.items()},

@@ -132,6 +132,7 @@ class StageRunner:
         )  # fmt: skip
         history = training.run()
         return self._score(name, material, history) | {
+            **self.corpus.identity.columns(),
             "documents_trained": training.documents_trained,
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,

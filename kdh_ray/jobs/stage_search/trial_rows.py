@@ -13,6 +13,7 @@ from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.space import configured
 from kdh_ray.results import recorded, write_row
 from kdh_ray.results.stage_rows import stage_row
+from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import Trial
 
 
@@ -34,6 +35,12 @@ class TrialRows:
     def _written(self) -> set[str]:
         """Run ids of the rows that exist."""
         return {identity for identity, _ in recorded(self.plan.folder.search.rows)}
+
+    @cached_property
+    def _search_started(self) -> str | None:
+        """When the first trial of the search started: two searches of one configuration have one run id."""
+        trials = Ledger(self.plan.folder.search.path).trials
+        return trials[0].started if trials else None
 
     def write(self, trial: Trial) -> None:
         """Write the row of a trial, unless it exists."""
@@ -69,5 +76,7 @@ class TrialRows:
             seconds=trial.seconds,
             started=trial.started,
             worker=trial.worker,
+            search_started=self._search_started,
+            **self.corpus.identity.columns(),
             **trial.particle,
         )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.columns import normalise_rows
-from kdh_ray.results.method_rows import SETTINGS, STUDENT, method_rows, repetitions, score_title
+from kdh_ray.results.method_rows import SETTINGS, STUDENT, method_rows, score_title
+from kdh_ray.results.notes import repetitions
 from kdh_ray.results.tables.methods import MISSING, spread_cell
 from kdh_ray.results.tables.significance import scores_by_seed
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kdh_ray.errors import DataError
 from kdh_ray.results.columns import LATENCY, normalise_rows, setting_name
-from kdh_ray.results.method_rows import TRIAL, is_repeated, method_names, official_scores, repetitions
+from kdh_ray.results.method_rows import TRIAL, is_repeated, method_names, official_scores
+from kdh_ray.results.notes import repetitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +55,10 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
         frame: From ``load_runs`` or ``normalise_rows``; rows without a measured latency are left out.
 
     Returns:
-        ``protocol``, ``method``, ``format``, ``size`` of the training split and number of ``threads`` where they
-        differ, ``n`` rows, and those of :data:`EFFICIENCY` that were measured, in the units of their titles, with
-        standard deviations (``TITLE sd``) where they vary. ``attrs["best"]`` marks the best of each column within a
-        protocol.
+        ``protocol``, ``method``, ``format``, ``size`` of the training split, ``machine`` (its processor) and number of
+        ``threads`` where they differ, ``n`` rows, and those of :data:`EFFICIENCY` that were measured, in the units of
+        their titles, with standard deviations (``TITLE sd``) where they vary. ``attrs["best"]`` marks the best of each
+        column within a protocol.
 
     Raises:
         DataError: If no finished row has a measured latency.
@@ -72,8 +73,9 @@ def efficiency(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows.rename(columns={"number_format": "format"})
     measured = [name for name in EFFICIENCY if rows[name].notna().any()]
     rows = rows.astype(dict.fromkeys(measured, float))
-    # Threads and training size change what is measured, so their rows are not averaged together.
-    keys = ["protocol", "method", "format", *(name for name in ("size", "threads") if rows[name].nunique() > 1)]
+    # Machine, threads and training size change what is measured, so their rows are not averaged together.
+    separate = [name for name in ("size", "machine", "threads") if rows[name].nunique(dropna=False) > 1]
+    keys = ["protocol", "method", "format", *separate]
     groups = rows.groupby(keys, sort=False, dropna=False)
     means, spreads = groups[measured].mean().reset_index(), groups[measured].std(ddof=1).reset_index()
     table = means[keys].assign(n=groups.size().to_numpy())

@@ -12,15 +12,13 @@ from kdh_ray.results.method_rows import (
     SETTINGS,
     STUDENT,
     means_over_seeds,
-    member_notes,
     method_names,
     method_rows,
     official_scores,
-    reading_notes,
-    repetitions,
     score_title,
     size_order,
 )
+from kdh_ray.results.notes import baseline_notes, member_notes, mixture_notes, reading_notes, repetitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +41,7 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
         The columns of :data:`GROUP` (a study's method is in ``stage``), ``metric``, ``n`` (rows averaged),
         ``unfinished`` (rows left out: failed, stopped or without a score), each score and cost with its standard
         deviation (``_sd``, NaN where n is 1), and ``best``: whether this is the best student of its protocol and size.
-        Lines are ordered by protocol, pair and size. ``attrs["note"]`` names runs that were repeated, and
-        the range of scores of the models that a stage is the mean of.
+        Lines are ordered by protocol, pair and size. ``attrs["note"]`` has the notes of :mod:`kdh_ray.results.notes`.
 
     Raises:
         DataError: If there are no rows of methods.
@@ -69,7 +66,9 @@ def stage_table(frame: pd.DataFrame, scores: Sequence[str] = SCORES, counted: st
     table.insert(position, "metric", [next(iter(own["metric"].dropna()), None) for _, own in groups])
     table.insert(position + 2, "unfinished", groups.size().to_numpy() - table["n"].to_numpy())
     table["best"] = _is_best(table)
-    table.attrs["note"] = "; ".join([*repetitions(frame), *member_notes(frame), *reading_notes(frame)])
+    notes = (repetitions, mixture_notes, member_notes, reading_notes)
+    said = [note for notes_of in notes for note in notes_of(frame)]
+    table.attrs["note"] = "; ".join([*said, *baseline_notes(table)])
     return table
 
 

@@ -11,10 +11,10 @@ from kdh_ray.results.method_rows import (
     NO_METHOD,
     SETTINGS,
     method_rows,
-    repetitions,
     score_title,
     seed_name,
 )
+from kdh_ray.results.notes import repetitions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,6 +16,7 @@ from kdh_ray.config import dump_config, parse_config
 from kdh_ray.data import Corpus, Split
 from kdh_ray.errors import DataError
 from kdh_ray.jobs.corpus_record import CorpusRecord
+from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.training_documents import FILE, TrainingDocuments
 from kdh_ray.run_folder import RunFolder
 
@@ -154,3 +155,20 @@ def test_evaluate_says_what_was_trained_on(folder: Path, capsys: pytest.CaptureF
     (student / FILE).unlink()
     assert main(anew) == 0
     assert "doesn't say which documents" in capsys.readouterr().err
+
+
+def test_rows_say_which_data_they_are_of(encoder: Path, tmp_path: Path) -> None:
+    """The teacher's row stays that of the data before; the student and a second baseline are of the data now."""
+    config = tree(encoder, write(tmp_path / "notes.csv", notes()), baselines={"tfidf": True})
+    before = run(config, tmp_path / "run", stages=["teacher"], local=True)
+    write(tmp_path / "notes.csv", [*notes(), ["A new one.", "1", "0"]])
+    rows = run(config, tmp_path / "run", local=True, allow_changed_data=True)
+    now, earlier = "notes (61 documents)", "notes (60 documents)"
+    protocols = rows.groupby("stage")["protocol"].apply(sorted).to_dict()
+    assert protocols == {"teacher": [earlier], "student": [now], "tf-idf": [earlier, now]}
+    written = [frame.set_index("stage").loc["teacher", "written"] for frame in (before, rows)]
+    assert written[0] == written[1]
+    card = load_card(RunFolder(tmp_path / "run").stage("student").checkpoint)
+    assert rows.set_index("stage").loc["student", "data_fingerprint"] == card.corpus["fingerprint"]
+    again = run(config, tmp_path / "run", local=True)
+    assert sorted(again["written"]) == sorted(rows["written"])
