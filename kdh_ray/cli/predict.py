@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at the first document that is no text (default: give it a row with an error)",
     )  # fmt: skip
     parser.add_argument("--text-column", default="text", metavar="NAME", help="column of texts (default: %(default)s)")
-    parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file and document number)")
+    parser.add_argument("--id-column", metavar="NAME", help="column of ids (default: file and row number)")
     for name, help_ in _READING.items():
         parser.add_argument(f"--{name}", metavar="NAME", help=f"{help_} (default: recognised)")
     parser.add_argument("--logits", action="store_true", help="write logits too, to distil from them (data.unlabelled)")

@@ -28,6 +28,11 @@ VOCABULARIES: Sequence[Mapping[str, bool]] = (
 )
 """Words for 1 and 0. A column keeps to one pair; where only 1 has a mark, a blank cell is 0."""
 BLANK = "blank"
+MARKS = (
+    "0 and 1, or one pair of words throughout (yes and no, true and false, y and n, t and f, positive and negative,"
+    " present and absent, or x and blank)"
+)
+WHOLE = "words are read where the whole column holds them: yes and no, true and false, or x and blanks"
 READINGS = {"negative": "read as 0", "positive": "read as 1", "drop": "their documents dropped"}
 
 _NUMBER = re.compile(r"[-+]?\d{1,9}(\.\d{1,9})?")
@@ -64,7 +69,7 @@ class BinaryColumns:
             cells: The cells.
         """
         tokens = [_token(cell) for cell in cells]
-        vocabulary = _vocabulary(tokens)
+        vocabulary, is_known = _vocabulary(tokens)
         classes = {cell.number: str(cell) for cell in cells if isinstance(cell, ClassName)}
         if classes and not any(word in vocabulary for word in tokens if word):
             tokens = [str(cell.number) if isinstance(cell, ClassName) else _token(cell) for cell in cells]
@@ -72,8 +77,9 @@ class BinaryColumns:
         elif vocabulary is not NUMBERS:
             yes, no = vocabulary
             self._note_words(column, yes, no)
+        rule = _rule(vocabulary, is_known)
         return [
-            self._value(column, row, cell, token, vocabulary)
+            vocabulary[token] if token in vocabulary else self._other(column, row, cell, token, rule)
             for row, cell, token in zip(rows, cells, tokens, strict=True)
         ]
 
@@ -94,28 +100,31 @@ class BinaryColumns:
     def _note_words(self, column: str, yes: str, no: str) -> None:
         self.words.setdefault((yes, no), []).append(column)
 
-    def _value(self, column: str, row: str, cell: Any, token: str, vocabulary: Mapping[str, bool]) -> bool | None:
-        if token in vocabulary:
-            return vocabulary[token]
+    def _other(self, column: str, row: str, cell: Any, token: str, rule: str) -> bool | None:
+        """Return what a cell means that is none of its column's words; note a fault if no setting says."""
         if token in ("", UNCERTAIN):
             reading = self.data.missing if token == "" else self.data.uncertain or self.data.missing
             if reading != "refuse":
                 self.counts[token or BLANK, reading] += 1
                 return None if reading == "drop" else reading == "positive"
         received, hint = MENDED.get(token) or _received(cell, token)
-        words = (
-            "0 or 1"
-            if vocabulary is NUMBERS
-            else f"{' or '.join(word or BLANK for word in vocabulary)}, as most of its cells do"
-        )
-        self.faults.add(f"label column {column!r} must hold {words}; {received}", row, hint)
+        hint = "" if rule == MARKS and hint == WHOLE else hint  # the rule says so
+        self.faults.add(f"must hold {rule}; {received}", row, hint, column)
         return False
 
 
-def _vocabulary(tokens: Sequence[str]) -> Mapping[str, bool]:
-    """Return the words that most cells hold; 0 and 1 if none is ahead of them."""
+def _vocabulary(tokens: Sequence[str]) -> tuple[Mapping[str, bool], bool]:
+    """Return the words that most cells hold, 0 and 1 if none is ahead of them; and whether any cell holds them."""
     counts = Counter(tokens)
-    return max(VOCABULARIES, key=lambda words: sum(counts[word] for word in words if word))
+    held = [sum(counts[word] for word in words if word) for words in VOCABULARIES]
+    return VOCABULARIES[held.index(max(held))], any(held)
+
+
+def _rule(vocabulary: Mapping[str, bool], is_known: bool) -> str:
+    """Return what a column must hold, given the words that its cells hold most often, if any."""
+    if vocabulary is not NUMBERS:
+        return f"{' or '.join(word or BLANK for word in vocabulary)}, as most of its cells do"
+    return "0 or 1" if is_known else MARKS
 
 
 def _token(cell: Any) -> str:
@@ -135,5 +144,6 @@ def _received(cell: Any, token: str) -> tuple[str, str]:
         return "got a number between them, such as a probability", ""
     if _SHOWN.fullmatch(token):
         return f"got {token}", ""
-    hint = "words are read where the whole column holds them: yes and no, true and false, or x and blanks"
-    return f"got {type(cell).__name__}", hint if isinstance(cell, str) else ""
+    if not isinstance(cell, str):
+        return f"got {type(cell).__name__}", ""
+    return "got another word" if token.isalpha() else "got text that is no word", WHOLE

@@ -44,15 +44,19 @@ class Faults:
 
     Attributes:
         rows: Rule -> names of the rows that break it; none where a whole column breaks it.
+        columns: Rule -> label columns that break it, where the rule is about several.
         hints: Ways to mend them, which the message says once.
     """
 
     rows: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)
 
-    def add(self, rule: str, row: str | None = None, hint: str = "") -> None:
-        """Note that ``row``, or a whole column, breaks ``rule``."""
+    def add(self, rule: str, row: str | None = None, hint: str = "", column: str | None = None) -> None:
+        """Note that ``row``, or a whole column, breaks ``rule``; the message puts label columns before the rule."""
         self.rows.setdefault(rule, []).extend([] if row is None else [row])
+        if column is not None and column not in self.columns.setdefault(rule, []):
+            self.columns[rule].append(column)
         if hint and hint not in self.hints:
             self.hints.append(hint)
 
@@ -60,11 +64,15 @@ class Faults:
         """Raise a DataError of one line, with a clause per rule, if any rule is broken."""
         if not self.rows:
             return
-        clauses = [f"{rule}: {listing(rows, 'row')}" if rows else rule for rule, rows in self.rows.items()]
+        clauses = [self._clause(rule, rows) for rule, rows in self.rows.items()]
         further = len(clauses) - MAX_KINDS_OF_FAULTS
         if further > 0:
             clauses = [*clauses[:MAX_KINDS_OF_FAULTS], f"and {further} faults of other kinds"]
         raise DataError(f"{source}: {'; '.join([*clauses, *self.hints])}")
+
+    def _clause(self, rule: str, rows: Sequence[str]) -> str:
+        subject = f"{listing(self.columns[rule], 'label column')} " if rule in self.columns else ""
+        return f"{subject}{rule}" + (f": {listing(list(dict.fromkeys(rows)), 'row')}" if rows else "")
 
 
 def is_recognisable_header(names: Sequence[str], are_json_keys: bool = False) -> bool:

@@ -14,27 +14,30 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.prediction_rows import csv_content, csv_rows, json_content, read_csv, read_json
+from kdh_ray.data.text_blocks import TextBlock
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.storage import locate, make_parent, one_line, write_file, write_parquet
 
 PLAN = ".plan.json"
 OLD_PLAN = "plan.json"
-FORMAT = 2
-"""Version of the plan. In format 1 an id without an id column has the file's name only, and blocks have no errors."""
+FORMAT = 3
+"""Version of the plan. Without an id column, an id is the file's path below the folder that all files share, and the
+row's number from 1. In formats 1 and 2 the first row is 0; in format 1 ids have the file's name only, and blocks have
+no errors."""
 FORMS = ("parquet", "csv", "jsonl")
 
 
-def block_names(plan: Mapping[str, Any]) -> dict[str, str] | None:
-    """Return the names in ids of a plan's files, if they are not those that ``plan_blocks`` takes."""
-    old = plan["format"] == 1
-    return {file: PurePosixPath(file).name for file, _ in plan["files"]} if old else None
+def as_planned(block: TextBlock, plan: Mapping[str, Any]) -> TextBlock:
+    """Return a block of a plan's files whose documents have the ids of the plan's format."""
+    name = PurePosixPath(block.source.file).name if plan["format"] == 1 else block.name
+    return replace(block, name=name, counted_from=0 if plan["format"] < 3 else 1)
 
 
 def reading_of(plan: Mapping[str, Any]) -> Reading:
@@ -101,8 +104,8 @@ class PredictionFolder:
 
     def _checked(self, content: Any) -> dict[str, Any]:
         version = content.get("format") if isinstance(content, dict) else None
-        if version not in (1, FORMAT):
-            raise DataError(f"{self.place}: format must be 1 or {FORMAT}; got {version!r}")
+        if version not in range(1, FORMAT + 1):
+            raise DataError(f"{self.place}: format must be 1 to {FORMAT}; got {version!r}")
         return dict(content)
 
     def write_plan(self, content: Mapping[str, Any]) -> None:

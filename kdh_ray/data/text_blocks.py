@@ -6,7 +6,7 @@ resumed, and blocks can be read by different processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -45,14 +45,15 @@ class RowRange:
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Documents ``first`` to ``first + count - 1`` of a file.
+    """Documents of a file that follow each other.
 
     Attributes:
         source: The file.
-        first: Number of the first document in the file, from 0.
+        first: Number of documents before them in the file.
         count: Number of documents.
         location: Where in the file they are; None in a file that can only be read from its start.
         name: The file's name in ids.
+        counted_from: Number of the file's first row, in ids and messages.
     """
 
     source: Understood
@@ -60,6 +61,7 @@ class TextBlock:
     count: int
     location: BytePosition | RowRange | None
     name: str = ""
+    counted_from: int = 1
 
     @property
     def file(self) -> str:
@@ -72,9 +74,16 @@ class TextBlock:
         return self.source.header
 
     @property
-    def documents(self) -> str:
-        """The numbers of the documents, for messages: ``0 to 99``."""
-        return f"{self.first} to {self.first + self.count - 1}"
+    def rows(self) -> range:
+        """The numbers of the documents in the file."""
+        first = self.first + self.counted_from
+        return range(first, first + self.count)
+
+    @property
+    def shown_rows(self) -> str:
+        """The numbers of the documents, for messages: ``rows 1 to 100``."""
+        rows = self.rows
+        return f"row {rows[0]}" if len(rows) == 1 else f"rows {rows[0]} to {rows[-1]}"
 
 
 @dataclass(frozen=True)
@@ -92,23 +101,20 @@ class Documents:
     errors: list[str | None]
 
 
-def plan_blocks(
-    files: Sequence[str], size: int, names: Mapping[str, str] | None = None, reading: Reading | None = None
-) -> list[TextBlock]:
+def plan_blocks(files: Sequence[str], size: int, reading: Reading | None = None) -> list[TextBlock]:
     """Divide files into blocks, in order. Files other than Parquet are read once from start to end for it.
 
     Args:
         files: Paths or URLs.
         size: Documents per block. A block of Parquet is larger where its row group would be cut into more than
             :data:`MAX_BLOCKS_PER_ROW_GROUP`.
-        names: Name of each file in ids; by default its path below the folder that all files share.
         reading: How files are to be read; recognised if None.
 
     Raises:
         DataError: If a file is malformed, absent, or not of one of ``FORMATS``.
         UnavailableError: If a file can't be read.
     """
-    names = relative_names(files) if names is None else names
+    names = relative_names(files)  # in ids
     _forward_reader.cache_clear()  # files may have changed since
     return [replace(block, name=names[file]) for file in files for block in _plan_file(file, size, reading)]
 
@@ -165,11 +171,11 @@ def _block(source: Understood, first: int, count: int, start: int) -> TextBlock:
 
 @contextmanager
 def _malformed_after(source: Understood, documents: Callable[[], int]) -> Iterator[None]:
-    """Name the block from whose first document on a file can't be read."""
+    """Name the row from which on a file can't be read, given the number of documents before it."""
     try:
         yield
     except MalformedError as error:
-        raise DataError(f"{shown_name(source.file)}: at or after document {documents()}: {error.reason}") from None
+        raise DataError(f"{shown_name(source.file)}: at or after row {documents() + 1}: {error.reason}") from None
 
 
 def check_columns(blocks: Iterable[TextBlock], text_column: str, id_column: str | None) -> None:
@@ -198,21 +204,23 @@ def read_block(block: TextBlock, text_column: str, id_column: str | None) -> tup
     Args:
         block: Made by :func:`plan_blocks`.
         text_column: Column of the text.
-        id_column: Column of ids. If None, an id is the file's name and the document's number: ``notes.csv#0``.
+        id_column: Column of ids. If None, an id is the file's name and the row's number: ``notes.csv#1``.
 
     Returns:
         Ids and texts, each with ``block.count`` items.
 
     Raises:
-        DataError: If a column is missing or a value is not text; names file and document, never what it holds.
+        DataError: If a column is missing or a value is not text; names file and row, never what it holds.
         UnavailableError: If the file can't be read.
     """
     documents = read_documents(block, text_column, id_column)
-    for number, error in enumerate(documents.errors, start=block.first):
+    for number, error in zip(block.rows, documents.errors, strict=True):
         if error == NOT_UTF8:
-            raise DataError(f"{block.file}: must be UTF-8; documents {block.documents} are not")
+            raise DataError(
+                f"{block.file}: must be UTF-8; {block.shown_rows} {'is' if block.count == 1 else 'are'} not"
+            )
         if error is not None:
-            raise DataError(f"{block.file}: document {number}{'' if error.startswith('must') else ':'} {error}")
+            raise DataError(f"{block.file}: row {number}{'' if error.startswith('must') else ':'} {error}")
     return documents.ids, documents.texts
 
 
@@ -231,10 +239,10 @@ def read_documents(block: TextBlock, text_column: str, id_column: str | None) ->
     rows = list(_rows(block, columns))
     if len(rows) != block.count:  # the csv module ends rows at a single CR, files do not
         raise DataError(
-            f"{block.file}: documents {block.documents} are malformed: {len(rows)} instead of {block.count}"
+            f"{block.file}: {block.shown_rows} can't be told apart: {len(rows)} rows instead of {block.count}"
         )
     documents = Documents([], [], [])
-    for number, row in enumerate(rows, start=block.first):
+    for number, row in zip(block.rows, rows, strict=True):
         fault, id_, values = (row, None, {}) if isinstance(row, str) else (_fault(row, text_column, str), None, row)
         if id_column and values:
             id_fault = _fault(values, id_column, str | int)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import Corpus, Texts, Unlabelled
-from kdh_ray.data.prediction_files import PLAN, PredictionFolder, block_names, reading_of
+from kdh_ray.data.prediction_files import PLAN, PredictionFolder, as_planned, reading_of
 from kdh_ray.data.text_blocks import plan_blocks, read_documents
 from kdh_ray.data.text_digest import text_digest
 from kdh_ray.data.text_files import list_files
@@ -44,9 +44,18 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
     texts: list[str] = []
     logits: list[NDArray[np.float32]] = []
     files = [file for file, _ in first["files"]]
-    for number, block in enumerate(plan_blocks(files, first["block"], block_names(first), reading_of(first))):
-        documents = read_documents(block, first["text_column"], first["id_column"])
-        means = np.mean([_read_logits(folder, number, documents.ids, corpus) for folder in folders], axis=0)
+    formats = {content["format"]: content for content in plans}  # each numbers documents in its way
+    for number, block in enumerate(plan_blocks(files, first["block"], reading_of(first))):
+        read = {
+            key: read_documents(as_planned(block, content), first["text_column"], first["id_column"])
+            for key, content in formats.items()
+        }
+        documents = read[first["format"]]
+        found = [
+            _read_logits(folder, number, read[content["format"]].ids, corpus)
+            for folder, content in zip(folders, plans, strict=True)
+        ]
+        means = np.mean(found, axis=0)
         known = np.isfinite(means).all(axis=1)  # not so where a document has an error
         logits.append(means[known])
         ids += [documents.ids[i] for i in np.flatnonzero(known)]

@@ -18,7 +18,7 @@ from typing import Any
 from kdh_ray import hardware
 from kdh_ray.config import JobConfig
 from kdh_ray.data.file_rows import Reading
-from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, block_names, reading_of
+from kdh_ray.data.prediction_files import FORMAT, FORMS, PredictionFolder, as_planned, reading_of
 from kdh_ray.data.text_blocks import TextBlock, check_columns, plan_blocks
 from kdh_ray.data.text_files import list_files
 from kdh_ray.errors import DataError, UnavailableError
@@ -233,7 +233,7 @@ def _agreed(folder: PredictionFolder, plan: dict[str, Any]) -> dict[str, Any]:
 def _blocks(plan: dict[str, Any]) -> list[TextBlock]:
     """Return the blocks of all files, after checking that the files have the columns."""
     files = [file for file, _ in plan["files"]]
-    blocks = plan_blocks(files, plan["block"], block_names(plan), reading_of(plan))
+    blocks = [as_planned(block, plan) for block in plan_blocks(files, plan["block"], reading_of(plan))]
     if not blocks:
         raise DataError(f"{files[0]}: holds no documents")
     check_columns(blocks, plan["text_column"], plan["id_column"])

@@ -93,7 +93,7 @@ class BlockWorker:
         for place in np.flatnonzero(~np.isfinite(prediction.logits.documents).all(axis=1)):
             errors[good[place]] = "the classifier's output is not a number"
         if task.strict and any(errors):
-            raise DataError(f"{block.file}: documents {block.documents}: {next(filter(None, errors))}")
+            raise DataError(f"{block.file}: {block.shown_rows}: {next(filter(None, errors))}")
         self.folder.write(number, _table(documents.ids, errors, good, prediction, task.logits))
         return len(errors), sum(error is not None for error in errors)
 

@@ -129,7 +129,7 @@ def check_labels(folder: Path, received: list[str], expected: list[str]) -> None
         raise CheckpointError(
             f"{folder}: a checkpoint must have the data's {len(expected)} labels; got {len(received)}"
         )
-    for number, (theirs, ours) in enumerate(zip(received, expected, strict=True)):
+    for number, (theirs, ours) in enumerate(zip(received, expected, strict=True), start=1):
         if theirs != ours:
             raise CheckpointError(
                 f"{folder}: label {number} must be {ours!r} as in the data; the checkpoint has {theirs!r}"

@@ -48,7 +48,7 @@ def read_all(rows: Sequence[Row], text_column: str) -> list[Annotated]:
     """
     fields = _label_fields([row for row in rows if not _is_task(row)], text_column)
     read = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, start=1):
         document = _read_task(row, text_column) if _is_task(row) else _read_short(row, text_column, fields)
         read.append((row.get("id", f"row {number}"), document))
     return merge_repeated(read)

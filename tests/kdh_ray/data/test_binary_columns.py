@@ -51,13 +51,22 @@ def test_words_are_noted() -> None:
     ("cells", "said"),
     [
         (["yes", "no", "1"], "must hold yes or no, as most of its cells do; got 1: row '2'"),
-        (["1", "0", "x"], "must hold 0 or 1; got str: row '2'; words are read where the whole column holds them"),
+        (
+            ["1", "0", "x"],
+            "must hold 0 or 1; got another word: row '2'; words are read where the whole column holds them",
+        ),
         ([0.3, 0.0, 1.0], "got a number between them, such as a probability: row '0'"),
         (["0.75", "0"], "got a number between them, such as a probability: row '0'"),
         ([2, 0], "got 2: row '0'"),
         ([4711, 0], "got int: row '0'"),
-        (["1,0", "0,0"], "got str: rows '0', '1'"),
+        (["1,0", "0,0"], "got text that is no word: rows '0', '1'"),
         ([[1], 0], "got list: row '0'"),
+        (
+            ["ja", "nein", "Ja"],
+            "label column 'pain' must hold 0 and 1, or one pair of words throughout (yes and no, true and false,"
+            " y and n, t and f, positive and negative, present and absent, or x and blank); got another word: rows '0'",
+        ),
+        (["Y", "N", "y", "maybe"], "must hold y or n, as most of its cells do; got another word: row '3'; words are"),
         (["1", ""], "missing or NaN: row '1'; data.missing: negative reads blank cells as 0"),
         (["1", "None"], "missing or NaN: row '1'"),
         (["1", "-1"], "got -1: row '1'; data.uncertain: negative reads -1 as 0, positive as 1"),
@@ -68,6 +77,18 @@ def test_other_cells_are_refused(cells: list[Any], said: str) -> None:
         read(cells)
     assert said in str(caught.value)
     assert "4711" not in str(caught.value)
+
+
+def test_columns_with_one_fault_share_a_clause(tmp_path: Path) -> None:
+    """Each row once, and never the words, which may be a patient's."""
+    words = [{**row, "pain": "secret-a", "fever": ("Ja", "Nein")[n % 2]} for n, row in enumerate(rows())]
+    message = fault(write(tmp_path / "notes.csv", words))
+    assert message.count("must hold") == 2  # text that is no word, and words
+    message = fault(write(tmp_path / "notes.csv", [{**row, "pain": "Ja", "fever": "Nein"} for row in words]))
+    assert message.count("must hold 0 and 1, or one pair of words") == 1
+    assert "label columns 'pain', 'fever' must hold" in message
+    assert message.endswith("got another word: 20 rows, first 'd0', 'd1', 'd2'")
+    assert "Ja" not in message
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_blocks_hold_every_document_once(tmp_path: Path, form: str, size: int) -
     assert max(block.count for block in blocks) <= size
     assert [id_ for ids, _ in read for id_ in ids] == IDS
     assert [text for _, texts in read for text in texts] == TEXTS
-    assert read_block(blocks[-1], "text", None)[0][-1] == f"notes.{form}#22"
+    assert read_block(blocks[-1], "text", None)[0][-1] == f"notes.{form}#23"
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv"])
@@ -149,20 +149,20 @@ def test_files_are_found_in_a_bucket(bucket: str) -> None:
             stream.write(b"text\nsecret\n")
     files = list_files([f"{bucket}/*.csv"])
     assert files == [(f"{bucket}/1.csv", 12), (f"{bucket}/2.csv", 12)]
-    assert [read_block(block, "text", None) for block in plan_blocks([files[0][0]], 4)] == [(["1.csv#0"], ["secret"])]
+    assert [read_block(block, "text", None) for block in plan_blocks([files[0][0]], 4)] == [(["1.csv#1"], ["secret"])]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "x"}\nsecret\n', "document 1 must be one JSON object"),
-        ("a.jsonl", b'{"text": "x"}\n{"text": ["secret"]}\n', "document 1: column 'text' must hold text; got list"),
+        ("a.jsonl", b'{"text": "x"}\nsecret\n', "row 2 must be one JSON object"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": ["secret"]}\n', "row 2: column 'text' must hold text; got list"),
         ("a.jsonl", b'{"body": "secret"}\n', "has no column 'text'; it has 1 column: body"),
-        ("a.csv", b"id,text\n1,ok\n2,secret,more\n", "document 1: 2 fields; got 3"),
-        ("a.csv", b"text\nok\n\xff\xfe secret\n", "must be UTF-8; documents 0 to 1 are not"),
-        ("a.csv", b'text\nok\n"secret', "at or after document 0"),
+        ("a.csv", b"id,text\n1,ok\n2,secret,more\n", "row 2: 2 fields; got 3"),
+        ("a.csv", b"text\nok\n\xff\xfe secret\n", "must be UTF-8; rows 1 to 2 are not"),
+        ("a.csv", b'text\nok\n"secret', "at or after row 1"),
         ("a.jsonl", b'{"text": "\xff secret"}\n', "must be UTF-8"),
-        ("a.jsonl", b'{"text": "secret \\ud83d"}\n', "document 0: column 'text' holds half a surrogate pair"),
+        ("a.jsonl", b'{"text": "secret \\ud83d"}\n', "row 1: column 'text' holds half a surrogate pair"),
     ],
 )
 def test_faults_name_documents_without_their_text(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -98,7 +98,7 @@ def test_buckets_hold_checkpoint_input_and_output(checkpoint: Path, notes: Path,
     pyarrow.fs.copy_files(str(notes), f"{root}/notes", destination_filesystem=filesystem)
     predict_files(f"{bucket}/checkpoint", f"{bucket}/notes/*.parquet", f"{bucket}/out", block=16, local=True)
     table = pyarrow.parquet.read_table(f"{root}/out/block-000001.parquet", filesystem=filesystem)
-    assert table["id"].to_pylist() == [f"a.parquet#{i}" for i in range(16, 30)]
+    assert table["id"].to_pylist() == [f"a.parquet#{i}" for i in range(17, 31)]
 
 
 def test_no_text_gets_into_the_output(checkpoint: Path, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ FAULTY = [
     ('{"id": "b", "text": 5}', "b", "must hold text; got int"),
     ('{"id": "c", "text": ["secret"]}', "c", "must hold text; got list"),
     ('{"id": "d", "text": "secret \\ud83d"}', "d", "half a surrogate pair"),
-    ('{"id": null, "text": "secret"}', "notes.jsonl#5", "column 'id' must hold text; got NoneType"),
+    ('{"id": null, "text": "secret"}', "notes.jsonl#6", "column 'id' must hold text; got NoneType"),
     ('{"id": "f"}', "f", "has no column 'text'"),
-    ("secret", "notes.jsonl#7", "must be one JSON object"),
-    ('{"id": "h", "text": "\udcff secret"}', "notes.jsonl#8", "must be UTF-8"),
+    ("secret", "notes.jsonl#8", "must be one JSON object"),
+    ('{"id": "h", "text": "\udcff secret"}', "notes.jsonl#9", "must be UTF-8"),
 ]  # line, id, error
 
 
@@ -98,7 +98,7 @@ def test_strict_ends_at_the_first_faulty_document(
     checkpoint: Path, notes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(checkpoint, notes, tmp_path / "out", "--strict") == 2
-    message = f"kdh-ray: {notes}: document 1: column 'text' must hold text; got NoneType\n"
+    message = f"kdh-ray: {notes}: row 2: column 'text' must hold text; got NoneType\n"
     assert capfd.readouterr().err == message
 
 
@@ -129,7 +129,7 @@ def test_ids_tell_files_of_one_name_apart(checkpoint: Path, tmp_path: Path) -> N
     for year in (2023, 2024):
         (tmp_path / f"in/year={year}").mkdir(parents=True)
         (tmp_path / f"in/year={year}/part-0.csv").write_text("text\nthe cell\n")
-    expected = ["year=2023/part-0.csv#0", "year=2024/part-0.csv#0"]
+    expected = ["year=2023/part-0.csv#1", "year=2024/part-0.csv#1"]
     for name, inputs in (
         ("pattern", [f"{tmp_path}/in/*/*.csv"]),
         ("folders", [f"{tmp_path}/in/year=2023", f"{tmp_path}/in/year=2024"]),
@@ -139,20 +139,23 @@ def test_ids_tell_files_of_one_name_apart(checkpoint: Path, tmp_path: Path) -> N
         assert pd.read_parquet(tmp_path / name)["id"].tolist() == expected
 
 
-def test_predictions_of_earlier_versions_resume_with_their_ids(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "expected"), [(1, "a.csv#0"), (2, "2024/a.csv#0"), (3, "2024/a.csv#1")])
+def test_predictions_of_earlier_versions_resume_with_their_ids(
+    checkpoint: Path, tmp_path: Path, version: int, expected: str
+) -> None:
     for year in (2023, 2024):
         (tmp_path / f"in/{year}").mkdir(parents=True)
         (tmp_path / f"in/{year}/a.csv").write_text("text\nthe cell\n")
     output = tmp_path / "out"
     predict_files(checkpoint, f"{tmp_path}/in/*/*.csv", output, local=True)
-    plan = {**json.loads((output / PLAN).read_text()), "format": 1}
+    plan = {**json.loads((output / PLAN).read_text()), "format": version}
     del plan["form"]
     (output / PLAN).unlink()
     (output / "plan.json").write_text(json.dumps(plan))
     (output / "block-000001.parquet").unlink()
     done = predict_files(checkpoint, f"{tmp_path}/in/*/*.csv", output, local=True)
     assert (done.found, done.documents) == (1, 1)
-    assert pd.read_parquet(output / "block-000001.parquet")["id"].tolist() == ["a.csv#0"]
+    assert pd.read_parquet(output / "block-000001.parquet")["id"].tolist() == [expected]
     assert len(pd.read_parquet(output)) == 2  # the plan has its new name
 
 

@@ -195,7 +195,7 @@ def test_teacher_of_other_labels_is_refused(finished: tuple[Path, list[Event]], 
     card["labels"][:2] = reversed(card["labels"][:2])
     (checkpoint / "classifier.json").write_text(json.dumps(card))
     stages = {"student": {"start": str(encoder), "teachers": [str(checkpoint)], **FAST}}
-    with pytest.raises(CheckpointError, match=r"label 0 must be .* as in the data; the checkpoint has"):
+    with pytest.raises(CheckpointError, match=r"label 1 must be .* as in the data; the checkpoint has"):
         run(tree(encoder, stages=stages), tmp_path / "run", local=True)
     with (checkpoint / "head.safetensors").open("ab") as file:
         file.write(b"x")

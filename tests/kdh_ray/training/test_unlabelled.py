@@ -1,6 +1,7 @@
 """Unlabelled text: predicted by a teacher, learned from by a student."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,24 @@ def test_predictions_that_do_not_fit_are_refused(teacher: Path, labelled: Corpus
 
 def test_held_out_texts_are_not_learned_from(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
     output = predicted(teacher, tmp_path, ["the cell", labelled.splits["test"].texts[0].upper()])
-    with pytest.raises(DataError, match=r"1 texts are in the validation or test split \(first: more.jsonl#1\)"):
+    with pytest.raises(DataError, match=r"1 texts are in the validation or test split \(first: more.jsonl#2\)"):
         read_unlabelled([output], labelled)
 
 
 def test_predictions_of_earlier_versions_teach(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
     output = Path(predicted(teacher, tmp_path, [f"the cell {i}" for i in range(6)]))
+    now = tmp_path / "now"
+    shutil.copytree(output, now)
     plan = {**json.loads((output / PLAN).read_text()), "format": 1}
     del plan["form"]
     (output / PLAN).unlink()
     (output / "plan.json").write_text(json.dumps(plan))
+    for file in output.glob("*.parquet"):  # they counted documents from 0
+        table = pd.read_parquet(file)
+        number = table["id"].str.rpartition("#")[2].astype(int) - 1
+        table.assign(id="more.jsonl#" + number.astype(str)).to_parquet(file)
     assert read_unlabelled([str(output)], labelled).texts.ids[-1] == "more.jsonl#5"
+    assert read_unlabelled([str(now), str(output)], labelled).texts.ids[-1] == "more.jsonl#6"
 
 
 def test_faulty_documents_do_not_teach(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
