@@ -1,11 +1,11 @@
 """Latency, throughput and memory of a service with concurrent clients, next to the classifier's own latency.
 
-    python -m benchmarks.serving CHECKPOINT [--requests 4000] [--clients 20] [--ray]
-    python -m benchmarks.serving EXPORT --runtime [--requests 4000] [--clients 20]
+    python -m benchmarks.serving CHECKPOINT [--requests 10000] [--clients 20] [--ray]
+    python -m benchmarks.serving EXPORT --runtime [--requests 10000] [--clients 20]
 
 Each client sends one abstract-sized text per request, over 127.0.0.1 only, and the next one as soon as it is answered.
 The classifier's own latency is that of ``predict`` in a process without a server, for one text and for as many texts
-as there are clients. Clients, server and classifier share this machine's cores.
+as there are clients, before and after the service ran. Clients, server and classifier share this machine's cores.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def make_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(generator.choice(SENTENCES, generator.integers(4, 13))) for _ in range(count)]
 
 
-def own_latency(classifier: Any, texts: list[str], clients: int, repeats: int = 60) -> dict[str, float]:
-    """Return the classifier's median and 95th percentile for one text, and its median for a batch, in ms."""
+def print_own_latency(classifier: Any, texts: list[str], clients: int, repeats: int = 60) -> float:
+    """Print the classifier's milliseconds for one text and for a batch, and return the median of the batch."""
 
     def milliseconds(size: int) -> list[float]:
         taken = []
@@ -56,8 +56,13 @@ def own_latency(classifier: Any, texts: list[str], clients: int, repeats: int = 
         return taken[repeats // 6 :]  # the first calls warm up
 
     one, many = milliseconds(1), milliseconds(clients)
-    p50, p95 = np.percentile(one, [50, 95])
-    return {"one_p50": float(p50), "one_p95": float(p95), "batch_p50": float(np.median(many))}
+    batch = float(np.median(many))
+    print(
+        f"the classifier itself: one text p50 {np.median(one):.1f} ms, p95 {np.percentile(one, 95):.1f} ms;"
+        f" {clients} texts at once p50 {batch:.1f} ms, p95 {np.percentile(many, 95):.1f} ms",
+        flush=True,
+    )
+    return batch
 
 
 @contextmanager
@@ -100,8 +105,8 @@ def resident(process: psutil.Process) -> float:
     return sum(member.memory_full_info().uss for member in family) / MIB
 
 
-def measure(name: str, command: list[str], requests: int, clients: int) -> None:
-    """Print one line per figure."""
+def measure(name: str, command: list[str], requests: int, clients: int) -> float:
+    """Print one line per figure, and return the 95th percentile of the milliseconds per request."""
     texts = make_texts(requests)
     with served(command) as (url, process):
         asyncio.run(load(url, texts[:WARM_UP], clients))
@@ -115,34 +120,35 @@ def measure(name: str, command: list[str], requests: int, clients: int) -> None:
             taken, errors = taken + some, errors + wrong
             memory.append(resident(process))
         seconds = time.perf_counter() - started
-    p50, p95 = np.percentile(taken, [50, 95])
+    p50, p95, p99 = np.percentile(taken, [50, 95, 99])
     print(f"{name}: {requests} requests, {clients} clients, {errors} errors")
     print(f"  one client      p50 {np.median(alone):.1f} ms")
-    print(f"  {clients} clients      p50 {p50:.1f} ms, p95 {p95:.1f} ms, {requests / seconds:.0f} texts/s")
+    percentiles = f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
+    print(f"  {clients} clients      {percentiles}, {requests / seconds:.0f} texts/s")
     print(f"  memory (MiB)    {' -> '.join(f'{value:.0f}' for value in memory)}", flush=True)
+    return float(p95)
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="a checkpoint, or with --runtime an export")
-    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--ray", action="store_true", help="also serve on Ray")
-    parser.add_argument("--runtime", action="store_true", help="kdh-runtime serve, on one thread")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--ray", action="store_true", help="on Ray Serve, instead of in the serving process")
+    kind.add_argument("--runtime", action="store_true", help="kdh-runtime serve, on one thread")
     args = parser.parse_args()
-    serve = ["kdh_ray.cli.main", "serve", args.folder]
-    services = {"--local": [*serve, "--local"]} | ({"Ray Serve": serve} if args.ray else {})
+    name, command = "--local", ["kdh_ray.cli.main", "serve", args.folder, "--local"]
+    if args.ray:
+        name, command = "Ray Serve", command[:-1]
     if args.runtime:
-        services = {"kdh-runtime": ["kdh_runtime", "serve", args.folder, "--threads", "1"]}
-    own = own_latency(loaded(args.folder, args.runtime), make_texts(500, seed=1), args.clients)
-    print(
-        f"the classifier itself: one text p50 {own['one_p50']:.1f} ms, p95 {own['one_p95']:.1f} ms;"
-        f" {args.clients} texts at once p50 {own['batch_p50']:.1f} ms",
-        flush=True,
-    )
-    for name, command in services.items():
-        measure(name, command, args.requests, args.clients)
+        name, command = "kdh-runtime", ["kdh_runtime", "serve", args.folder, "--threads", "1"]
+    classifier, texts = loaded(args.folder, args.runtime), make_texts(500, seed=1)
+    before = print_own_latency(classifier, texts, args.clients)
+    p95 = measure(name, command, args.requests, args.clients)
+    own = (before + print_own_latency(classifier, texts, args.clients)) / 2
+    print(f"p95 of {args.clients} clients is {p95 / own:.2f} times the time of {args.clients} texts at once")
 
 
 def loaded(folder: str, runtime: bool) -> Any:

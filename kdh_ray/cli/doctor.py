@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,14 @@ def _versions(report: Report) -> None:
     packages = versions()
     report.data["versions"] = {**packages, "commit": commit()}
     report.facts["versions"] = ", ".join(f"{name} {version or 'missing'}" for name, version in packages.items())
+    try:
+        metadata.version("kdh-runtime")
+    except metadata.PackageNotFoundError:
+        return
+    report.advice.append(
+        "kdh-runtime is installed next to kdh-ray, which brings the same files along: leave it as it is, or uninstall"
+        " it and install kdh-ray again (pip install --force-reinstall --no-deps)"
+    )
 
 
 def _print_rich(report: Report) -> None:

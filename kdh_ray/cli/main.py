@@ -42,6 +42,10 @@ VERBS = {
     },
 }
 
+INCOMPLETE = (
+    "kdh-ray brings it along, and uninstalling kdh-runtime removes it;"
+    " install kdh-ray again (pip install --force-reinstall --no-deps)"
+)
 DESCRIPTION = "Distil large text classifiers into small ones that run where the text is."
 
 
@@ -56,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(import_module(f"kdh_ray.cli.{args.verb}").execute(args))
     except UserError as error:
         print(f"kdh-ray: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "kdh_runtime":
+            raise
+        print(f"kdh-ray: {error.name} is missing: {INCOMPLETE}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = "; to resume, run the same command again" if getattr(args, "resumable", False) else ""

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from kdh_ray import hardware
@@ -83,11 +83,34 @@ def _start_or_join(address: str | None, verbose: bool, cpus: int | None) -> None
     started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
     arguments = {"address": address} if address else started_here
     try:
-        ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
+        with nullcontext() if address else _on_loopback():
+            ray.init(log_to_driver=verbose, logging_level=level, configure_logging=True, **arguments)
     except Exception as error:  # Ray raises Exception itself if a node starts too slowly
         where = f"the Ray cluster at {address!r}" if address else "a local Ray"
         reason = " ".join(str(error).split())[:300]
         raise UnavailableError(f"{where} can't be reached or started: {reason}") from None
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts in the block listen on 127.0.0.1 only, unless the user has set the variable for this.
+
+    On Linux, Ray's processes listen on every address of the machine and look for one that others can reach. With this
+    variable they do as on macOS and Windows, where Ray has no clusters.
+    """
+    from ray._private import ray_constants
+
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    if name in os.environ:
+        yield
+        return
+    before = ray_constants.ENABLE_RAY_CLUSTER  # was read from the variable when Ray was imported
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

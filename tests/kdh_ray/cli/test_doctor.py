@@ -169,3 +169,9 @@ def test_advice_on_unreachable_hub(machine: dict[str, Any], monkeypatch: pytest.
     assert "HF_ENDPOINT" not in advice()
     monkeypatch.setattr(model_hub, "hub_state", lambda endpoint: "not reachable: timed out")
     assert "set HF_ENDPOINT to a mirror" in advice()
+
+
+def test_advice_on_a_second_owner_of_the_runtime(machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "kdh-runtime" not in advice()
+    monkeypatch.setattr("kdh_ray.cli.doctor.metadata.version", lambda name: "0.2.0")
+    assert "kdh-runtime is installed next to kdh-ray" in advice()

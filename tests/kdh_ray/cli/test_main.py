@@ -1,5 +1,6 @@
 """``kdh-ray`` before a verb runs: its help, and mistakes on the command line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,17 @@ def test_configuration_in_the_help_is_valid() -> None:
 def test_mistakes_end_in_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     refused(*arguments)
     assert capsys.readouterr().err == f"kdh-ray: {expected}\n"
+
+
+def test_removed_runtime_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "kdh_runtime.serving.options", None)  # as after `pip uninstall kdh-runtime`
+    assert main(["serve", "checkpoint"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("kdh-ray: kdh_runtime.serving.options is missing: kdh-ray brings it along")
+    assert message.count("\n") == 1
+
+
+def test_other_missing_modules_are_internal_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kdh_ray.cli.predict", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["predict", "checkpoint"])

@@ -1,5 +1,7 @@
 """The start of Ray, and the error if it does not start."""
 
+import os
+
 import pytest
 
 from kdh_ray.cluster.session import ray_session
@@ -21,6 +23,45 @@ def test_ray_gets_the_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(UnavailableError), ray_session(JobConfig(), cpus=cpus):
             pass
         assert asked["num_cpus"] == expected
+
+
+@pytest.mark.parametrize(("address", "clusters"), [(None, False), ("10.0.0.7:6379", True)])
+def test_only_a_cluster_is_open_to_the_network(
+    address: str | None, clusters: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray._private import ray_constants
+
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    seen: list[tuple[str | None, bool]] = []
+
+    def record(**_: object) -> None:
+        seen.append((os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER))
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", record)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    with pytest.raises(UnavailableError), ray_session(JobConfig(address=address)):
+        pass
+    assert seen == [(None if clusters else "0", clusters)]
+    assert (os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER) == (None, True)
+
+
+def test_own_network_setting_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    seen: list[str | None] = []
+
+    def record(**_: object) -> None:
+        seen.append(os.environ.get(name))
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", record)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(UnavailableError), ray_session(JobConfig()):
+        pass
+    assert seen == ["1"]
 
 
 @pytest.mark.parametrize(
