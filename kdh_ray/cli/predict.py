@@ -143,14 +143,14 @@ def _predict_lines(args: argparse.Namespace) -> int:
     try:
         while lines := [line.rstrip("\r\n") for line in islice(sys.stdin, size)]:
             prediction = classifier.predict(lines, batch_size=args.batch_size)
+            if not np.isfinite(prediction.probabilities).all():
+                raise CheckpointError(f"{args.checkpoint}: the classifier's output is not a number")
             if audit is not None:
                 with writable(audit.file):
                     audit.record(range(done + 1, done + len(lines) + 1), prediction.labels)
             done += len(lines)
             names = prediction.label_names
             for row, probabilities in enumerate(prediction.probabilities):
-                if not np.isfinite(probabilities).all():
-                    raise CheckpointError(f"{args.checkpoint}: the classifier's output is not a number")
                 result: dict[str, object] = {"labels": prediction.labels[row]}
                 result["probabilities"] = dict(zip(names, probabilities.round(6).tolist(), strict=True))
                 if args.logits:

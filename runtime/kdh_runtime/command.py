@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import numpy as np
+
 from kdh_runtime.audit import Audit
 from kdh_runtime.classifier import Classifier, load
 from kdh_runtime.errors import FolderError, ServiceError, TextError
@@ -120,6 +122,8 @@ def _label(classifier: Classifier, batch_size: int, evidence: bool, audit: Audit
     done = 0
     for lines in _batches(batch_size):
         prediction = classifier.predict(lines, batch_size)
+        if not np.isfinite(prediction.probabilities).all():
+            raise FolderError("the classifier's output is not a number")
         if audit is not None:
             audit.record(range(done + 1, done + len(lines) + 1), prediction.labels)
         done += len(lines)

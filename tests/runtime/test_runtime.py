@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import kdh_runtime
 import numpy as np
 import pytest
+from kdh_runtime.command import main
 
 RUNTIME = Path(kdh_runtime.__file__).parents[1]
 
@@ -82,6 +84,14 @@ def test_what_is_no_text_is_refused(classifier: kdh_runtime.Classifier, texts: o
     assert "secret" not in str(caught.value)
 
 
+def test_a_probability_at_its_threshold_is_a_label(folder: Path) -> None:
+    classifier, texts = kdh_runtime.load(folder, threads=1), ["The cell grows."]
+    thresholds = classifier.predict(texts).probabilities[0]
+    for factor, labels in ((1.0, list(classifier.labels)), (1.000001, [])):
+        classifier.thresholds = factor * thresholds
+        assert classifier.predict(texts).labels == [labels]
+
+
 def test_threads_share_a_classifier(classifier: kdh_runtime.Classifier) -> None:
     texts = [f"The cell number {number} grows. " * (1 + number % 5) for number in range(24)]
     expected = classifier.predict(texts).probabilities
@@ -118,6 +128,19 @@ def test_command_reports_bad_input_in_a_line(folder: Path, tmp_path: Path) -> No
         result = command(*arguments, lines=lines)
         assert result.returncode == 2
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_output_that_is_no_number_is_an_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = kdh_runtime.load(folder, threads=1)
+    graph = classifier._graph
+    monkeypatch.setattr(classifier, "_graph", lambda inputs: [np.full_like(array, np.nan) for array in graph(inputs)])
+    monkeypatch.setattr("kdh_runtime.command.load", lambda *_, **__: classifier)
+    monkeypatch.setattr("sys.stdin", io.StringIO("The cell grows.\n"))
+    assert main([str(folder), "--audit", str(tmp_path / "audit")]) == 2
+    assert capsys.readouterr() == ("", "kdh-predict: the classifier's output is not a number\n")
+    assert not (tmp_path / "audit").exists()
 
 
 def test_audit_records_counts_and_no_text(folder: Path, tmp_path: Path) -> None:

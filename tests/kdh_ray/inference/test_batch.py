@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kdh_ray.cli.main import main
 from kdh_ray.cluster.session import ray_session
@@ -156,6 +157,28 @@ def test_lines_of_stdin_are_predicted_without_ray(
     np.testing.assert_allclose(received, expected, atol=1e-5)
     assert results[0]["labels"] == [name for name, p, t in zip(("alpha", "beta", "gamma"), expected[0],
                                                                (0.5, 0.45, 0.55), strict=True) if p >= t]  # fmt: skip
+
+
+def test_lines_of_stdin_have_logits_on_request(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cell\n"))
+    assert main(["predict", str(checkpoint), "--logits", "--precision", "float32"]) == 0
+    logits = json.loads(capfd.readouterr().out)["logits"]
+    expected = TextClassifier.load(checkpoint).predict(["the cell"]).logits.documents[0]
+    assert [logits[name] for name in ("alpha", "beta", "gamma")] == pytest.approx(expected, abs=1e-5)
+
+
+def test_lines_of_stdin_end_where_the_output_is_no_number(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    classifier = TextClassifier.load(checkpoint)
+    with torch.no_grad():
+        classifier.model.document_head.bias[1] = float("nan")
+    monkeypatch.setattr("kdh_ray.inference.classifier.load_classifier", lambda *_, **__: classifier)
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cell\n"))
+    assert main(["predict", str(checkpoint)]) == 2
+    assert capfd.readouterr() == ("", f"kdh-ray: {checkpoint}: the classifier's output is not a number\n")
 
 
 def test_stdin_is_utf_8_whatever_the_locale_says(

@@ -72,6 +72,16 @@ def test_a_blank_text_has_no_labels(classifier: TextClassifier) -> None:
     assert "alpha" in labels[2]
 
 
+def test_a_probability_at_its_threshold_is_a_label(classifier: TextClassifier) -> None:
+    texts = ["alpha growth ."]
+    thresholds = classifier.predict(texts).probabilities[0]
+    for factor, labels in ((1.0, LABELS), (1.000001, [])):
+        same = TextClassifier(
+            classifier.model, classifier.tokenizer, LABELS, (factor * thresholds).tolist(), classifier.reading
+        )
+        assert same.predict(texts).labels == [labels]
+
+
 def test_a_blank_text_has_numbers_without_special_tokens(checkpoint: Path, classifier: TextClassifier) -> None:
     from transformers import PreTrainedTokenizerFast
 

@@ -256,10 +256,11 @@ def test_audit_has_a_line_per_block_and_no_text(checkpoint: Path, notes: Path, t
     with pytest.raises(KeyboardInterrupt):
         predict_files(checkpoint, str(notes), tmp_path / "out", **options, audit=audit, progress=killed)
     lines = audit.read_text().splitlines(keepends=True)
-    audit.write_text("another program\n" + lines[0])  # as if killed between the second block and its line
+    other = json.dumps({**json.loads(lines[1]), "model": "another"}) + "\n"
+    audit.write_text("another program\n" + other + lines[0])  # as if killed between the second block and its line
     for _ in range(2):
         predict_files(checkpoint, str(notes), tmp_path / "out", **options, audit=audit)
-    entries = [json.loads(line) for line in audit.read_text().splitlines()[1:]]
+    entries = [json.loads(line) for line in audit.read_text().splitlines()[2:]]
     assert [entry["ids"] for entry in entries] == [["good"], [], ["last"]]  # those with an error were not labelled
     assert entries[1]["texts"] == 0
     assert {entry["model"] for entry in entries} == {load_card(checkpoint).fingerprint}
