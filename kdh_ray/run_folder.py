@@ -99,6 +99,10 @@ class SearchFolder:
         """File of a trial's validation logits, (n_documents, n_labels) float16, of its best epoch."""
         return self.path / "predictions" / f"trial-{trial:04d}.npy"
 
+    def all_predictions(self) -> list[Path]:
+        """Return the files of all trials' validation logits, by number."""
+        return sorted(self.path.glob("predictions/trial-*.npy"))
+
 
 class RunFolder:
     """The folder of a run, which need not exist yet.

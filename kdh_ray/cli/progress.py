@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,9 +55,10 @@ class StageBars:
         elif event["kind"] == "step":
             self._show_step(event)
         elif event["kind"] == "epoch":
-            self.progress.update(self._task(event), score=f"epoch {event['epoch']}: F1 {100 * event['score']:.1f}")
+            score = f": F1 {100 * event['score']:.1f}" if _is_validated(event) else ""
+            self.progress.update(self._task(event), score=f"epoch {event['epoch']}{score}")
         elif event["kind"] == "done":
-            score = f"{_validation_score(event)}{_kept_epoch(event)}" if self.wide else f"F1 {100 * event['score']:.1f}"
+            score = _validation_score(event) if self.wide else f"F1 {100 * event['score']:.1f}"
             self.progress.update(self._task(event), score=score)
 
     def _show_step(self, event: Event) -> None:
@@ -93,20 +95,21 @@ def print_event(event: Event) -> None:
         line = event["text"]
     elif event["kind"] == "epoch":
         losses = ", ".join(f"{name} {value:.3f}" for name, value in event["losses"].items())
+        score = f"{_validation_score(event)}, " if _is_validated(event) else ""
         line = (
-            f"{stage}: epoch {event['epoch']}/{event['epochs']}, {_validation_score(event)}, losses {losses},"
+            f"{stage}: epoch {event['epoch']}/{event['epochs']}, {score}losses {losses},"
             f" {event['documents_per_second']:.1f} documents/s, {event['seconds']:.0f} s"
         )
     elif event["kind"] == "done":
-        line = f"{stage}: {_validation_score(event)}{_kept_epoch(event)}"
+        line = f"{stage}: {_validation_score(event)}"
     else:
         return
     print(line, file=sys.stderr, flush=True)
 
 
-def _kept_epoch(event: Event) -> str:
-    """Return which epoch's weights a finished stage kept; nothing for the mean of an ensemble."""
-    return f", weights of epoch {event['epoch']}" if event.get("epoch") else ""
+def _is_validated(event: Event) -> bool:
+    """Return False for an epoch of a model that is refit on all folds."""
+    return not math.isnan(event["score"])
 
 
 def _validation_score(event: Event) -> str:

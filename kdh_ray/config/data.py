@@ -67,6 +67,13 @@ class DataConfig(Section):
         description="seeded splits of a table: by a hash of each document, so that added rows move none, or stratified"
         " over the table as it is",
     )
+    folds: int = Field(
+        1,
+        description="cross-fitting: training and validation split (of HoC, the training split) are divided into so many"
+        " folds, and each stage trains a model a fold, which that fold judges; 1: the validation split alone judges",
+        ge=1,
+        le=20,
+    )
     max_tokens: int = Field(256, description="tokens per document, special ones included", ge=8, le=8192)
     segments: bool = Field(True, description="train on the labels of a document's parts, if the corpus has them")
     segmenter: Literal["auto", "sentences", "lines", "none"] = Field(

@@ -5,8 +5,13 @@ A run is a corpus and a sequence of *stages*. Each stage trains one model. Its s
 * without teachers it fine-tunes on labels (a teacher, a plain student, or a distilled student once more);
 * with teachers it distils the mean of their logits.
 
-So a teacher assistant or a repeated stage needs more stages, but no other mechanism. An *ensemble*, a stage with
-``members``, is written as one stage and stands for several: the configuration adds a stage for each member.
+So a teacher assistant or a repeated stage needs more stages, but no other mechanism. Some stages are written as one and
+stand for several; the configuration adds their *parts*, stages called NAME-1, NAME-2, ...:
+
+* an *ensemble*, a stage with ``members``, has a part for each, and is their mean;
+* with ``data.folds`` every stage has a part for each fold, whose start and teachers are the parts of that fold. A stage
+  that others build on is the mean of its parts. One that nothing builds on is a model of its own: all parts of its
+  teachers teach it on all documents, and its own parts say for how many epochs and at which threshold.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kdh_ray.config.data import DataConfig
 from kdh_ray.config.fields import Count, LocalPath, Location, Section, Seed
@@ -73,18 +78,32 @@ class RunConfig(Section):
             layers, reference = layers or stage.layers, stage.start
         return reference, layers
 
+    def parts(self, stage: str) -> list[str]:
+        """Return the stages that the configuration has added for ``stage``: a model a member, or a model a fold."""
+        return [part for part in part_names(stage, self.stages[stage], self.data.folds) if part in self.stages]
+
+    def with_parts(self, *stages: str) -> list[str]:
+        """Return ``stages`` and their parts, in the order of the run."""
+        wanted = {*stages, *(part for name in stages for part in self.parts(name))}
+        return [name for name in self.stages if name in wanted]
+
+    def is_mean(self, stage: str) -> bool:
+        """Return True if ``stage`` is the mean of its parts, rather than a model of its own."""
+        is_built_on = any(stage in (other.start, *other.teachers) for other in self.stages.values())
+        return self.stages[stage].members > 1 or (is_built_on and bool(self.parts(stage)))
+
     def models(self, stage: str) -> list[str]:
-        """Return the stages whose checkpoints make up ``stage``: the members of an ensemble, else the stage itself."""
-        return member_names(stage, self.stages[stage].members) or [stage]
+        """Return the stages whose checkpoints make up ``stage``: the parts of a mean, else the stage itself."""
+        return self.parts(stage) if self.is_mean(stage) else [stage]
 
     def ensemble_of(self, stage: str) -> str | None:
-        """Return the ensemble that ``stage`` is a member of, None if there is none."""
-        return next((name for name in self.stages if name != stage and stage in self.models(name)), None)
+        """Return the stage that ``stage`` is a part of, None if there is none."""
+        return next((name for name in self.stages if stage in self.parts(name)), None)
 
     def direct_needs(self, stage: str) -> list[str]:
-        """Return the stages whose files ``stage`` reads, in the run's order: its start and teachers, or its members."""
+        """Return the stages whose files ``stage`` reads, in the run's order: its start and teachers, and its parts."""
         own = self.stages[stage]
-        references = set(self.models(stage)) if own.members > 1 else {own.start, *own.teachers}
+        references = {*self.parts(stage), *(() if self.is_mean(stage) else (own.start, *own.teachers))}
         return [name for name in self.stages if name in references]
 
     def needs(self, *stages: str) -> list[str]:
@@ -121,7 +140,7 @@ class RunConfig(Section):
 
         def resolve(reference: str) -> str:
             left_out = reference in self.stages and reference not in stages
-            return os.fspath(checkpoint(reference)) if left_out else reference
+            return os.fspath(checkpoint(self.models(reference)[0])) if left_out else reference
 
         def resolve_models(reference: str) -> list[str]:
             left_out = reference in self.stages and reference not in stages
@@ -141,30 +160,43 @@ class RunConfig(Section):
 
     @field_validator("stages")
     @classmethod
-    def _stage_names(cls, stages: dict[str, StageConfig]) -> dict[str, StageConfig]:
+    def _stage_names(cls, stages: dict[str, StageConfig], info: ValidationInfo) -> dict[str, StageConfig]:
         for name in stages:
             if not name.replace("-", "").replace("_", "").isalnum() or name == "embedded":
                 raise ValueError(
                     f"a stage's name is made of letters, digits, - and _ and isn't 'embedded'; got {name!r}"
                 )
-        return _with_members(stages)
+        data = info.data.get("data")  # missing if that section has faults, which are reported as well
+        return _with_parts(stages, 1 if data is None else data.folds)
 
     @model_validator(mode="after")
     def _stages_fit_together(self) -> RunConfig:
         faults = []
         earlier: list[str] = []
         for name in self.stages:
-            ensemble = self.ensemble_of(name)
-            if ensemble is None or self.stages[name] != _generated(self.stages[ensemble], name):
+            whole = self.ensemble_of(name)
+            if whole is None or self.stages[name] != _part(self.stages, whole, name):
                 faults += self._faults_of(name, earlier)
-            if ensemble is not None and self.stages[name].members > 1:
-                faults.append(f"stages.{name}.members: a member of {ensemble!r} can't have members of its own")
+            if self.stages[name].members > 1 and whole is not None:
+                faults.append(f"stages.{name}.members: a member of {whole!r} can't have members of its own")
+            elif self.stages[name].members > 1 and self.data.folds > 1:
+                faults.append(f"stages.{name}.members: 1 with data.folds, which trains a model a fold already")
+            faults += self._faults_of_fold(name, whole)
             earlier.append(name)
         if self.tune.stage is not None:
             faults += self._faults_of_tuned(self.tune.stage)
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _faults_of_fold(self, name: str, whole: str | None) -> list[str]:
+        """Return what is wrong with a stage's fold: the configuration sets it, in the parts that it adds."""
+        fold = self.stages[name].fold
+        if fold is not None and (whole is None or self.stages[whole].members > 1):
+            return [f"stages.{name}.fold: data.folds sets it; leave it out"]
+        if fold is None and whole is not None and self.stages[whole].members == 1:
+            return [f"stages.{name}: data.folds adds a stage of this name to {whole!r}; give this one another"]
+        return []
 
     def _faults_of(self, name: str, earlier: list[str]) -> list[str]:
         """Return what is wrong with a stage, given the names of those before it."""
@@ -196,31 +228,41 @@ class RunConfig(Section):
         """Return what is wrong with ``tune.stage``."""
         if name not in self.stages:
             return [f"tune.stage: no such stage: {name!r} (stages: {', '.join(self.stages)})"]
-        ensemble, members = self.ensemble_of(name), member_names(name, self.stages[name].members)
-        if ensemble is not None:
-            return [f"tune.stage: {name!r} is a member of {ensemble!r}; name that stage"]
-        if any(self.stages[member] != _generated(self.stages[name], member) for member in members):
+        whole = self.ensemble_of(name)
+        if whole is not None:
+            return [f"tune.stage: {name!r} is a member of {whole!r}; name that stage"]
+        if any(self.stages[part] != _part(self.stages, name, part) for part in self.parts(name)):
             return [
                 f"tune.stage: the members of {name!r} differ by more than their seeds, so they can't be tuned as one"
             ]
         return []
 
 
-def member_names(stage: str, members: int) -> list[str]:
-    """Return the names of the stages that are the members of ``stage``; none if it is a single model."""
-    return [f"{stage}-{number}" for number in range(1, members + 1)] if members > 1 else []
+def part_names(name: str, stage: StageConfig, folds: int) -> list[str]:
+    """Return the names of a stage's parts; none if it stands for itself."""
+    number = stage.members if stage.members > 1 else folds if stage.fold is None else 1
+    return [f"{name}-{part}" for part in range(1, number + 1)] if number > 1 else []
 
 
-def _with_members(stages: Mapping[str, StageConfig]) -> dict[str, StageConfig]:
-    """Return ``stages`` with the members of each ensemble before it; a member that is there keeps its own settings."""
+def _with_parts(stages: Mapping[str, StageConfig], folds: int) -> dict[str, StageConfig]:
+    """Return ``stages`` with the parts of each before it; a part that is there keeps its own settings."""
     complete: dict[str, StageConfig] = {}
     for name, stage in stages.items():
-        for member in member_names(name, stage.members):
-            complete[member] = stages.get(member) or _generated(stage, member)
+        for part in part_names(name, stage, folds):
+            complete[part] = stages.get(part) or _part(stages, name, part)
         complete[name] = stage
     return complete
 
 
-def _generated(ensemble: StageConfig, member: str) -> StageConfig:
-    """Return the settings that the member of this name gets from its ensemble."""
-    return ensemble.member(int(member.rpartition("-")[2]))
+def _part(stages: Mapping[str, StageConfig], name: str, part: str) -> StageConfig:
+    """Return the settings that a part gets from its stage: a member's seed, or the start and teachers of its fold."""
+    stage, number = stages[name], int(part.rpartition("-")[2])
+    if stage.members > 1:
+        return stage.member(number)
+
+    def of_fold(reference: str) -> str:
+        return f"{reference}-{number}" if reference in stages and stages[reference].fold is None else reference
+
+    return stage.model_copy(
+        update={"fold": number, "start": of_fold(stage.start), "teachers": tuple(map(of_fold, stage.teachers))}
+    )

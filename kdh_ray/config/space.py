@@ -135,6 +135,7 @@ NOT_TUNED = (
     "start",
     "teachers",
     "members",
+    "fold",
     "accumulate",
     "patience",
     "seed",

@@ -33,6 +33,10 @@ class StageConfig(Section):
         1, description="models that differ by their seeds, trained as NAME-1, NAME-2, ..; the stage is their mean",
         ge=1, le=99,
     )  # fmt: skip
+    fold: Count | None = Field(
+        None,
+        description="set for the models that data.folds adds: the fold that judges the model, trained on the others",
+    )
     max_tokens: int | None = Field(
         None, description="tokens per document; data.max_tokens, which is also the most, if not set", ge=8, le=8192
     )

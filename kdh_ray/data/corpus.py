@@ -70,12 +70,14 @@ class Split:
         texts: The documents.
         targets: (n_documents, n_labels) int8 of 0 and 1.
         segments: Labelled parts of each document, if the corpus has them.
+        groups: Group of each document, such as the patient of a note, if the corpus names them.
     """
 
     ids: Sequence[str]
     texts: Sequence[str] = field(repr=False)  # tracebacks and logs show representations
     targets: NDArray[np.int8] = field(repr=False)
     segments: Segments | None = field(default=None, repr=False)
+    groups: Sequence[str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,6 +97,20 @@ class Split:
             [self.texts[i] for i in indices],
             self.targets[np.asarray(indices, dtype=np.int64)],
             segments,
+            self.groups and [self.groups[i] for i in indices],
+        )
+
+    def joined(self, other: Split) -> Split:
+        """Return these documents, then those of ``other``."""
+        segments = (self.segments and other.segments) and Segments(
+            [*self.segments.spans, *other.segments.spans], [*self.segments.targets, *other.segments.targets]
+        )
+        return Split(
+            [*self.ids, *other.ids],
+            [*self.texts, *other.texts],
+            np.concatenate([self.targets, other.targets]),
+            segments,
+            (self.groups and other.groups) and [*self.groups, *other.groups],
         )
 
     def raw(self) -> Texts:
@@ -136,6 +152,19 @@ class Unlabelled:
 
 
 @dataclass(frozen=True)
+class Folds:
+    """A division of documents for cross-fitting; see ``kdh_ray.data.folds``.
+
+    Attributes:
+        parts: (n_documents,) number of each document's fold, from 1; documents are those of ``splits``, in order.
+        splits: The splits that are divided, ``train`` and ``validation`` or ``train`` alone.
+    """
+
+    parts: NDArray[np.int64] = field(repr=False)
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Named splits over one set of labels, with the metric that its protocol reports.
 
@@ -148,6 +177,7 @@ class Corpus:
         unlabelled: Further text with teacher logits but no labels.
         warnings: What a reader changed or left out.
         sample_of: The whole corpus, of which this one has a sample of the training split; None if it is whole itself.
+        folds: A division of the documents, if models are cross-fitted.
     """
 
     name: str
@@ -157,6 +187,7 @@ class Corpus:
     notes: Sequence[str] = field(default=())
     unlabelled: Unlabelled | None = None
     warnings: Sequence[str] = field(default=())
+    folds: Folds | None = field(default=None)
     sample_of: CorpusIdentity | None = None
 
     @property

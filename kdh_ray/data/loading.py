@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdh_ray.data.corpus import Corpus
+import numpy as np
+from numpy.typing import NDArray
+
+from kdh_ray.data.corpus import Corpus, Split
 from kdh_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,8 +60,27 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     if data.unlabelled:
         from kdh_ray.data.unlabelled import read_unlabelled
 
-        return replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
-    return sample
+        sample = replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
+    return sample if data.folds == 1 else _with_folds(sample, data)
+
+
+def _with_folds(corpus: Corpus, data: DataConfig) -> Corpus:
+    """Divide what may be trained on into folds. A published protocol's validation split may not."""
+    from kdh_ray.data.dealing import seeded_parts
+    from kdh_ray.data.folds import with_folds
+    from kdh_ray.data.sampling import grouped_parts
+
+    if data.corpus == "table":
+        return with_folds(
+            corpus, data.folds, lambda pool, shares: seeded_parts(pool, shares, data, "fold "), ("train", "validation")
+        )
+    splits = ("train", "validation") if data.corpus == "synthetic" else ("train",)
+
+    def deal(pool: Split, shares: Sequence[float]) -> NDArray[np.int64]:
+        groups = _document_of_each_item(corpus) or pool.ids
+        return grouped_parts(groups, pool.targets, shares, data.sample_seed)
+
+    return with_folds(corpus, data.folds, deal, splits)
 
 
 def _document_of_each_item(corpus: Corpus) -> list[str] | None:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from kdh_ray.config import DataConfig
 from kdh_ray.data.annotations import interpret
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Segments, Split
+from kdh_ray.data.dealing import seeded_parts
 from kdh_ray.data.file_rows import Reading
-from kdh_ray.data.hashed_splits import hashed_parts
-from kdh_ray.data.sampling import grouped_parts, joined_groups
 from kdh_ray.data.table import understood_note
 from kdh_ray.data.table_documents import Document, read_documents
 from kdh_ray.data.table_files import read_tables
@@ -46,7 +45,7 @@ def read_table_corpus(data: DataConfig) -> Corpus:
     read = read_documents(tables, data)
     documents = read.documents
     labels = _labels(documents, data)
-    whole = _as_one_split(documents, labels)
+    whole = _as_one_split(documents, labels, data)
     assigned, notes = _assign_splits(documents, whole, data)
     splits = {name: whole.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLIT_NAMES)}
     said = (read_as, *notes_of_tool, *read.notes, *notes)
@@ -79,7 +78,7 @@ def _labels(documents: Sequence[Document], data: DataConfig) -> tuple[str, ...]:
     return labels
 
 
-def _as_one_split(documents: Sequence[Document], labels: Sequence[str]) -> Split:
+def _as_one_split(documents: Sequence[Document], labels: Sequence[str], data: DataConfig) -> Split:
     column = {label: number for number, label in enumerate(labels)}
     targets = np.zeros((len(documents), len(labels)), dtype=np.int8)  # (n_documents, n_labels)
     for row, document in enumerate(documents):
@@ -90,7 +89,10 @@ def _as_one_split(documents: Sequence[Document], labels: Sequence[str]) -> Split
             [np.array([(part.begin, part.end) for part in _parts(document)], dtype=np.int32) for document in documents],
             [_part_targets(document, column) for document in documents],
         )
-    return Split([document.id for document in documents], [document.text for document in documents], targets, segments)
+    groups = None if data.group_column is None else [str(document.group) for document in documents]
+    return Split(
+        [document.id for document in documents], [document.text for document in documents], targets, segments, groups
+    )
 
 
 def _parts(document: Document) -> tuple[Part, ...]:
@@ -114,28 +116,20 @@ def _assign_splits(
     """
     named = {document.split for document in documents}
     if named <= {None, "train"}:
-        parts, rule = _seeded_parts(documents, whole, list(SHARES.values()), data)
-        return parts, (f"splits 70/10/20 made here, {rule}",)
+        parts = seeded_parts(whole, list(SHARES.values()), data)
+        return parts, (f"splits 70/10/20 made here, {_rule(data)}",)
     assigned = np.array([SPLIT_NAMES.index(document.split or "train") for document in documents], dtype=np.int64)
     if "validation" in named or "train" not in named:
         return assigned, ()
     train = np.flatnonzero(assigned == SPLIT_NAMES.index("train"))
     # Parts 0 and 1 are train and validation, as in SPLIT_NAMES.
-    assigned[train], rule = _seeded_parts(
-        [documents[int(i)] for i in train], whole.take(train), [1 - VALIDATION_SHARE, VALIDATION_SHARE], data
-    )
-    return assigned, (f"validation split: an eighth of the training split, {rule}",)
+    assigned[train] = seeded_parts(whole.take(train), [1 - VALIDATION_SHARE, VALIDATION_SHARE], data)
+    return assigned, (f"validation split: an eighth of the training split, {_rule(data)}",)
 
 
-def _seeded_parts(
-    documents: Sequence[Document], split: Split, shares: Sequence[float], data: DataConfig
-) -> tuple[NDArray[np.int64], str]:
-    """Divide documents by the split rule; return (n_documents,) indices of parts, and the rule in words."""
-    keys, kind = (split.digests, "text") if data.id_column is None else (split.ids, "id")
-    groups, seed = split.digests, data.sample_seed
-    if data.group_column is not None:
-        keys, kind = [str(document.group) for document in documents], "group"
-        groups = joined_groups(keys, split.digests)
+def _rule(data: DataConfig) -> str:
+    """Return the split rule in words."""
     if data.split_rule == "stratified":
-        return grouped_parts(groups, split.targets, shares, seed), f"stratified, seed {seed}"
-    return hashed_parts(keys, groups, split.targets, shares, seed), f"by a hash of each {kind}, seed {seed}"
+        return f"stratified, seed {data.sample_seed}"
+    kind = "group" if data.group_column is not None else "text" if data.id_column is None else "id"
+    return f"by a hash of each {kind}, seed {data.sample_seed}"

@@ -87,6 +87,27 @@ def corrected_gain(
     )
 
 
+def paired_differences(
+    targets: NDArray[np.int8], own: _Array, other: _Array, objective: Objective, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return (n_resamples,) score of one configuration minus that of another, over bootstrap resamples of documents.
+
+    Each configuration has the threshold that is best for it in the resample. More is better, also for a loss.
+
+    Args:
+        targets: (n_documents, n_labels) of 0 and 1.
+        own: Probabilities (n_documents, n_labels) of the one configuration.
+        other: Those of the other.
+        objective: The score.
+        seed: Of the resamples.
+    """
+    truth = np.asarray(targets, dtype=np.float64)
+    inside, outside = _resamples(truth.shape, 2, objective, seed)
+    measure = _MEASURES[objective.name]
+    of_own, of_other = (measure(truth, np.asarray(each, np.float64), inside, outside)[0] for each in (own, other))
+    return objective.sign * (of_own - of_other)
+
+
 def _resamples(shape: tuple[int, ...], configs: int, objective: Objective, seed: int) -> tuple[_Array, _Array]:
     """Return (n_resamples, n_documents): how often each resample has a document, and 1 where it does not have it."""
     documents, labels = shape

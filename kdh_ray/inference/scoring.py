@@ -17,38 +17,52 @@ from kdh_ray.evaluation.metrics import per_label, score
 from kdh_ray.evaluation.score_columns import score_columns
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.forward import forward
-from kdh_ray.inference.logits import Logits
+from kdh_ray.inference.logits import Logits, logistic
 from kdh_ray.models.checkpoint import load_card, save_card
 
 READ_AS = "raw text"  # in rows: neither the corpus's own parts nor documents cut at a maximum length
 
 
 def score_classifier(
-    classifier: TextClassifier, corpus: Corpus, cache: Path | None = None
-) -> tuple[dict[str, Any], dict[str, Logits]]:
+    classifier: TextClassifier,
+    corpus: Corpus,
+    cache: Path | None = None,
+    validated: NDArray[np.float32] | None = None,
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
     """Score both held-out splits as raw text and, if the corpus has parts of its own, as annotated.
 
     Columns of the annotated scores end in ``_annotated``; their threshold is tuned on the annotated validation split.
     If documents are longer than the classifier reads at once, ``SPLIT_long_documents`` counts them and
     ``SPLIT_f1_micro_cut`` is the score that cutting them would give, at the same threshold.
 
+    Args:
+        classifier: The classifier.
+        corpus: The corpus.
+        cache: Folder of tokens.
+        validated: (n_documents, n_labels) logits of the validation split by models that stand for the classifier,
+            because it was trained on these documents. Columns of validation as annotated are then missing.
+
     Returns:
-        Columns of a result, and the logits of each split as raw text.
+        Columns of a result, and the logits (n_documents, n_labels) of each split as raw text.
     """
-    splits = {name: corpus.splits[name] for name in ("validation", "test")}
-    logits = {name: classifier.logits(split.raw(), cache=cache) for name, split in splits.items()}
-    result = score_held_out(corpus, {name: each.probabilities for name, each in logits.items()})
+    names = ("validation", "test") if validated is None else ("test",)
+    splits = {name: corpus.splits[name] for name in names}
+    read = {name: classifier.logits(split.raw(), cache=cache) for name, split in splits.items()}
+    logits = {name: each.documents for name, each in read.items()}
+    if validated is not None:
+        logits["validation"] = validated
+    probabilities = {name: logistic(values) for name, values in logits.items()}
+    result = score_held_out(corpus, probabilities)
     result["read_as"] = READ_AS
     for name, split in splits.items():
-        result |= _cost_of_cutting(classifier, name, split, logits[name], result["threshold"], cache)
+        result |= _cost_of_cutting(classifier, name, split, read[name], result["threshold"], cache)
     if classifier.model.segment_head is not None and splits["test"].segments is not None:
         annotated = {
             name: classifier.logits(split.annotated(), cache=cache).probabilities for name, split in splits.items()
         }
-        scores = score_held_out(corpus, annotated)
-        kept = [
-            name for name in scores if name.endswith(("f1_micro", "f1_macro", corpus.metric)) or name == "threshold"
-        ]
+        scores = score_held_out(corpus, {**probabilities, **annotated})
+        kept = [name for name in scores if name.endswith(("f1_micro", "f1_macro", corpus.metric))]
+        kept = [name for name in kept if name.startswith(names)] + (["threshold"] if validated is None else [])
         result |= {f"{name}_annotated": scores[name] for name in kept}
     return result, logits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from kdh_ray.data import Corpus
@@ -11,6 +12,7 @@ from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.training_documents import check_unseen
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.training.documents import documents_of_stage
 
 _WAY_OUT = (
     "give another --out, or pass --allow-changed-data (allow_changed_data=True) to keep what is finished and train the"
@@ -41,9 +43,9 @@ def check_data(plan: RunPlan, corpus: Corpus, allowed: bool) -> list[str]:
         finished = [folder.path.name for folder in plan.folder.finished_stages()]
         kept = f"; finished stages and their scores are of the data before: {', '.join(finished)}" if finished else ""
         warnings.append(f"the data have changed since this run began ({change}){kept}")
-    held_out = ("validation", "test")
-    warnings += filter(None, [check_unseen(folder, corpus, held_out, allowed) for folder in _earlier_models(plan)])
-    return warnings
+    for folder, documents in _earlier_models(plan, corpus):
+        warnings += filter(None, [check_unseen(folder, documents, ("validation", "test"), allowed)])
+    return list(dict.fromkeys(warnings))
 
 
 def record_corpus(folder: RunFolder, corpus: Corpus) -> None:
@@ -68,13 +70,17 @@ def _change(folder: RunFolder, corpus: Corpus) -> str:
     return ""
 
 
-def _earlier_models(plan: RunPlan) -> list[Path]:
-    """Return the finished checkpoints that unfinished stages start from or learn from."""
-    stages, folders = plan.config.stages, []
+def _earlier_models(plan: RunPlan, corpus: Corpus) -> Iterator[tuple[Path, Corpus]]:
+    """Yield the finished checkpoints that unfinished stages start from or learn from, with the stages' documents."""
+    stages, seen = plan.config.stages, set()
     for name in plan.stages:
-        if plan.folder.stage(name).finished:
+        if plan.folder.stage(name).finished or plan.config.is_mean(name):
             continue
-        for reference in (stages[name].start, *stages[name].teachers):
-            models = plan.config.models(reference) if reference in stages else [reference]
-            folders += [plan.folder.stage(model).checkpoint if model in stages else Path(model) for model in models]
-    return [folder for folder in dict.fromkeys(folders) if (folder / "classifier.json").exists()]
+        references = (stages[name].start, *stages[name].teachers)
+        models = [model for each in references for model in (plan.config.models(each) if each in stages else [each])]
+        folders = [plan.folder.stage(model).checkpoint if model in stages else Path(model) for model in models]
+        documents = documents_of_stage(plan.config, name, corpus)
+        for folder in folders:
+            if (folder / "classifier.json").exists() and (folder, documents.fingerprint()) not in seen:
+                seen.add((folder, documents.fingerprint()))
+                yield folder, documents

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig
 from kdh_ray.data import Corpus
+from kdh_ray.data.folds import is_divided, refit_corpus
 from kdh_ray.errors import UserError
 from kdh_ray.results import write_row
 from kdh_ray.results.stage_rows import stage_row
@@ -40,9 +41,10 @@ def write_baseline(
     from kdh_ray.inference.scoring import score_held_out
 
     started = perf_counter()
+    judged = refit_corpus(corpus) if is_divided(corpus) and name != EMBEDDINGS else corpus
     validation, test = _probabilities(config, corpus, name, encoder)
     result = {
-        **score_held_out(corpus, {"validation": validation, "test": test}),
+        **score_held_out(judged, {"validation": validation, "test": test}),
         **corpus.identity.columns(),
         "seconds": perf_counter() - started,
     }

@@ -55,6 +55,6 @@ def _way(plan: RunPlan, name: str) -> str:
     """Return how a stage is trained. Where several workers train every model, members are stages like any other."""
     if plan.config.job.workers > 1:
         return "in order"
-    if plan.config.stages[name].members > 1:
+    if plan.config.is_mean(name):
         return "mean"
     return "side by side" if plan.config.ensemble_of(name) else "in order"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from kdh_ray.config import JobConfig, RunConfig, Section, StageConfig, dump_config
+from kdh_ray.config import JobConfig, RunConfig, Section, dump_config
 from kdh_ray.data import Corpus
 from kdh_ray.errors import DataError
 from kdh_ray.jobs.linear_baselines import TFIDF, VARIANTS, write_baseline
@@ -20,9 +20,9 @@ _LATER_SETTINGS = {
     "data": (
         "segments_column", "segmenter", "language", "window_overlap", "window_logits",
         "label_names", "missing", "uncertain", "blank_texts", "without_labels", "group_column",
-        "format", "delimiter", "encoding", "sheet", "subset",
+        "format", "delimiter", "encoding", "sheet", "subset", "folds",
     ),
-    "stages": ("members",),  # of each stage
+    "stages": ("members", "fold"),  # of each stage
     "tune": ("keep_default",),
 }  # fmt: skip
 
@@ -40,9 +40,9 @@ def run_id(config: RunConfig, experiment: str | None = None) -> str:
     return f"{experiment or config.name}-{config.seed}-{digest.hexdigest()[:8]}"
 
 
-def _variant(stage: StageConfig) -> str:
-    way = "distilled" if stage.teachers else "fine-tuned"
-    return way if stage.members == 1 else f"{way}, mean of {stage.members}"
+def _variant(config: RunConfig, name: str) -> str:
+    way = "distilled" if config.stages[name].teachers else "fine-tuned"
+    return f"{way}, mean of {len(config.models(name))}" if config.is_mean(name) else way
 
 
 def _unset(section: Section, name: str) -> set[str]:
@@ -81,7 +81,7 @@ class RunRows:
             if result is not None and (identity, name, result.get("started")) in written:
                 continue
             failure = error if result is None else None  # earlier stages finished before the error
-            variant = _variant(config.stages[name])
+            variant = _variant(config, name)
             data = {} if failure is None else self.corpus.identity.columns()
             columns = {"variant": variant, "metric": self.corpus.metric, **data, **self.columns}
             row = stage_row(config, name, identity, self.corpus.name, result, failure, **columns)

@@ -1,4 +1,6 @@
-"""A stage with members: their mean logits, scored as one classifier. Nothing is trained, and no encoder is loaded."""
+"""What the parts of a stage say together: the mean logits of its members, and the verdicts of its fold models on
+documents that they never saw. Nothing is trained, and no encoder is loaded.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.corpus import Corpus
+from kdh_ray.data.corpus import Corpus, Split
 from kdh_ray.errors import CheckpointError
 from kdh_ray.inference.logits import logistic
 from kdh_ray.inference.scoring import READ_AS, score_held_out
@@ -23,13 +25,44 @@ _SHARED = ("device", "precision", "workers", "threads", *(f"{split}_long_documen
 def mean_predictions(members: Sequence[StageFolder], corpus: Corpus) -> dict[str, NDArray[np.float32]]:
     """Return the members' mean logits of each held-out split, (n_documents, n_labels), from their saved predictions.
 
+    Of members that are fold models each says its own part of the validation split; see :func:`out_of_fold`.
+
     Raises:
         CheckpointError: If a member's predictions can't be read, or are not of the corpus's documents and labels.
     """
-    return {
-        split: np.mean([_logits(member, split, corpus) for member in members], axis=0, dtype=np.float32)
-        for split in SPLITS
-    }
+
+    def mean(split: str) -> NDArray[np.float32]:
+        logits = [_logits(member, split, corpus.splits[split]) for member in members]
+        return np.asarray(np.mean(logits, axis=0, dtype=np.float32))
+
+    validation = mean("validation") if corpus.folds is None else out_of_fold(members, corpus)
+    return {"validation": validation, "test": mean("test")}
+
+
+def out_of_fold(parts: Sequence[StageFolder], corpus: Corpus) -> NDArray[np.float32]:
+    """Return (n_documents, n_labels) logits of all folds' documents, each by the model that did not see its fold.
+
+    Args:
+        parts: Folders of the fold models, in order of the folds.
+        corpus: From :func:`kdh_ray.data.folds.refit_corpus`.
+
+    Raises:
+        CheckpointError: As in :func:`mean_predictions`.
+    """
+    if corpus.folds is None:
+        raise ValueError(f"{corpus.name}: the corpus has no folds")
+    logits = np.zeros(corpus.splits["validation"].targets.shape, dtype=np.float32)
+    for number, part in enumerate(parts, start=1):
+        own = np.flatnonzero(corpus.folds.parts == number)
+        logits[own] = _logits(part, "validation", corpus.splits["validation"].take(own))
+    return logits
+
+
+def typical_best_epoch(parts: Sequence[StageFolder]) -> int:
+    """Return the median of the epochs whose weights the fold models kept; halves are rounded up."""
+    histories = [(part.read_result() or {})["history"] for part in parts]
+    kept = [max(entry["epoch"] for entry in history if entry["best"]) for history in histories]
+    return int(np.median(kept) + 0.5)
 
 
 def ensemble_result(
@@ -59,7 +92,7 @@ def ensemble_result(
     }
 
 
-def _logits(member: StageFolder, split: str, corpus: Corpus) -> NDArray[np.float32]:
+def _logits(member: StageFolder, split: str, expected: Split) -> NDArray[np.float32]:
     file = member.predictions / f"{split}.npy"
     try:
         logits: NDArray[np.float32] = np.load(file, allow_pickle=False)
@@ -68,7 +101,6 @@ def _logits(member: StageFolder, split: str, corpus: Corpus) -> NDArray[np.float
         raise CheckpointError(
             f"{file} can't be read ({type(error).__name__}); remove {member.path} to train it again"
         ) from None
-    expected = corpus.splits[split]
     if ids != list(expected.ids) or logits.shape != expected.targets.shape:
         raise CheckpointError(
             f"{file} is of other documents or labels than the corpus; remove {member.path} to train it again"

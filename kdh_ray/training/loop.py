@@ -28,6 +28,7 @@ from kdh_ray.training.losses import Batch, loss_terms
 from kdh_ray.training.optimiser import make_optimiser, set_rate
 from kdh_ray.training.state import TrainingState
 
+_SCORES = ("f1_micro", "f1_macro", "average_precision_micro", "log_loss")
 HEAP_GROWTH = 2 * 2**30  # bytes that the heap may grow before freed memory is returned, which takes about 7 % of a step
 
 
@@ -37,11 +38,12 @@ class EpochReport:
 
     Attributes:
         epoch: From 1.
-        score: Validation micro F1 at its best global threshold, of the averaged weights if weights are averaged.
+        score: Validation micro F1 at its best global threshold, of the averaged weights if weights are averaged; NaN,
+            like the other scores, without a validation split.
         f1_macro: Validation macro F1 at the same threshold.
         average_precision: Of validation, over all pairs of document and label; NaN in reports of earlier versions.
         log_loss: Of validation; NaN in reports of earlier versions.
-        best: Whether no earlier epoch had a higher ``score``.
+        best: Whether no earlier epoch had a higher ``score``; always without one.
         losses: Name to mean of each training loss term, before weighting.
         seconds: Of training and validation.
         documents_per_second: Of training without validation, over all workers.
@@ -98,7 +100,7 @@ class Training:
     Args:
         classifier: Trained in place; after ``run`` it holds the weights of the best epoch.
         train: Documents that are cut at the stage's maximum length, with the teachers' logits.
-        validation: Documents, whole or in windows.
+        validation: Documents, whole or in windows. None: no epoch is validated, and the last one's weights are kept.
         config: The stage.
         seed: Of the order of documents and of dropout. Each epoch draws from its own generator, so that a resumed run
             continues exactly as an uninterrupted one.
@@ -106,13 +108,14 @@ class Training:
         precision: ``bfloat16`` runs forward and backward under autocast; weights stay float32.
         state: Folder for the state that a resumed training needs, or None.
         hooks: Callbacks.
+        last_epoch: The training ends after this epoch; its rates are those of the whole training all the same.
     """
 
     def __init__(
         self,
         classifier: Classifier,
         train: Examples,
-        validation: Examples,
+        validation: Examples | None,
         config: StageConfig,
         *,
         seed: int,
@@ -120,6 +123,7 @@ class Training:
         precision: str = "float32",
         state: Path | None = None,
         hooks: Hooks | None = None,
+        last_epoch: int | None = None,
     ) -> None:
         self.classifier = classifier
         self.train = train
@@ -129,6 +133,7 @@ class Training:
         self.combine = combine
         self.precision = precision
         self.hooks = hooks or Hooks()
+        self.epochs = last_epoch or config.total_epochs
         self.device = next(classifier.parameters()).device
         freeze_layers(classifier, config.freeze)
         torch.manual_seed(seed)  # the projection's initial weights
@@ -145,6 +150,7 @@ class Training:
             self.average = AveragedModel(classifier, multi_avg_fn=averaging)
         self.history: list[EpochReport] = []
         self.best_logits: NDArray[np.float32] | None = None  # of validation, if this process ran the best epoch
+        self._last_logits: NDArray[np.float32] | None = None
         self._resident = resident_memory()
         self.state = None if state is None else TrainingState(state, self._objective, self.optimiser, self.average)
 
@@ -174,7 +180,7 @@ class Training:
     @property
     def finished(self) -> bool:
         """Return True if every epoch is done, or the score has not risen for ``patience`` of them."""
-        return len(self.history) >= self.config.total_epochs or self._out_of_patience()
+        return len(self.history) >= self.epochs or self._out_of_patience()
 
     @property
     def documents_trained(self) -> int:
@@ -202,13 +208,14 @@ class Training:
     def _epoch(self, epoch: int) -> EpochReport:
         started = perf_counter()
         losses, rate = self.train_epoch(epoch)
-        reached, logits = self._score()
-        best = reached["f1_micro"] > max((entry.score for entry in self.history), default=-1.0)
+        reached = dict.fromkeys(_SCORES, float("nan")) if self.validation is None else self._validate(self.validation)
+        reached_f1 = reached["f1_micro"]
+        best = self.validation is None or reached_f1 > max((entry.score for entry in self.history), default=-1.0)
         if best:
-            self.best_logits = logits
+            self.best_logits = self._last_logits
         return EpochReport(
             epoch=epoch,
-            score=reached["f1_micro"],
+            score=reached_f1,
             f1_macro=reached["f1_macro"],
             average_precision=reached["average_precision_micro"],
             log_loss=reached["log_loss"],
@@ -238,7 +245,8 @@ class Training:
         batches = grouped_batches(self.train.tokens.lengths[chosen], self.config.batch_size, generator)
         sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
         done = before * len(self.train) + (epoch - before - 1) * len(chosen)
-        total = self.config.epochs * len(self.train) + self.config.finetune_epochs * int(self._has_labels.sum())
+        whole = min(self.epochs, self.config.epochs)  # epochs on all documents
+        total = whole * len(self.train) + (self.epochs - whole) * int(self._has_labels.sum())
         for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
             set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)  # a schedule per phase
             for name, value in self._step([int(i) for i in chosen[batch]]).items():
@@ -281,19 +289,17 @@ class Training:
         """Return the share of the documents that have labels."""
         return float(self._has_labels[list(indices)].mean())
 
-    def _score(self) -> tuple[dict[str, float], NDArray[np.float32]]:
-        """Return every metric of the validation split, at the threshold with the highest micro F1, and its logits."""
-        logits = forward(
-            self._validated_model(), self.validation.tokens, combine=self.combine, precision=self.precision
-        )
+    def _validate(self, validation: Examples) -> Mapping[str, float]:
+        """Return every metric of the validation split, at the threshold with the highest micro F1; keep its logits."""
+        logits = forward(self._validated_model(), validation.tokens, combine=self.combine, precision=self.precision)
         probabilities = logits.probabilities  # (n_documents, n_labels)
         if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
             raise UserError(
                 f"training diverged in epoch {len(self.history) + 1}: the model's outputs are not finite;"
                 " lower learning_rate or head_multiplier, or raise warmup"
             )
-        threshold = tune_global(self.validation.targets, probabilities)
-        return score(self.validation.targets, probabilities, threshold), logits.documents
+        self._last_logits = logits.documents
+        return score(validation.targets, probabilities, tune_global(validation.targets, probabilities))
 
 
 def _positive_weights(targets: NDArray[np.float32]) -> Tensor:

@@ -1,5 +1,5 @@
-"""The stages of a run, in order: each trains one classifier, stores its checkpoint, and is scored; one with members is
-their mean.
+"""The stages of a run, in order: each trains one classifier, stores its checkpoint, and is scored; some are the mean of
+their parts.
 
 ``kdh_ray.run_folder`` says where a stage's files are. Nothing here knows Ray: the same code runs in the calling
 process and in every worker of a job.
@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,8 @@ from kdh_ray.models.encoders import load_tokenizer
 from kdh_ray.models.training_documents import TrainingDocuments
 from kdh_ray.models.trial_pass import usable_precision
 from kdh_ray.run_folder import RunFolder, StageFolder
-from kdh_ray.training.ensemble import ensemble_result, mean_predictions
+from kdh_ray.training.documents import documents_of_stage, is_refit
+from kdh_ray.training.ensemble import ensemble_result, mean_predictions, out_of_fold, typical_best_epoch
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import EpochReport, Hooks, Training
 from kdh_ray.training.teacher_logits import teacher_logits
@@ -111,26 +112,35 @@ class StageRunner:
         if finished is not None:
             return finished
         folder.path.mkdir(parents=True, exist_ok=True)
-        stage = self.config.stages[name]
-        result = self._train(name, stage) if stage.members == 1 else self._average(name)
+        stage, runner = self.config.stages[name], self.on_documents_of(name)
+        result = runner._average(name) if self.config.is_mean(name) else runner._train(name, stage)
         if distributed.rank() == 0:
             _write_json(folder.result, result)
             shutil.rmtree(folder.training, ignore_errors=True)
-        kept = [report["epoch"] for report in result.get("history", ()) if report["best"]]
-        epoch = {"epoch": kept[-1]} if kept else {}
-        self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"], **epoch)
+        self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
         distributed.gather(None)  # nobody continues before the result is written
         return result
+
+    def on_documents_of(self, name: str) -> StageRunner:
+        """Return this runner on the documents of a stage."""
+        return replace(self, corpus=documents_of_stage(self.config, name, self.corpus))
+
+    def _fold_models(self, name: str) -> list[StageFolder]:
+        """Return the folders of the models that judge a stage which is refit on all documents; none for another."""
+        parts = self.config.parts(name) if is_refit(self.config, name, self.corpus) else []
+        return [self._stage_folder(part) for part in parts]
 
     def _train(self, name: str, stage: StageConfig) -> dict[str, Any]:
         """Train a stage to its end, and return its result."""
         started = datetime.now(UTC)
         self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
         material = self.prepare(name, stage)
+        parts = self._fold_models(name)
+        last_epoch = typical_best_epoch(parts) if parts else None
         training = Training(
-            material.model, material.train, material.read(), stage, seed=material.seed,
+            material.model, material.train, None if parts else material.read(), stage, seed=material.seed,
             combine=material.reading.combine, precision=material.precision, state=self._stage_folder(name).training,
-            hooks=self._hooks(name),
+            hooks=self._hooks(name, last_epoch), last_epoch=last_epoch,
         )  # fmt: skip
         history = training.run()
         return self._score(name, material, history) | {
@@ -144,7 +154,7 @@ class StageRunner:
         }
 
     def _average(self, name: str) -> dict[str, Any]:
-        """Score the mean logits of a stage's members, and return its result."""
+        """Score the mean logits of a stage's parts, and return its result; fold models each score their own fold."""
         self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
         members = {member: self._stage_folder(member) for member in self.config.models(name)}
         logits = mean_predictions(list(members.values()), self.corpus)
@@ -188,8 +198,10 @@ class StageRunner:
         return self.config.cache or RunFolder(self.folder).cache
 
     def _source(self, reference: str) -> str:
-        """Return the folder of an earlier stage's checkpoint, or the reference itself."""
-        return str(self._stage_folder(reference).checkpoint) if reference in self.config.stages else reference
+        """Return the folder of an earlier stage's checkpoint, of the first if it is a mean; or the reference itself."""
+        if reference not in self.config.stages:
+            return reference
+        return str(self._stage_folder(self.config.models(reference)[0]).checkpoint)
 
     def _models(self, references: Iterable[str]) -> list[str]:
         """Return the references with each stage that has members replaced by these."""
@@ -235,7 +247,9 @@ class StageRunner:
             material.model, material.tokenizer, labels, [0.5] * len(labels), material.reading,
             precision=material.precision, device=self.device,
         )  # fmt: skip
-        scores, logits = score_classifier(classifier, self.corpus, self._cache() / "tokens")
+        parts = self._fold_models(name)
+        validated = out_of_fold(parts, self.corpus) if parts else None
+        scores, logits = score_classifier(classifier, self.corpus, self._cache() / "tokens", validated)
         result = {
             **scores,
             "history": [asdict(report) for report in history],
@@ -251,19 +265,13 @@ class StageRunner:
                 max_tokens=material.reading.max_tokens,
                 segments=material.model.segment_head is not None,
                 corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
-                notes={"stage": name, "run": self.config.name, "seed": self.config.seed, **self._stated_language(),
+                notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
                        "validation_f1_micro": result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
             documents = self._documents(self.config.stages[name])
             save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card, documents)
-            of_documents = {split: each.documents for split, each in logits.items()}
-            _save_predictions(folder.predictions, self.corpus, of_documents)
+            _save_predictions(folder.predictions, self.corpus, logits)
         return result
-
-    def _stated_language(self) -> dict[str, str]:
-        """Return the texts' language if the configuration names it; its default only divides texts into sentences."""
-        data = self.config.data
-        return {"language": data.language} if "language" in data.model_fields_set else {}
 
     def _documents(self, stage: StageConfig) -> TrainingDocuments:
         """Return what a stage has learnt from: this corpus, and what its start and its teachers learnt from."""
@@ -282,12 +290,13 @@ class StageRunner:
         if distributed.rank() == 0:
             self.events.write(kind, stage, **values)
 
-    def _hooks(self, stage: str) -> Hooks:
+    def _hooks(self, stage: str, last_epoch: int | None = None) -> Hooks:
         def on_step(done: int, total: int) -> None:
             self._write("step", stage, done=done, total=total)
 
         def on_epoch(report: EpochReport) -> None:
-            self._write("epoch", stage, **asdict(report), epochs=self.config.stages[stage].total_epochs)
+            epochs = last_epoch or self.config.stages[stage].total_epochs
+            self._write("epoch", stage, **asdict(report), epochs=epochs)
             self.on_epoch(stage, report)
 
         return Hooks(on_step, on_epoch)

@@ -14,11 +14,12 @@ from kdh_ray.data import Corpus
 from kdh_ray.evaluation.objectives import Objective
 from kdh_ray.evaluation.selection import CorrectedGain, corrected_gain
 from kdh_ray.inference.logits import logistic
-from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.fold_scores import Judges
+from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, SearchPlan
 from kdh_ray.jobs.stage_search.predictions import read_predictions
 from kdh_ray.jobs.stage_search.space import has_own_settings
 from kdh_ray.tuning import SearchResult
-from kdh_ray.tuning.trials import Trial
+from kdh_ray.tuning.trials import Trial, best_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     Raises:
         UserError: If no trial has a score.
     """
-    best, objective = found.best, plan.objective
+    best, objective = _best(found), plan.objective
     own = next((trial for trial in found.trials if has_own_settings(plan.config, trial.config)), None)
     if own is best:
         of_own = (
@@ -88,6 +89,12 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     return Choice(chosen, " ".join(sentences), columns)
 
 
+def _best(found: SearchResult) -> Trial:
+    """Return the best trial. Where there are folds, only trials that were judged by all of them can be compared."""
+    judged = [trial for trial in found.trials if FOLDS_RUN in trial.values and trial.status == "ok"]
+    return (best_of(judged, found.mode) if judged else None) or found.best
+
+
 def _obstacle(own: Trial | None) -> str:
     """Return why the stage's own settings can't be compared with a trial; empty if they can."""
     if own is None:
@@ -106,7 +113,7 @@ def _can_be_kept(own: Trial) -> bool:
 def _gain(plan: SearchPlan, corpus: Corpus, found: SearchResult, own: Trial) -> CorrectedGain | None:
     """Return the corrected gain over the stage's own settings; None if predictions of a finished trial are missing."""
     finished = [trial for trial in found.trials if trial.feasible and trial.status == "ok" and trial.score is not None]
-    targets = np.asarray(corpus.splits["validation"].targets, np.int8)
+    targets = np.asarray(Judges.of(corpus).targets, np.int8)
     files = [plan.folder.search.predictions(trial.number) for trial in finished]
     logits = [each for file in files if (each := read_predictions(file, targets.shape)) is not None]
     if len(logits) < len(files):

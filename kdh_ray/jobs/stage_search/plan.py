@@ -23,6 +23,9 @@ from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import TuneSettings
 from kdh_ray.tuning.trials import RATE, VIOLATION
 
+FOLDS_RUN = "folds_run"
+"""Result of a trial: number of folds that it has finished."""
+
 _FIELDS = {
     "f1_micro": "score", "f1_macro": "f1_macro", "average_precision": "average_precision", "log_loss": "log_loss",
 }  # fmt: skip
@@ -83,13 +86,18 @@ class SearchPlan:
         return OBJECTIVES[self.config.tune.objective]
 
     @property
+    def trained(self) -> list[str]:
+        """Stages that a trial trains one after the other: a model a fold, or the tuned stage itself."""
+        return self.config.parts(self.tuned) if self.config.data.folds > 1 else [self.tuned]
+
+    @property
     def longest(self) -> int:
-        """Epochs of the longest trial."""
-        return longest_trial(self.stage, self.space)
+        """Epochs of the longest trial, over all folds."""
+        return len(self.trained) * longest_trial(self.stage, self.space)
 
     def epochs(self, values: Mapping[str, Any]) -> int:
-        """Return the epochs of a trial with ``values``, if nothing stops it early."""
-        return configured(self.stage, values).total_epochs
+        """Return the epochs of a trial with ``values`` over all folds, if nothing stops it early."""
+        return len(self.trained) * configured(self.stage, values).total_epochs
 
     @property
     def tune_settings(self) -> TuneSettings:
@@ -101,7 +109,14 @@ class SearchPlan:
             mode=self.objective.mode,
             max_t=self.longest,
             full_length=self.epochs,
-            extra_results=(*(each.column for each in OBJECTIVES.values()), RATE, LATENCY, PARAMETERS, VIOLATION),
+            extra_results=(
+                *(each.column for each in OBJECTIVES.values()),
+                RATE,
+                LATENCY,
+                PARAMETERS,
+                VIOLATION,
+                FOLDS_RUN,
+            ),
             spared=(lambda values: has_own_settings(self.config, values)) if tune.keep_default else None,
             time_budget=tune.time_budget,
             trial_time_limit=tune.trial_time_limit,
@@ -113,17 +128,18 @@ class SearchPlan:
     @property
     def needed_stages(self) -> list[str]:
         """Stages whose checkpoints the best configuration reads, in the order of the run."""
-        members = self.config.models(self.tuned)  # trained with the best configuration, like the stage itself
-        needed = self.config.needs(self.tuned, *self.config.dependents(self.tuned))
-        return [name for name in needed if name not in members]
+        trained = self.config.with_parts(self.tuned, *self.config.dependents(self.tuned))
+        return self.config.needs(*trained)
 
     def best_config(self, values: Mapping[str, Any]) -> RunConfig:
         """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.
 
         It names earlier stages by their checkpoints in the run's folder, so that it is an ordinary run of its own.
         """
-        stages = {name: self.config.stages[name] for name in (self.tuned, *self.config.dependents(self.tuned))}
-        stages[self.tuned] = configured(self.stage, values)
+        trained = self.config.with_parts(self.tuned, *self.config.dependents(self.tuned))
+        stages = {name: self.config.stages[name] for name in trained}
+        for name in self.config.with_parts(self.tuned):
+            stages[name] = configured(stages[name], values)
         cache = str(self.config.cache or self.folder.cache)  # share the tokens and logits that trials have used
         return self.config.with_only(
             stages, lambda name: self.folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False}

@@ -129,7 +129,7 @@ class _Search:
         self._check_new_or_resumed(resume)
         check_trackers(plan.config.tune.trackers)
         earlier = self._unfinished_stages()
-        tuned = [*plan.config.models(plan.tuned), plan.tuned]
+        tuned = plan.config.with_parts(plan.tuned)
         everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
         notes = check_plan(everything)
         corpus = load_data(everything)

@@ -95,16 +95,26 @@ class TrialRuns:
             verbose=self.verbose,
         )
         return tune(
-            with_parameters(StageTrial if one_worker else trial_of_workers, task=task),
+            with_parameters(StageTrial if one_worker else trial_of_workers, task=task.in_object_store()),
             plan.domains,
             settings,
             searcher=self.searcher,
             storage=plan.folder.search.path,
-            scheduler=make_scheduler(tune_config.scheduler, plan.longest, tune_config.grace, tune_config.reduction),
+            scheduler=self._scheduler(task),
             resume=True,
             callbacks=make_trackers(tune_config.trackers, plan.config.name, plan.folder.search.path),
             listener=self._listen,
         )
+
+    def _scheduler(self, task: StageTask) -> Any:
+        """Return what stops trials early: the configured rule and, where there are folds, the race over them."""
+        from kdh_ray.jobs.stage_search.race import Contest, Race
+
+        plan, tune = self.plan, self.plan.config.tune
+        rule = make_scheduler(tune.scheduler, plan.longest, tune.grace, tune.reduction)
+        if len(task.judges.folds) == 1 or tune.scheduler == "none":
+            return rule
+        return Race(rule, Contest(task.judges, plan.objective, plan.folder.search))
 
 
 def _concurrency(resources: Mapping[str, float], workers: int) -> int | None:

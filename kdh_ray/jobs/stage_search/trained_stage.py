@@ -33,8 +33,8 @@ class TrainedStage:
 
     @classmethod
     def of(cls, plan: SearchPlan) -> TrainedStage | None:
-        """Return the tuned stage if it is finished with its own settings, else None; a mean of members is no trial."""
-        if plan.stage.members > 1:
+        """Return the tuned stage if it is finished with its own settings, else None; one with parts is no trial."""
+        if plan.config.parts(plan.tuned):
             return None
         result = plan.folder.stage(plan.tuned).read_result()
         return None if result is None else cls(plan, result)

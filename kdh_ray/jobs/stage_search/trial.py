@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 from ray.tune import Trainable
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
 from kdh_ray.evaluation.objectives import OBJECTIVES
-from kdh_ray.jobs.stage_search.plan import scores_of
+from kdh_ray.jobs.stage_search.fold_scores import FoldScores, Judges
+from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, scores_of
 from kdh_ray.jobs.stage_search.predictions import save_predictions
 from kdh_ray.jobs.stage_search.space import configured
 from kdh_ray.jobs.stage_search.student_costs import violation
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kdh_ray.config import StageConfig, TuneConfig
     from kdh_ray.jobs.stage_search.student_costs import Costs
     from kdh_ray.training.stages import Material
+    from kdh_ray.training.state import TrainingState
 
 _IN_REPORT = {
     "f1_micro": "score",
@@ -31,6 +34,7 @@ _IN_REPORT = {
     "average_precision": "average_precision",
     "log_loss": "log_loss",
 }
+_BEST_LOGITS = "best-logits.npy"
 SAVING_SHARE = 0.1  # largest share of a trial's time that may go into checkpoints
 
 
@@ -40,7 +44,9 @@ class StageTask:
 
     Attributes:
         stage: The stage, before a trial's settings.
-        material: Tokens, labels, teacher logits and the start's weights, with every layer and placeholder dropout.
+        materials: Of each fold, or one if there are none: tokens, labels, teacher logits and the start's weights, with
+            every layer and placeholder dropout; or references to them in Ray's object store.
+        judges: The documents that judge a trial.
         precision: As configured.
         device: ``cpu`` or ``cuda``.
         folder: Of the search, on storage that all machines share.
@@ -49,12 +55,23 @@ class StageTask:
     """
 
     stage: StageConfig
-    material: Material
+    materials: Sequence[Any]
+    judges: Judges
     precision: str
     device: str
     folder: SearchFolder
     tune: TuneConfig
     costs: Costs
+
+    def material(self, fold: int) -> Material:
+        """Return the material of a fold; folds count from 0 here."""
+        reference = self.materials[fold]
+        material: Material = ray.get(reference) if isinstance(reference, ray.ObjectRef) else reference
+        return material
+
+    def in_object_store(self) -> StageTask:
+        """Return the task with references in place of materials, so that a worker has those of one fold in memory."""
+        return replace(self, materials=[ray.put(material) for material in self.materials])
 
     def costs_of(self, values: Mapping[str, Any]) -> dict[str, float]:
         """Return parameters and latency of a trial's student, and by how much it exceeds its budgets."""
@@ -78,6 +95,8 @@ class StageTask:
 class TrialTraining:
     """The training of one configuration of a stage, in a worker of Tune or in one of several workers of Ray Train.
 
+    With folds it trains a model a fold, one after the other.
+
     Args:
         task: Input that all trials share.
         values: Settings of the trial.
@@ -85,24 +104,53 @@ class TrialTraining:
     """
 
     def __init__(self, task: StageTask, values: Mapping[str, Any], precision: str) -> None:
+        self._task, self._precision = task, precision
+        self._costs, self._over_budget = task.costs_of(values), task.over_budget(values)
+        if self._over_budget is not None:
+            return
+        self._stage = configured(task.stage, values)
+        self.judged = FoldScores(task.judges)
+        self._begin(0)
+
+    def _begin(self, fold: int) -> None:
+        """Prepare the training of a fold."""
         from kdh_ray.jobs.stage_search.student import student
         from kdh_ray.models.attention import select_attention
         from kdh_ray.models.trial_pass import usable_precision
         from kdh_ray.training.loop import Training
 
-        self._folder = task.folder
-        self._costs, self._over_budget = task.costs_of(values), task.over_budget(values)
-        if self._over_budget is not None:
-            return
-        stage, material = configured(task.stage, values), task.material
+        task, stage, material = self._task, self._stage, self._task.material(fold)
         train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
         validation = material.read(stage.max_tokens)
         model = student(material.model, stage).to(task.device)
-        precision = usable_precision(model.encoder, precision, task.device)
+        precision = usable_precision(model.encoder, self._precision, task.device)
         select_attention(model.encoder, task.device, precision)
         self.training = Training(
             model, train, validation, stage, seed=material.seed, combine=material.reading.combine, precision=precision
         )
+
+    def save(self, folder: Path) -> None:
+        """Save what the next epoch needs, without the best weights: the best configuration is trained again."""
+        self.judged.save(folder)
+        self._state(folder).save([asdict(report) for report in self.training.history], None)
+        if self.training.best_logits is not None:
+            np.save(folder / _BEST_LOGITS, self.training.best_logits, allow_pickle=False)
+
+    def load(self, folder: Path) -> None:
+        """Resume after the epoch of :meth:`save`; the training continues as if it had not been interrupted."""
+        from kdh_ray.training.loop import EpochReport
+
+        if self.judged.load(folder):
+            self._begin(self.judged.finished)
+        state = self._state(folder)
+        self.training.history = [EpochReport(**entry) for entry in state.restore(state.newest())]
+        if (folder / _BEST_LOGITS).exists():
+            self.training.best_logits = np.load(folder / _BEST_LOGITS, allow_pickle=False)
+
+    def _state(self, folder: Path) -> TrainingState:
+        from kdh_ray.training.state import TrainingState
+
+        return TrainingState(folder, self.training.objective, self.training.optimiser, self.training.average)
 
     def epoch(self, trial: str = "") -> dict[str, Any]:
         """Train one epoch, and return the result that the trial reports.
@@ -122,16 +170,31 @@ class TrialTraining:
         except torch.OutOfMemoryError as error:
             reason = ". ".join(str(error).split(". ")[:2])
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
-        if trial and report.best and self.training.best_logits is not None:
-            save_predictions(self._folder.predictions(number_of(trial)), self.training.best_logits)
-        best = max(self.training.history, key=lambda entry: entry.score)
-        return {
+        if trial and report.best and len(self._task.judges.folds) == 1 and self.training.best_logits is not None:
+            save_predictions(self._task.folder.predictions(number_of(trial)), self.training.best_logits)
+        result = {
             **self._costs,
-            **scores_of(asdict(best)),
-            TRAINING_ITERATION: report.epoch,
+            TRAINING_ITERATION: self.judged.epochs + report.epoch,
             RATE: report.documents_per_second,
-            "done": self.training.finished,
+            "done": self.training.finished and self.judged.finished + 1 == len(self._task.judges.folds),
         }
+        best = max(self.training.history, key=lambda entry: entry.score)
+        if len(self._task.judges.folds) == 1:
+            return result | scores_of(asdict(best))
+        if self.training.finished:
+            self._end_fold(trial)
+        scores = self.judged.scores() if self.judged.finished else scores_of(asdict(best))
+        return {**result, **scores, FOLDS_RUN: self.judged.finished}
+
+    def _end_fold(self, trial: str) -> None:
+        """Keep what the model of a fold says of it, and begin the next one."""
+        if self.training.best_logits is None:
+            raise RuntimeError("a fold ended without predictions")
+        self.judged.add(self.training.best_logits, len(self.training.history))
+        if trial:
+            save_predictions(self._task.folder.predictions(number_of(trial)), self.judged.logits)
+        if self.judged.finished < len(self._task.judges.folds):
+            self._begin(self.judged.finished)
 
 
 class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
@@ -142,7 +205,8 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
     trial runs. And a trial can be paused, stopped and resumed between any two epochs.
 
     A trial reports the validation scores of its best epoch by micro F1, because a stage keeps the weights of that
-    epoch. Its unit of time is the epoch. A student over its budget is not trained; see ``student_costs.violation``.
+    epoch. Its unit of time is the epoch. With folds it reports, from the end of the first, the scores over all that are
+    finished. A student over its budget is not trained; see ``student_costs.violation``.
     """
 
     def __repr__(self) -> str:
@@ -179,19 +243,10 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save what the next epoch needs, without the best weights: the best configuration is trained again."""
         started = time.perf_counter()
-        self._state(checkpoint_dir).save([asdict(report) for report in self._trial.training.history], None)
+        self._trial.save(Path(checkpoint_dir))
         self._saving = 2 * (time.perf_counter() - started)  # twice, since Tune then copies the checkpoint
         self._unsaved = 0.0
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Resume after the epoch of ``save_checkpoint``; the training continues as if it had not been interrupted."""
-        from kdh_ray.training.loop import EpochReport
-
-        state = self._state(checkpoint)
-        self._trial.training.history = [EpochReport(**entry) for entry in state.restore(state.newest())]
-
-    def _state(self, folder: str) -> Any:
-        from kdh_ray.training.state import TrainingState
-
-        training = self._trial.training
-        return TrainingState(Path(folder), training.objective, training.optimiser, training.average)
+        self._trial.load(Path(checkpoint))

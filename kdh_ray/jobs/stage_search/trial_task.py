@@ -8,6 +8,7 @@ from kdh_ray.config import RunConfig
 from kdh_ray.data import Corpus
 from kdh_ray.errors import UnavailableError
 from kdh_ray.events import EventLog
+from kdh_ray.jobs.stage_search.fold_scores import Judges
 from kdh_ray.jobs.stage_search.memory import memory_per_trial
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.student_costs import measure_costs
@@ -65,8 +66,13 @@ def trial_task(plan: SearchPlan, corpus: Corpus, on_gpu: bool, log: EventLog | N
         config, corpus, plan.folder.path, precision=precision(config.precision), device=here, events=log or EventLog()
     )
     largest = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}  # trials cut this down
-    material = runner.prepare(plan.tuned, stage.model_copy(update=largest))
-    material.model.to("cpu")  # workers may lack this process's GPU
-    costs = measure_costs(material, stage, plan.space, config.tune.cpus_per_trial)
+    materials = []
+    for name in plan.trained:
+        part = config.stages[name].model_copy(update=largest)
+        materials.append(runner.on_documents_of(name).prepare(name, part))
+        materials[-1].model.to("cpu")  # workers may lack this process's GPU
+    costs = measure_costs(materials[0], stage, plan.space, config.tune.cpus_per_trial)
     device = "cuda" if on_gpu else "cpu"
-    return StageTask(stage, material, config.precision, device, plan.folder.search, config.tune, costs)
+    return StageTask(
+        stage, materials, Judges.of(corpus), config.precision, device, plan.folder.search, config.tune, costs
+    )

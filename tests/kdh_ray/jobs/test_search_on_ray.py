@@ -6,7 +6,7 @@ import pytest
 from small_stage import StageSearch, small
 
 from kdh_ray.cluster.session import ray_session
-from kdh_ray.config import JobConfig
+from kdh_ray.config import JobConfig, parse_config
 from kdh_ray.jobs import search
 
 pytestmark = pytest.mark.ray
@@ -81,3 +81,19 @@ def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
     assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
     assert (trials.epochs_run == trials.config_epochs).all()
     assert trials.validation_f1_micro.between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_search_is_judged_by_every_fold(ray, encoder, tmp_path):
+    tree = small(encoder, particles=2, trials=4).model_dump(mode="json")
+    config = parse_config({**tree, "data": {**tree["data"], "folds": 2}, "tune": {**tree["tune"], "stage": None}})
+    frame = search(config, tmp_path, local=True)
+    trials = frame[frame.kind == "trial"]
+    finished = trials[trials.status == "ok"]
+    assert set(finished.folds_run) == {2}
+    assert (finished.epochs_run == 2 * finished.config_epochs).all()
+    assert set(trials[trials.status == "stopped"].folds_run) <= {0, 1}
+    (best,) = frame[(frame.variant == "swarm-tuned") & (frame.stage == "student")].to_dict("records")
+    # The fold models of the best are those of its trial: the same seeds, order, dropout and weights.
+    assert best["validation_f1_micro"] == pytest.approx(finished.validation_f1_micro.astype(float).max(), abs=1e-6)
+    assert best["test_f1_micro"] > 0

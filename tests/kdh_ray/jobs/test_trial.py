@@ -94,4 +94,4 @@ def test_resumed_trial_equals_uninterrupted_one(encoder, folder):
     first.save_checkpoint(str(folder / "state"))
     second.load_checkpoint(str(folder / "state"))
     assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
-    assert not hasattr(task.material, "test")
+    assert not hasattr(task.materials[0], "test")

@@ -1,0 +1,206 @@
+"""Runs and trials with folds: every document judges a model that never saw it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_stage import search_plan, small
+
+from kdh_ray import load_classifier, run
+from kdh_ray.config import RunConfig, load_config, parse_config
+from kdh_ray.data import corpus_from_config
+from kdh_ray.data.folds import fold_corpus, refit_corpus
+from kdh_ray.errors import ConfigError
+from kdh_ray.evaluation.thresholds import tune_global
+from kdh_ray.events import Event
+from kdh_ray.inference.logits import logistic
+from kdh_ray.jobs.stage_search.trial import StageTrial
+from kdh_ray.jobs.stage_search.trial_task import trial_task
+from kdh_ray.models.checkpoint import load_card
+from kdh_ray.models.training_documents import TrainingDocuments
+from kdh_ray.run_folder import RunFolder
+
+
+def folded(encoder: Path, folds: int = 2, **tune: Any) -> RunConfig:
+    """``small`` with folds and a bag of words."""
+    tree = small(encoder, **tune).model_dump(mode="json")
+    del tree["tune"]["stage"]
+    return parse_config({**tree, "data": {**tree["data"], "folds": folds}, "baselines": {"tfidf": True}})
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(encoder: Path, events: list[Event], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a finished run with two folds."""
+    out = tmp_path_factory.mktemp("runs") / "folds"
+    run(folded(encoder), out, local=True, listener=events.append)
+    return RunFolder(out)
+
+
+def logits(folder: RunFolder, stage: str, split: str) -> np.ndarray[Any, Any]:
+    return np.asarray(np.load(folder.stage(stage).predictions / f"{split}.npy"))
+
+
+def test_each_stage_gets_a_model_a_fold(encoder: Path) -> None:
+    config = folded(encoder)
+    assert list(config.stages) == ["teacher-1", "teacher-2", "teacher", "student-1", "student-2", "student"]
+    assert (config.stages["student-2"].fold, config.stages["student-2"].teachers) == (2, ("teacher-2",))
+    assert config.stages["student-2"].start == "teacher-2"
+    assert [name for name in config.stages if config.is_mean(name)] == ["teacher"]
+    assert set(config.direct_needs("student")) == {"student-1", "student-2", "teacher"}
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_members_and_folds_exclude_each_other(encoder: Path) -> None:
+    tree = folded(encoder).model_dump(mode="json", include={"data"})
+    with pytest.raises(ConfigError, match=r"stages\.teacher\.members: 1 with data\.folds, which trains a model a fold"):
+        parse_config({**tree, "stages": {"teacher": {"start": str(encoder), "members": 3}}})
+
+
+def test_names_of_fold_models_are_taken(encoder: Path) -> None:
+    tree = folded(encoder).model_dump(mode="json", include={"data"})
+    stages = {"teacher": {"start": str(encoder)}, "teacher-2": {"start": str(encoder)}}
+    with pytest.raises(
+        ConfigError, match=r"stages\.teacher-2: data\.folds adds a stage of this name to 'teacher'; give"
+    ):
+        parse_config({**tree, "stages": stages})
+    with pytest.raises(ConfigError, match=r"stages\.teacher\.fold: data\.folds sets it; leave it out"):
+        parse_config({"stages": {"teacher": {"start": str(encoder), "fold": 1}}})
+
+
+def test_no_model_is_judged_by_documents_it_saw(finished: RunFolder, encoder: Path) -> None:
+    corpus = corpus_from_config(folded(encoder).data)
+    for number in (1, 2):
+        fold = fold_corpus(corpus, number)
+        for stage in (f"teacher-{number}", f"student-{number}"):
+            documents = TrainingDocuments.load(finished.stage(stage).checkpoint)
+            assert documents is not None
+            assert not documents.trained_on(fold.splits["validation"].digests).any()
+            assert documents.trained_on(fold.splits["train"].digests).all()
+            ids = json.loads((finished.stage(stage).predictions / "validation-ids.json").read_text())
+            assert ids == list(fold.splits["validation"].ids)
+
+
+def test_thresholds_come_from_out_of_fold_predictions(finished: RunFolder, encoder: Path) -> None:
+    corpus = corpus_from_config(folded(encoder).data)
+    assert corpus.folds is not None
+    judged = refit_corpus(corpus).splits["validation"]
+    expected = np.zeros(judged.targets.shape, np.float32)
+    for number in (1, 2):
+        expected[corpus.folds.parts == number] = logits(finished, f"student-{number}", "validation")
+    np.testing.assert_array_equal(logits(finished, "student", "validation"), expected)
+    threshold = tune_global(judged.targets, logistic(expected))
+    assert load_card(finished.stage("student").checkpoint).thresholds[0] == pytest.approx(threshold)
+
+
+def test_final_student_learns_from_all_documents(finished: RunFolder, encoder: Path, events: list[Event]) -> None:
+    corpus = corpus_from_config(folded(encoder).data)
+    documents = TrainingDocuments.load(finished.stage("student").checkpoint)
+    assert documents is not None
+    for split in ("train", "validation"):
+        assert documents.trained_on(corpus.splits[split].digests).all()
+    assert not documents.trained_on(corpus.splits["test"].digests).any()
+    histories = [(finished.stage(f"student-{number}").read_result() or {})["history"] for number in (1, 2)]
+    kept = [max(epoch["epoch"] for epoch in history if epoch["best"]) for history in histories]
+    result = finished.stage("student").read_result()
+    assert result is not None
+    assert len(result["history"]) == int(np.median(kept) + 0.5)
+    shown = [
+        (event["epoch"], event["epochs"]) for event in events if (event["kind"], event["stage"]) == ("epoch", "student")
+    ]
+    assert shown[-1] == (len(result["history"]),) * 2
+    text = corpus.splits["test"].raw()
+    scored = load_classifier(finished.stage("student").checkpoint).predict(text.texts).probabilities
+    np.testing.assert_allclose(scored, logistic(logits(finished, "student", "test")), atol=5e-3)
+
+
+def test_every_fold_teacher_teaches_the_final_student(finished: RunFolder, encoder: Path) -> None:
+    mean = (logits(finished, "teacher-1", "test") + logits(finished, "teacher-2", "test")) / 2
+    np.testing.assert_allclose(logits(finished, "teacher", "test"), mean, rtol=1e-6)
+    cached = sorted((finished.path / "cache" / "logits").glob("logits-*/ids.json"))
+    documents = [len(json.loads(file.read_text())) for file in cached]
+    pool = len(refit_corpus(corpus_from_config(folded(encoder).data)).splits["train"])
+    assert documents.count(pool) == 2  # both teachers on all documents, and each on its own fold's
+
+
+def test_rows_of_folds_are_members(finished: RunFolder) -> None:
+    from kdh_ray.results import load_runs
+
+    rows = load_runs(finished.rows).set_index("stage")
+    assert rows["kind"].to_dict() == {
+        "teacher-1": "member", "teacher-2": "member", "teacher": "teacher", "student-1": "member",
+        "student-2": "member", "student": "student", "tf-idf": "baseline",
+    }  # fmt: skip
+    assert rows.loc["teacher", "variant"] == "fine-tuned, mean of 2"
+    assert rows.loc["student", "variant"] == "distilled"
+
+
+def test_interrupted_run_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if event["kind"] == "epoch" and event["stage"] == "student-2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folded(encoder), tmp_path, local=True, listener=interrupt)
+    again: list[Event] = []
+    run(tmp_path / "config.yaml", tmp_path, local=True, listener=again.append)
+    assert [event["stage"] for event in again if event["kind"] == "start"] == ["student-2", "student"]
+    np.testing.assert_array_equal(logits(RunFolder(tmp_path), "student", "test"), logits(finished, "student", "test"))
+
+
+def test_trial_reports_the_finished_folds_together(finished: RunFolder, encoder: Path) -> None:
+    trial = trial_of(finished, encoder)
+    reports = [trial.epoch("trial-0003") for _ in range(4)]
+    assert [report["training_iteration"] for report in reports] == [1, 2, 3, 4]
+    assert [report["folds_run"] for report in reports] == [0, 1, 1, 2]
+    assert [report["done"] for report in reports] == [False, False, False, True]
+    assert reports[1]["validation_f1_micro"] == reports[2]["validation_f1_micro"]
+    judged = refit_corpus(corpus_from_config(folded(encoder).data)).splits["validation"]
+    kept = np.load(finished.search.predictions(3))
+    assert kept.shape == judged.targets.shape
+    assert np.isfinite(kept).all()
+
+
+def test_resumed_trial_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_path: Path) -> None:
+    whole, first = trial_of(finished, encoder), trial_of(finished, encoder)
+    expected = [whole.epoch() for _ in range(4)]
+    for epochs in (2, 3):  # at the end of a fold, and within the next
+        while first.judged.epochs + len(first.training.history) < epochs:
+            first.epoch()
+        state = tmp_path / str(epochs)
+        state.mkdir()
+        first.save(state)
+        second = trial_of(finished, encoder)
+        second.load(state)
+        scores = [second.epoch()["validation_f1_micro"] for _ in range(4 - epochs)]
+        assert scores == [report["validation_f1_micro"] for report in expected[epochs:]]
+
+
+def trial_of(finished: RunFolder, encoder: Path) -> Any:
+    """Return the training of a trial of two epochs a fold, without Tune around it."""
+    config = folded(encoder)
+    task = trial_task(search_plan(config, finished.path), corpus_from_config(config.data), on_gpu=False)
+    trial = StageTrial.__new__(StageTrial)
+    trial.setup({"layers": 1, "epochs": 2}, task)
+    return trial._trial
+
+
+def test_best_run_trains_every_fold_with_its_settings(encoder: Path, tmp_path: Path) -> None:
+    plan = search_plan(folded(encoder), tmp_path)
+    assert plan.needed_stages == ["teacher-1", "teacher-2", "teacher"]
+    best = plan.best_config({"loss.alpha": 0.25, "epochs": 2})
+    assert list(best.stages) == ["student-1", "student-2", "student"]
+    assert {stage.loss.alpha for stage in best.stages.values()} == {0.25}
+    checkpoints = [str(plan.folder.stage(f"teacher-{number}").checkpoint) for number in (1, 2)]
+    assert [list(best.stages[name].teachers) for name in best.stages] == [checkpoints[:1], checkpoints[1:], checkpoints]
+    file = tmp_path / "best.yaml"
+    file.write_text(json.dumps(best.model_dump(mode="json")))
+    assert load_config(file) == best
