@@ -9,8 +9,8 @@
 * outcome: ``status`` (ok, failed or stopped), ``error`` (one line) and ``metric``, the protocol's official metric;
 * scores: ``threshold``, tuned on validation, and the test scores at that threshold; ``read_as``: ``raw text``, or None
   in rows of encoders from before, which were scored on the parts that the corpus marks, if it marks any;
-* costs: ``parameters``, ``seconds``, ``documents_trained`` (each counts once an epoch), ``documents_per_second``, and
-  what a measurement of efficiency adds;
+* costs: ``parameters``, ``seconds``, ``documents_trained`` (each counts once an epoch), ``documents_per_second``,
+  ``refit_epochs`` of a model that is trained on all folds, and what a measurement of efficiency adds;
 * the best of a search: ``search_choice``, a sentence that says why it was chosen; ``search_gain``, its validation score
   less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
   many, ``_low`` and ``_high``, its 95 % interval; and ``search_kept_default``: the stage's own settings were kept;
@@ -47,7 +47,7 @@ TEXT_COLUMNS = (
 NUMBER_COLUMNS = (
     *("seed", "threshold", "validation_f1_micro"),
     *("test_f1_micro", "test_f1_macro", "test_precision_micro", "test_recall_micro"),
-    *("parameters", "seconds", "documents_trained", "documents_per_second", "config_epochs"),
+    *("parameters", "seconds", "documents_trained", "documents_per_second", "config_epochs", "refit_epochs"),
     *("data_documents", "trial", "particle", "score", "epochs_run", "epochs_full", "latency_ms"),
     *("disk_bytes", "flops_per_document", "peak_memory_bytes", LATENCY, "latency_p95_ms"),
     *("inference_documents_per_second", "joules_per_document", "threads"),

@@ -92,7 +92,7 @@ def _differences(rows: pd.DataFrame, keys: list[str], without: tuple[str, ...], 
 
 
 def member_notes(frame: pd.DataFrame) -> list[str]:
-    """Return a sentence per stage that is the mean of several models, with the range of their own scores in %."""
+    """Return a sentence per stage that stands for several models, with the range of their own scores in %."""
     import pandas as pd
 
     members = frame[(frame["kind"] == MEMBER) & (frame["status"] == "ok")]
@@ -118,7 +118,9 @@ def member_notes(frame: pd.DataFrame) -> list[str]:
         name = f"{stage} ({', '.join(which)})" if which else stage
         where = f" at size {size}" if members["size"].nunique() > 1 else ""
         lowest, highest = own["score"].min(), own["score"].max()
-        notes.append(f"{name}{where} is the mean of models that reach {lowest:.1f} to {highest:.1f} each")
+        refit = rivals[rivals["run_id"].isin(own["run_id"])]["refit_epochs"].notna().any()
+        what = "trained on all folds; the fold models that judged it" if refit else "the mean of models that"
+        notes.append(f"{name}{where} is {what} reach {lowest:.1f} to {highest:.1f} each")
     return notes
 
 

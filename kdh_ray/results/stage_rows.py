@@ -13,6 +13,7 @@ _SCORES = ("validation_", "test_", "threshold_label.")  # prefixes
 _CIRCUMSTANCES = (
     "seconds",
     "documents_trained",
+    "refit_epochs",
     "documents_per_second",
     "device",
     "precision",

@@ -146,6 +146,7 @@ class StageRunner:
         return self._score(name, material, history) | {
             **self.corpus.identity.columns(),
             "documents_trained": training.documents_trained,
+            **({"refit_epochs": last_epoch} if last_epoch else {}),
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,
             "precision": material.precision,

@@ -22,6 +22,8 @@ from kdh_ray.jobs.stage_search.trial import StageTrial
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.training_documents import TrainingDocuments
+from kdh_ray.results import load_runs
+from kdh_ray.results.tables import stage_table
 from kdh_ray.run_folder import RunFolder
 
 
@@ -132,8 +134,6 @@ def test_every_fold_teacher_teaches_the_final_student(finished: RunFolder, encod
 
 
 def test_rows_of_folds_are_members(finished: RunFolder) -> None:
-    from kdh_ray.results import load_runs
-
     rows = load_runs(finished.rows).set_index("stage")
     assert rows["kind"].to_dict() == {
         "teacher-1": "member", "teacher-2": "member", "teacher": "teacher", "student-1": "member",
@@ -141,6 +141,9 @@ def test_rows_of_folds_are_members(finished: RunFolder) -> None:
     }  # fmt: skip
     assert rows.loc["teacher", "variant"] == "fine-tuned, mean of 2"
     assert rows.loc["student", "variant"] == "distilled"
+    note = stage_table(load_runs(finished.rows)).attrs["note"]
+    assert "teacher is the mean of models that reach" in note
+    assert "student is trained on all folds; the fold models that judged it reach" in note
 
 
 def test_interrupted_run_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_path: Path) -> None:
