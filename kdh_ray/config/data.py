@@ -64,8 +64,8 @@ class DataConfig(Section):
     split_column: str | None = Field(None, description="column of split names; seeded splits if not set")
     split_rule: Literal["hashed", "stratified"] = Field(
         "hashed",
-        description="seeded splits of a table: by a hash of each document, so that added rows move none, or stratified"
-        " over the table as it is",
+        description="seeded splits and samples of a table: by a hash of each document, so that added rows move none, or"
+        " stratified over the table as it is",
     )
     folds: int = Field(
         1,

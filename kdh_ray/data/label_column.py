@@ -36,7 +36,6 @@ class LabelColumn:
     faults: Faults
     note: str = ""
     _missing: int = 0  # cells that were read as no label, or without an item of theirs
-    _has_class_numbers: bool = False
 
     def read(self, rows: Sequence[str], cells: Sequence[Any]) -> list[list[str] | None]:
         """Return the labels of each cell as they are written, or None where its document is to be dropped.
@@ -60,11 +59,8 @@ class LabelColumn:
 
     def warnings(self) -> list[str]:
         """Return a line for each thing that a reader of the column may not expect."""
-        lines = {
-            "labels are numbers, which data.label_names gives names, counted from 0": self._has_class_numbers,
-            f"cells with a missing value, read as no label: {self._missing}": bool(self._missing),
-        }
-        return [f"column {self.column!r}: {line}" for line, holds in lines.items() if holds]
+        line = f"column {self.column!r}: cells with a missing value, read as no label: {self._missing}"
+        return [line] if self._missing else []
 
     def _fault(self, rule: str, row: str, needs_form: bool = True) -> None:
         hint = (
@@ -171,8 +167,22 @@ class LabelColumn:
         if not used or not all(_NUMBER.fullmatch(label) for label in used):
             return labels
         numbers = sorted({int(float(label)) for label in used})
-        self._has_class_numbers = not self.names and numbers == list(range(len(numbers)))
+        if not self.names:
+            self._check_class_numbers(numbers)
         return [None if each is None else [label.removesuffix(".0") for label in each] for each in labels]
+
+    def _check_class_numbers(self, numbers: Sequence[int]) -> None:
+        """Refuse the numbers of classes without names, which begin at 0 and have few gaps. Codes such as 401 are names.
+
+        Args:
+            numbers: All labels, which are whole numbers, in their order.
+        """
+        if numbers[0] == 0 and 1 < numbers[-1] < 2 * len(numbers):
+            self.faults.add(
+                f"column {self.column!r}: labels must be names; got only numbers from 0 to {numbers[-1]}, as of classes"
+                " (data.label_names gives their names, in the order of the numbers; where numbers are meant, it lists"
+                """ them: ["0", "1", "2"])"""
+            )
 
     def _check_words(self, labels: Iterable[list[str] | None]) -> None:
         """Refuse a column that says yes or no to one label: its words would become labels."""

@@ -54,7 +54,7 @@ def corpus_from_config(data: DataConfig) -> Corpus:
         raise DataError(f"corpus must be one of {', '.join(READERS)}; got {data.corpus!r}")
     corpus = READERS[data.corpus](data)
     check_corpus(corpus)
-    sample = nested_sample(corpus, data.size, data.sample_seed, _document_of_each_item(corpus))
+    sample = nested_sample(corpus, data.size, data.sample_seed, _document_of_each_item(corpus), _quarters(corpus, data))
     if sample is not corpus:
         check_corpus(sample)  # a small sample may have lost a label
     if data.unlabelled:
@@ -62,6 +62,16 @@ def corpus_from_config(data: DataConfig) -> Corpus:
 
         sample = replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
     return sample if data.folds == 1 else _with_folds(sample, data)
+
+
+def _quarters(corpus: Corpus, data: DataConfig) -> NDArray[np.int64] | None:
+    """Return the quarter of each training document of a table by its hash; None where samples are stratified."""
+    from kdh_ray.data.dealing import seeded_parts
+    from kdh_ray.data.sampling import QUARTERS
+
+    if data.corpus != "table" or data.split_rule != "hashed" or data.size == "large":
+        return None
+    return seeded_parts(corpus.splits["train"], QUARTERS, data, "quarter ")
 
 
 def _with_folds(corpus: Corpus, data: DataConfig) -> Corpus:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kdh_ray.data.corpus import Corpus
 
 SIZES = {"small": 1, "medium": 2, "large": 4}  # quarters of the training split
+QUARTERS = (0.25,) * 4
 
 
 def stratified_parts(targets: NDArray[np.int8], shares: Sequence[float], seed: int) -> NDArray[np.int64]:
@@ -82,24 +83,32 @@ def joined_groups(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return [str(number) for number in component[one]]
 
 
-def nested_sample(corpus: Corpus, size: str, seed: int, groups: Sequence[str] | None = None) -> Corpus:
+def nested_sample(
+    corpus: Corpus,
+    size: str,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    quarters: NDArray[np.int64] | None = None,
+) -> Corpus:
     """Return a corpus with 25 % (small), 50 % (medium) or all (large) of its training split, and the others whole.
 
-    Samples nest: with one seed, every document of the small sample is in the medium one.
+    Samples nest: with one seed, every document of the small sample is in the medium one. They are stratified, unless
+    ``quarters`` are given.
 
     Args:
         corpus: The whole corpus.
         size: ``small``, ``medium`` or ``large``.
         seed: Seed of the sample.
         groups: Group of each item of the training split, if items of a group must stay together.
+        quarters: (n_train,) quarter of each training document, 0 to 3.
     """
-    quarters = SIZES[size]
-    if quarters == SIZES["large"]:
+    if size == "large":
         return corpus
     train = corpus.splits["train"]
     # The split is divided into quarters once. Medium adds a quarter to small, so samples nest.
-    parts = grouped_parts(train.ids if groups is None else groups, train.targets, [0.25] * 4, seed)
-    sample = train.take(np.flatnonzero(parts < quarters))
+    if quarters is None:
+        quarters = grouped_parts(train.ids if groups is None else groups, train.targets, QUARTERS, seed)
+    sample = train.take(np.flatnonzero(quarters < SIZES[size]))
     note = f"training split: {size} sample (seed {seed}), {len(sample)} of {len(train)} documents"
     splits = {**corpus.splits, "train": sample}
     return replace(corpus, splits=splits, notes=(*corpus.notes, note), sample_of=corpus.identity)

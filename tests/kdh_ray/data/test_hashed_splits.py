@@ -113,3 +113,39 @@ def test_new_note_of_a_patient_joins_the_others(tmp_path: Path) -> None:
     content += [{**row, "id": f"new-{n}", "text": f"A new note {n}."} for n, row in enumerate(content[::9])]
     after = split_of(load(write(tmp_path / "notes.csv", content), group_column="patient"))
     assert before == {text: after[text] for text in before}
+
+
+@pytest.mark.parametrize("id_column", ["id", None])
+def test_samples_keep_their_documents_when_the_table_grows(tmp_path: Path, id_column: str | None) -> None:
+    few, path = rows(400), tmp_path / "notes.csv"
+    more: Rows = [{"id": f"new{n}", "text": f"A new note {n}.", "pain": 1, "fever": 0} for n in range(9)]
+
+    def samples() -> list[set[str]]:
+        sizes = ("small", "medium", "large")
+        return [set(load(path, id_column=id_column, size=size).splits["train"].texts) for size in sizes]
+
+    write(path, few)
+    before = samples()
+    write(path, more + few[::-1])
+    after = samples()
+    for earlier, later in zip(before, after, strict=True):
+        assert earlier == {text for text in later if text.startswith("Note")}
+    small, medium, large = after
+    assert small < medium < large
+    assert 0.17 < len(small) / len(large) < 0.33
+
+
+def test_small_sample_has_every_label_and_whole_groups(tmp_path: Path) -> None:
+    content = [{**row, "patient": f"p{n // 4}", "fever": int(n % 40 == 0)} for n, row in enumerate(rows(200))]
+    path = write(tmp_path / "notes.csv", content)
+    small = load(path, size="small", group_column="patient").splits["train"]
+    medium = load(path, size="medium", group_column="patient").splits["train"]
+    assert small.targets.any(axis=0).all()
+    patient = {row["id"]: row["patient"] for row in content}
+    assert not {patient[id_] for id_ in small.ids} & {patient[id_] for id_ in set(medium.ids) - set(small.ids)}
+
+
+def test_stratified_samples_are_as_before(tmp_path: Path) -> None:
+    path = write(tmp_path / "notes.csv", rows(40))
+    small = load(path, size="small", split_rule="stratified").splits["train"]
+    assert small.ids == ["d4", "d11", "d25", "d27", "d28", "d33"]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from user_tables import fault, load
+from user_tables import write as write_table
 
 from kdh_ray.config import parse_data
 from kdh_ray.data import Corpus, load_corpus
@@ -154,9 +155,30 @@ def test_class_numbers_take_their_names(tmp_path: Path, write: Callable[[list[in
     corpus = read(tmp_path / "notes.jsonl", cells, label_names=NAMES)
     assert (list(corpus.labels), labels_of(corpus)) == (NAMES, expected(SETS))
     assert "column 'labels': numbers are places, counted from 0, in data.label_names" in corpus.notes
-    unnamed = load(tmp_path / "notes.jsonl", labels_column="labels")
-    assert list(unnamed.labels) == ["0", "1", "2"]
-    assert "labels are numbers, which data.label_names gives names, counted from 0" in unnamed.warnings[0]
+    message = fault(tmp_path / "notes.jsonl", labels_column="labels")
+    assert "labels must be names; got only numbers from 0 to 2, as of classes (data.label_names gives" in message
+    meant = load(tmp_path / "notes.jsonl", labels_column="labels", label_names=["0", "1", "2"])
+    assert (list(meant.labels), meant.warnings) == (["0", "1", "2"], [])
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        ([[0], [3], [1, 2]], True),
+        ([0, 3, 1], True),
+        (["0;2", "1", "2"], True),
+        ([[401], [250]], False),
+        ([0, 9], False),
+    ],
+)
+def test_numbers_that_look_like_places_are_refused(tmp_path: Path, cells: list[Any], refused: bool) -> None:
+    content = [{"id": f"d{n}", "text": f"text {n}", "labels": cells[n % len(cells)]} for n in range(20)]
+    for name in ("notes.jsonl", "notes.parquet"):
+        path = write_table(tmp_path / name, content)
+        if refused:
+            assert "labels must be names" in fault(path, labels_column="labels")
+        else:
+            assert load(path, labels_column="labels").warnings == []
 
 
 def test_two_labels_tell_places_from_0_and_1() -> None:
