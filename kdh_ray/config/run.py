@@ -42,6 +42,7 @@ class JobConfig(Section):
     autoscaling: bool = Field(
         False, description="the cluster grows on demand: wait for machines that it does not have yet"
     )
+    dashboard: bool = Field(True, description="show Ray's dashboard, if Ray is started here; it costs seconds at start")
 
 
 class BaselineConfig(Section):

@@ -157,13 +157,13 @@ class Training:
     def run(self) -> list[EpochReport]:
         """Train to the end, or until the score has not risen for ``patience`` epochs; return every epoch's report."""
         self._resume()
-        best = _copy(self._validated_model()) if self.state is None else None
+        best = _copy(self.validated_model()) if self.state is None else None
         while not self.finished:
             report = self.advance()
             if report.best and self.state is None:
-                best = _copy(self._validated_model())
+                best = _copy(self.validated_model())
             if self.state is not None and distributed.rank() == 0:
-                best_now = self._validated_model() if report.best else None
+                best_now = self.validated_model() if report.best else None
                 self.state.save([asdict(entry) for entry in self.history], best_now, last=self.finished)
             self.hooks.on_epoch(report)
         weights = best if self.state is None else self.state.best_weights(self._newest(self.state))
@@ -201,7 +201,7 @@ class Training:
         best = max((entry.epoch for entry in self.history if entry.best), default=0)
         return bool(self.config.patience) and len(self.history) - best >= self.config.patience
 
-    def _validated_model(self) -> Classifier:
+    def validated_model(self) -> Classifier:
         """Return the model that is validated and kept: the averaged one if weights are averaged."""
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
@@ -291,7 +291,7 @@ class Training:
 
     def _validate(self, validation: Examples) -> Mapping[str, float]:
         """Return every metric of the validation split, at the threshold with the highest micro F1; keep its logits."""
-        logits = forward(self._validated_model(), validation.tokens, combine=self.combine, precision=self.precision)
+        logits = forward(self.validated_model(), validation.tokens, combine=self.combine, precision=self.precision)
         probabilities = logits.probabilities  # (n_documents, n_labels)
         if not np.isfinite(probabilities).all():  # the same on every worker, which a loss need not be
             raise UserError(

@@ -143,16 +143,18 @@ class StageRunner:
             hooks=self._hooks(name, last_epoch), last_epoch=last_epoch,
         )  # fmt: skip
         history = training.run()
-        return self._score(name, material, history) | {
-            **self.corpus.identity.columns(),
-            "documents_trained": training.documents_trained,
-            **({"refit_epochs": last_epoch} if last_epoch else {}),
+        facts = {
             "started": started.isoformat(timespec="seconds"),
             "device": self.device,
             "precision": material.precision,
             "workers": distributed.size(),
             "threads": torch.get_num_threads(),
+            **self._stage_folder(name).read_facts(),
         }
+        learnt = {**self.corpus.identity.columns(), "documents_trained": training.documents_trained}
+        if last_epoch:
+            learnt["refit_epochs"] = last_epoch
+        return self._score(name, material, history) | learnt | facts
 
     def _average(self, name: str) -> dict[str, Any]:
         """Score the mean logits of a stage's parts, and return its result; fold models each score their own fold."""

@@ -37,8 +37,7 @@ class TrainingState:
     def save(self, history: list[dict[str, Any]], best: nn.Module | None, last: bool = False) -> None:
         """Store the state after the latest epoch of ``history``, and ``best`` if that epoch is the best so far.
 
-        A trial of a search never passes ``best``, since its best configuration is trained again. The ``last`` epoch is
-        stored without the state that a further epoch would need.
+        The ``last`` epoch is stored without the state that a further epoch would need.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=".writing-"))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.jobs.plan import RunOptions, make_plan
@@ -14,8 +12,10 @@ from kdh_ray.jobs.run_rows import run_id
 from kdh_ray.jobs.stage_search.choice import saved_columns
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
+from kdh_ray.jobs.stage_search.trial_weights import hand_over_weights
 from kdh_ray.results import recorded
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.tuning.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,20 @@ class BestRun:
         identity = run_id(config, self.options.columns.get("experiment"))
         return {(identity, stage) for stage in config.stages} <= recorded(self.folder.path)
 
-    def train(self, values: Mapping[str, Any]) -> None:
-        """Train and test the stage with ``values``; copy it if it is the stage as configured and is trained already."""
-        best = self.plan.best_config(values)
+    def train(self, trial: Trial) -> None:
+        """Train and test the stage with the settings of ``trial``.
+
+        It is copied if it is the stage as configured and is trained already, and takes the trial's weights if there are
+        any: then it is only tested.
+        """
+        plan, best = self.plan, self.plan.best_config(trial.config)
         if self.trained() not in (None, best):
             shutil.rmtree(self.folder)  # the best of fewer trials
-        trained_stage = TrainedStage.of(self.plan)
-        if trained_stage is not None and trained_stage.has(values):
-            _copy_stages(self.plan.folder, self.folder, best)
+        trained_stage = TrainedStage.of(plan)
+        if trained_stage is not None and trained_stage.has(trial.config):
+            _copy_stages(plan.folder, self.folder, best)
+        elif not plan.config.parts(plan.tuned):  # a trial is the whole stage
+            hand_over_weights(plan.folder.search, trial.number, self.folder.stage(plan.tuned))
         self.perform(best)
 
     def perform(self, config: RunConfig) -> None:

@@ -6,6 +6,7 @@ configuration as a run of its own (``best``).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,8 @@ class _Search:
             record_corpus(folder, corpus)
             for warning in warnings:
                 self._log.note(f"warning: {warning}")
+            if warnings:  # the data have changed: trials that ended have learnt from others
+                shutil.rmtree(folder.search.all_weights, ignore_errors=True)
             trained = best.trained()
             for note in notes:
                 self._log.note(note)
@@ -150,6 +153,7 @@ class _Search:
             if earlier.stages or self._lacks_baseline():
                 perform(earlier, replace(self.options, columns={}))
             best.train(self._search(corpus))
+            shutil.rmtree(folder.search.all_weights, ignore_errors=True)
         return load_runs(folder)
 
     def _check_new_or_resumed(self, resume: bool) -> None:
@@ -189,8 +193,8 @@ class _Search:
     def _log(self) -> EventLog:
         return EventLog(self.plan.folder.events, self.options.listener)
 
-    def _search(self, corpus: Corpus) -> Mapping[str, Any]:
-        """Run the trials, and return the settings that were chosen."""
+    def _search(self, corpus: Corpus) -> Trial:
+        """Run the trials, and return the one that was chosen."""
         plan = self.plan
         rows = TrialRows(plan, corpus, self.options.columns)
         with claim_folder(plan.folder, plan.config):
@@ -198,4 +202,4 @@ class _Search:
             choice = choose(plan, corpus, trials.run())
             choice.save(plan.folder.search.choice)
             publish_run(plan.config, plan.folder)
-        return choice.trial.config
+        return choice.trial

@@ -15,6 +15,7 @@ from kdh_ray.jobs.stage_search.student_costs import check_budget
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
 from kdh_ray.jobs.stage_search.trial_task import trial_resources, trial_task
+from kdh_ray.jobs.stage_search.trial_weights import WinnersWeights
 from kdh_ray.tuning import SearchResult, make_scheduler, tune
 from kdh_ray.tuning.trackers import make_listeners, make_trackers
 from kdh_ray.tuning.trials import Listener, Trial
@@ -72,9 +73,14 @@ class TrialRuns:
         names, folder = plan.config.tune.trackers, plan.folder.search.path
         return make_listeners(names, plan.config.name, folder, plan.domains, settings.metric, settings.mode)
 
+    @cached_property
+    def _winners(self) -> WinnersWeights:
+        return WinnersWeights(self.plan)
+
     def _listen(self, trial: Trial) -> None:
         if trial.ended:
             self.rows.write(trial)
+            self._winners.add(trial)
         for tracker in self._trackers:
             tracker(trial)
         self.on_trial(replace(trial, config=flat(trial.config)))

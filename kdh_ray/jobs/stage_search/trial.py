@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,21 @@ import ray
 from ray.tune import Trainable
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
+from kdh_ray import distributed
 from kdh_ray.evaluation.objectives import OBJECTIVES
 from kdh_ray.jobs.stage_search.fold_scores import FoldScores, Judges
 from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, scores_of
 from kdh_ray.jobs.stage_search.predictions import save_predictions
 from kdh_ray.jobs.stage_search.space import configured
 from kdh_ray.jobs.stage_search.student_costs import violation
+from kdh_ray.jobs.stage_search.trial_weights import SAVING_SHARE, TrialWeights
 from kdh_ray.run_folder import SearchFolder
 from kdh_ray.tuning.trials import RATE, VIOLATION, number_of
 
 if TYPE_CHECKING:
     from kdh_ray.config import StageConfig, TuneConfig
     from kdh_ray.jobs.stage_search.student_costs import Costs
+    from kdh_ray.training.loop import EpochReport
     from kdh_ray.training.stages import Material
     from kdh_ray.training.state import TrainingState
 
@@ -35,7 +39,6 @@ _IN_REPORT = {
     "log_loss": "log_loss",
 }
 _BEST_LOGITS = "best-logits.npy"
-SAVING_SHARE = 0.1  # largest share of a trial's time that may go into checkpoints
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class TrialTraining:
         if self._over_budget is not None:
             return
         self._stage = configured(task.stage, values)
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._weights: TrialWeights | None = None
         self.judged = FoldScores(task.judges)
         self._begin(0)
 
@@ -130,7 +135,7 @@ class TrialTraining:
         )
 
     def save(self, folder: Path) -> None:
-        """Save what the next epoch needs, without the best weights: the best configuration is trained again."""
+        """Save what the next epoch needs, without the best weights, which ``TrialWeights`` stores."""
         self.judged.save(folder)
         self._state(folder).save([asdict(report) for report in self.training.history], None)
         if self.training.best_logits is not None:
@@ -156,7 +161,8 @@ class TrialTraining:
         """Train one epoch, and return the result that the trial reports.
 
         Args:
-            trial: Its name, which ends in its number. With a name, the best epoch's validation logits are saved.
+            trial: Its name, which ends in its number. With a name, the best epoch's validation logits are saved and,
+                without folds, its weights.
 
         Raises:
             MemoryError: If the GPU has not enough memory.
@@ -170,8 +176,8 @@ class TrialTraining:
         except torch.OutOfMemoryError as error:
             reason = ". ".join(str(error).split(". ")[:2])
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
-        if trial and report.best and len(self._task.judges.folds) == 1 and self.training.best_logits is not None:
-            save_predictions(self._task.folder.predictions(number_of(trial)), self.training.best_logits)
+        if trial and len(self._task.judges.folds) == 1:
+            self._keep(number_of(trial), report)
         result = {
             **self._costs,
             TRAINING_ITERATION: self.judged.epochs + report.epoch,
@@ -185,6 +191,25 @@ class TrialTraining:
             self._end_fold(trial)
         scores = self.judged.scores() if self.judged.finished else scores_of(asdict(best))
         return {**result, **scores, FOLDS_RUN: self.judged.finished}
+
+    def _keep(self, number: int, report: EpochReport) -> None:
+        """Save the validation logits and the weights of the best epoch so far."""
+        if report.best and self.training.best_logits is not None:
+            save_predictions(self._task.folder.predictions(number), self.training.best_logits)
+        if self._weights is None:
+            self._weights = TrialWeights(self._task.folder.weights(number), self.training, self._facts())
+        self._weights.add(report)
+
+    def _facts(self) -> dict[str, Any]:
+        import torch
+
+        return {
+            "started": self._started,
+            "device": self._task.device,
+            "precision": self.training.precision,
+            "workers": distributed.size(),
+            "threads": torch.get_num_threads(),
+        }
 
     def _end_fold(self, trial: str) -> None:
         """Keep what the model of a fold says of it, and begin the next one."""
@@ -241,7 +266,7 @@ class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped
         return {**result, SHOULD_CHECKPOINT: not result["done"] and self._saving <= SAVING_SHARE * self._unsaved}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Save what the next epoch needs, without the best weights: the best configuration is trained again."""
+        """Save what the next epoch needs."""
         started = time.perf_counter()
         self._trial.save(Path(checkpoint_dir))
         self._saving = 2 * (time.perf_counter() - started)  # twice, since Tune then copies the checkpoint

@@ -64,6 +64,21 @@ def test_own_network_setting_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == ["1"]
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_dashboard_is_optional(shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def record(**arguments: object) -> None:
+        asked.update(arguments)
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", record)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UnavailableError), ray_session(JobConfig(dashboard=shown)):
+        pass
+    assert asked["include_dashboard"] is shown
+
+
 @pytest.mark.parametrize(
     "error", [Exception("The current node timed out\nduring startup."), ConnectionError("refused")]
 )

@@ -1,0 +1,98 @@
+"""The weights of a finished trial, which the best configuration takes over."""
+
+import json
+
+import pytest
+from small_stage import search_plan, small
+
+from kdh_ray import run
+from kdh_ray.data import corpus_from_config
+from kdh_ray.jobs.plan import RunOptions
+from kdh_ray.jobs.stage_search import trial_weights
+from kdh_ray.jobs.stage_search.best import BestRun
+from kdh_ray.jobs.stage_search.trial import TrialTraining
+from kdh_ray.jobs.stage_search.trial_task import trial_task
+from kdh_ray.jobs.stage_search.trial_weights import WinnersWeights, remove_weights
+from kdh_ray.tuning.trials import Report, Trial
+
+NAME, VALUES = "particle-3-trial-0007", {"learning_rate": 3e-3, "layers": 1, "epochs": 2}
+
+
+@pytest.fixture
+def plan(encoder, tmp_path):
+    """A search whose teacher is trained."""
+    run(small(encoder), tmp_path, stages=["teacher"], local=True)
+    return search_plan(small(encoder), tmp_path)
+
+
+def started(plan, values=VALUES):
+    return TrialTraining(trial_task(plan, corpus_from_config(plan.config.data), on_gpu=False), values, "float32")
+
+
+def best_row(plan):
+    """Train and test the best configuration, which trial 7 found; return its row and the epochs that it trained."""
+    best = BestRun(plan, RunOptions(local=True))
+    best.train(Trial(7, "id", VALUES, "ok"))
+    events = [json.loads(line) for line in best.folder.events.read_text().splitlines()]
+    return best.folder.stage("student").read_result(), [each["epoch"] for each in events if each["kind"] == "epoch"]
+
+
+def test_best_configuration_takes_the_weights_of_its_trial(plan):
+    trained, epochs = best_row(plan)
+    assert epochs == [1, 2]
+    trial_weights.shutil.rmtree(plan.folder.best)
+    trial = started(plan)
+    reports = [trial.epoch(NAME) for _ in range(2)]
+    taken, epochs = best_row(plan)
+    assert epochs == []
+    assert reports[-1]["done"]
+    assert taken["validation_f1_micro"] == pytest.approx(reports[-1]["validation_f1_micro"], abs=1e-6)
+    assert taken["threads"] == taken["workers"] == 1
+    times = {"seconds", "documents_per_second", "history", "started", "threads", "device", "precision"}
+    for name in taken.keys() - times:  # a trial is the stage itself: the same seed, order, dropout and weights
+        assert taken[name] == pytest.approx(trained[name], abs=1e-6, nan_ok=True), name
+    assert not plan.folder.search.weights(7).exists()
+
+
+def test_stopped_trial_leaves_no_weights(plan):
+    trial, folder = started(plan), plan.folder.search.weights(7)
+    trial.epoch(NAME)
+    assert not folder.exists()
+    assert len(list(folder.parent.iterdir())) == 1
+    remove_weights(folder)
+    assert not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("fault", ["slow", "full"])
+def test_unsaved_weights_are_trained_again(fault, plan, monkeypatch):
+    if fault == "slow":
+        monkeypatch.setattr(trial_weights, "SAVING_SHARE", -1.0)
+    else:
+        plan.folder.search.all_weights.parent.mkdir(parents=True, exist_ok=True)
+        plan.folder.search.all_weights.write_text("no folder can be made here")
+    trial = started(plan)
+    assert [trial.epoch(NAME)["done"] for _ in range(2)] == [False, True]
+    assert best_row(plan)[1] == [1, 2]
+
+
+def test_repeated_trial_replaces_its_weights(plan):
+    folder = plan.folder.search.weights(7)
+    for _ in range(2):  # its first worker is lost before the search hears that it is done
+        trial = started(plan)
+        for _ in range(2):
+            trial.epoch(NAME)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(("keep_default", "expected"), [(False, {2}), (True, {2, 3})])
+def test_only_possible_winners_keep_weights(keep_default, expected, encoder, tmp_path):
+    config = small(encoder, keep_default=keep_default)
+    winners, search = WinnersWeights(search_plan(config, tmp_path)), search_plan(config, tmp_path).folder.search
+    own = {"learning_rate": config.stages["student"].learning_rate, "layers": 1, "epochs": 3}
+    own |= {"loss.alpha": config.stages["student"].loss.alpha, "dropout": config.stages["student"].dropout}
+    for number, score, status, values in [
+        (1, 0.5, "ok", {}), (2, 0.7, "ok", {}), (3, 0.6, "ok", own), (4, 0.9, "stopped", {}), (5, 0.6, "ok", {}),
+    ]:  # fmt: skip
+        search.weights(number).mkdir(parents=True)
+        winners.add(Trial(number, str(number), values, status, [Report(1.0, score, 1.0)]))
+    assert {int(path.name[-4:]) for path in search.all_weights.iterdir()} == expected
