@@ -27,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = EXAMPLES
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a classifier")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write; an earlier export is replaced")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR",
+        help="folder to write; an earlier export is replaced, except for a model card that was edited",
+    )  # fmt: skip
     parser.add_argument(
         "config", nargs="?", metavar="CONFIG",
         help="configuration that names the corpus, on whose validation texts the file is checked (default: that of the"
@@ -38,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--int8", action="store_true",
-        help="multiply eight-bit integers: a quarter of the size; float32 is kept if too many decisions would change",
+        help="multiply eight-bit integers: a quarter of the size; float32 is kept if more than 0.5 %% of decisions"
+        " would change, or micro F1 by more than 0.5 points",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=FORMATS, default="onnx", metavar="NAME",
@@ -84,6 +88,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _export_onnx(args: argparse.Namespace) -> None:
     from kdh_ray.export import export_onnx
+    from kdh_ray.export.check import LIMITS
+    from kdh_ray.export.edited_cards import beside
 
     facts, targets = None, None
     if args.texts is not None:
@@ -103,8 +109,16 @@ def _export_onnx(args: argparse.Namespace) -> None:
         args.checkpoint, args.folder, texts, targets, int8=args.int8, openvino=args.format == "openvino", facts=facts
     )
     if exported.refused is not None:
-        print(f"lower precision changes too much, so float32 is kept: {exported.refused}")
+        print(f"float32 is kept, since a lower precision changes too much ({LIMITS}): {exported.refused}")
     print(f"{args.folder}: {exported.precision}, {exported.bytes / 1e6:.1f} MB; {exported.agreement}")
+    if exported.agreement.is_coarse and (exported.refused is not None or exported.precision != "float32"):
+        print(
+            f"kdh-ray: {exported.agreement.decisions} decisions are too few to tell what a lower precision changes:"
+            " check it on more texts with --texts FILE",
+            file=sys.stderr,
+        )
+    for name in exported.kept_cards:
+        print(f"{args.folder / name}: kept as it was edited; the new one is {beside(name)}, next to it")
 
 
 def _lines(file: Path) -> Texts:

@@ -19,8 +19,13 @@ from kdh_ray.inference.logits import Logits, logistic
 from kdh_ray.models.classifier import Output
 
 FLOAT_DIFFERENCE = 1e-4  # of logits
-MOST_FLIPPED = 0.005  # share of decisions that int8 may change
-MOST_F1 = 0.005  # by which int8 may change micro F1
+MOST_FLIPPED = 0.005  # share of decisions that a lower precision may change; a single one always may
+MOST_F1 = 0.005  # by which it may change micro F1, unless a single decision does
+LIMITS = (
+    f"at most {100 * MOST_FLIPPED:g} % of decisions and {100 * MOST_F1:g} points of micro F1 may change, and a single"
+    " decision always may"
+)
+FEW_DECISIONS = round(1 / MOST_FLIPPED)  # of fewer, one is a larger share than may change
 BATCH = 16
 
 
@@ -33,6 +38,7 @@ class Agreement:
         largest_difference: Of their logits.
         flipped: Share of the decisions (a label of a text) that differ.
         f1_original, f1_exported: Micro F1; None for texts without labels.
+        labels: Number of labels, about each of which every text is a decision.
     """
 
     texts: int
@@ -40,6 +46,17 @@ class Agreement:
     flipped: float
     f1_original: float | None
     f1_exported: float | None
+    labels: int = 1
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions compared."""
+        return self.texts * self.labels
+
+    @property
+    def is_coarse(self) -> bool:
+        """Return True if there are too few decisions to tell the share that may change from more."""
+        return self.decisions < FEW_DECISIONS
 
     @property
     def is_exact(self) -> bool:
@@ -48,9 +65,10 @@ class Agreement:
 
     @property
     def is_close(self) -> bool:
-        """Return True if decisions and scores are as close as eight-bit integers allow."""
+        """Return True if decisions and scores are within :data:`LIMITS`."""
         change = 0.0 if self.f1_original is None else abs(self.f1_original - (self.f1_exported or 0.0))
-        return self.flipped <= MOST_FLIPPED and change <= MOST_F1
+        is_single = self.flipped * self.decisions < 1.001  # a share, which rounding may have made larger
+        return is_single or (self.flipped <= MOST_FLIPPED and change <= MOST_F1)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -58,7 +76,7 @@ class Agreement:
 
     def __str__(self) -> str:
         parts = [f"{self.texts} texts", f"logits within {self.largest_difference:.1e}"]
-        parts.append(f"{100 * self.flipped:.2f} % of decisions differ")
+        parts.append(f"{100 * self.flipped:.2f} % of {self.decisions} decisions differ")
         if self.f1_original is not None and self.f1_exported is not None:
             parts.append(f"micro F1 {100 * self.f1_exported:.2f} instead of {100 * self.f1_original:.2f}")
         return ", ".join(parts)
@@ -73,12 +91,14 @@ class Exported:
         agreement: With the original, of the file that was written.
         refused: Agreement of the smaller graph that was not written; None if there was none.
         bytes: Size of the graph.
+        kept_cards: Model cards of an earlier export that were edited, and so are kept.
     """
 
     precision: str
     agreement: Agreement
     refused: Agreement | None
     bytes: int
+    kept_cards: tuple[str, ...] = ()
 
 
 class Check:
@@ -110,6 +130,7 @@ class Check:
             float(np.abs(exported.documents - self.original.documents).max(initial=0.0)),
             float(np.mean((before >= thresholds) != (after >= thresholds))),
             *f1,
+            labels=before.shape[1],
         )
 
     def _logits(self, model: nn.Module) -> Logits:

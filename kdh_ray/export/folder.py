@@ -4,6 +4,7 @@
     tokenizer.json    its tokenizer
     config.json       labels, thresholds, how texts become the graph's input, fingerprints, the check of the file
     README.md         the model card; model_card.json holds the same facts
+    README.new.md     a new card next to one that people filled in
     SHA256SUMS        digests of the files above
 
 The folder is written next to its final place and renamed, so that a folder of that name is whole.
@@ -30,6 +31,7 @@ from kdh_ray import hardware
 from kdh_ray.data.corpus import Texts
 from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.export.check import FLOAT_DIFFERENCE, Check, Exported
+from kdh_ray.export.edited_cards import card_digests, keep_edited_cards
 from kdh_ray.export.facts import Facts, checkpoint_facts
 from kdh_ray.export.int8_graph import count_integer_products, int8_graph
 from kdh_ray.export.model_card import write_model_card
@@ -65,11 +67,11 @@ def export_onnx(
 
     Args:
         checkpoint: Folder of a trained classifier.
-        folder: Written as a whole or not at all; replaces an earlier export.
+        folder: Written as a whole or not at all; replaces an earlier export, except for a model card that was edited.
         texts: On which the graph is compared with the original: validation texts, of which up to 1,000 are used.
         targets: (n_texts, n_labels) of 0 and 1, for a comparison of F1.
-        int8: Multiply eight-bit integers. Float32 is kept if more than 0.5 % of decisions or micro F1 by more than
-            0.5 points would change.
+        int8: Multiply eight-bit integers. Float32 is kept if more than one decision would change, and more than 0.5 %
+            of decisions or micro F1 by more than 0.5 points.
         facts: For the model card: of the checkpoint and its scores. Those of the checkpoint only if None.
         openvino: Write the graph in OpenVINO's format instead, with bfloat16 arithmetic if this processor has AMX.
 
@@ -88,7 +90,10 @@ def export_onnx(
     check = Check(classifier, sample, None if targets is None else targets[chosen])
 
     def write(place: Path) -> Exported:
-        return _write(place, classifier, check, "openvino" if openvino else "onnxruntime", int8, facts)
+        exported = _write(place, classifier, check, "openvino" if openvino else "onnxruntime", int8, facts)
+        kept = keep_edited_cards(folder, place, read_digests(folder))
+        write_digests(place)
+        return replace(exported, kept_cards=kept)
 
     return replace_folder(folder, write)
 
@@ -114,9 +119,9 @@ def _write(
         exported = _to_int8(graph, file, check, exported)
     _save_tokenizer(classifier.tokenizer, place / "tokenizer.json")
     tree = _config(classifier, card, exported, engine)
-    (place / "config.json").write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_model_card(place, facts or checkpoint_facts(card), tree)
-    write_digests(place)
+    tree["cards"] = card_digests(place)
+    (place / "config.json").write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return exported
 
 
@@ -193,6 +198,14 @@ def _config(classifier: TextClassifier, card: Card, exported: Exported, engine: 
             "versions": {name: version(name) for name in ("kdh-ray", "onnx", engine, "torch")},
         },
     }
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """Return the digests that ``SHA256SUMS`` lists; none if a folder has no such file."""
+    if not (folder / SUMS).is_file():
+        return {}
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def write_digests(folder: Path) -> None:

@@ -11,8 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kdh_ray.export.check import LIMITS
+
 OPEN = "*To be filled in by the people responsible for this classifier.*"
 UNKNOWN = "not known here"
+CARDS = ("README.md", "model_card.json")
+_DIGITS = 4
 # Topic -> questions of the applied model card.
 TOPICS = {
     "Intended use, and uses to avoid": (
@@ -86,19 +90,22 @@ def _front_matter(facts: Mapping[str, Any], exported: Mapping[str, Any] | None) 
         results = [
             EvalResult(
                 task_type="text-classification", dataset_type=_cell(corpus["name"]), dataset_name=_cell(corpus["name"]),
-                dataset_split=evaluation["split"], metric_type="f1", metric_name=name, metric_value=score["value"],
+                dataset_split=evaluation["split"], metric_type="f1", metric_name=name,
+                metric_value=round(score["value"], _DIGITS),
             )
             for name, score in evaluation["scores"].items() if name.startswith("f1")
         ]  # fmt: skip
     data = ModelCardData(
         model_name=_cell(f"{facts['name']}: {facts['stage']}") if results else None,
         eval_results=results,
-        language=facts["reading"]["segmenter"]["language"],
+        language=facts["training"].get("language"),
         library_name="kdh-ray" if exported is None else "kdh-runtime",
         pipeline_tag="text-classification",
         tags=["multi-label", "knowledge-distillation", *([] if exported is None else ["onnx"])],
     )
-    return ["---", *data.to_yaml().splitlines(), "---", ""]
+    # Texts are divided by the rules of a language even if nobody said which one they are in.
+    unknown = [] if data.language else ["# language: to be filled in, such as de; data.language sets it"]
+    return ["---", *data.to_yaml().splitlines(), *unknown, "---", ""]
 
 
 def _use(exported: Mapping[str, Any] | None) -> list[str]:
@@ -185,7 +192,7 @@ def _training(facts: Mapping[str, Any]) -> list[str]:
     if "encoder" in facts:
         found["encoder"] = facts["encoder"]["source"]
     found |= {name.replace("_", " "): value for name, value in training.items()}
-    lines = [f"- {name}: {_cell(str(value))}" for name, value in found.items() if value is not None]
+    lines = [f"- {name}: {_cell(_shown(value))}" for name, value in found.items() if value is not None]
     return ["## Training and validation", "", *lines, f"- checkpoint fingerprint: {facts['fingerprint']}", ""]
 
 
@@ -202,7 +209,9 @@ def _check(exported: Mapping[str, Any] | None) -> list[str]:
     ]
     if check["refused"] is not None:
         share = 100 * check["refused"]["flipped"]
-        lines.append(f"A graph of lower precision was made and not kept: it changed {share:.2f} % of decisions.")
+        lines.append(
+            f"A graph of lower precision was made and not kept: it changed {share:.2f} % of decisions; {LIMITS}."
+        )
     return ["## Check of the exported file", "", *lines, f"Checked on: {check['processor']}.", ""]
 
 
@@ -233,6 +242,10 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
 def _cell(text: str) -> str:

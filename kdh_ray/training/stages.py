@@ -268,13 +268,18 @@ class StageRunner:
                 max_tokens=material.reading.max_tokens,
                 segments=material.model.segment_head is not None,
                 corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
-                notes={"stage": name, "run": self.config.name, "seed": self.config.seed,
+                notes={"stage": name, "run": self.config.name, "seed": self.config.seed, **self._stated_language(),
                        "validation_f1_micro": result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
             documents = self._documents(self.config.stages[name])
             save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card, documents)
             _save_predictions(folder.predictions, self.corpus, logits)
         return result
+
+    def _stated_language(self) -> dict[str, str]:
+        """Return the texts' language if the configuration names it; its default only divides texts into sentences."""
+        data = self.config.data
+        return {"language": data.language} if "language" in data.model_fields_set else {}
 
     def _documents(self, stage: StageConfig) -> TrainingDocuments:
         """Return what a stage has learnt from: this corpus, and what its start and its teachers learnt from."""

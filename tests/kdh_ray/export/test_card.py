@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +103,9 @@ def test_markdown_has_metadata_and_open_fields(
     text = card(checkpoint, config, capsys)
     metadata = yaml.safe_load(text.split("---")[1])
     assert metadata["pipeline_tag"] == "text-classification"
-    assert metadata["language"] == "en"
+    assert "language" not in metadata  # nobody said so
+    assert "# language: to be filled in" in text
+    assert not re.search(r"\d\.\d{5}", text)
     assert "license" not in metadata  # of the classifier: nobody has chosen one yet
     results = metadata["model-index"][0]["results"][0]
     assert results["dataset"]["split"] == "test"
@@ -112,11 +116,21 @@ def test_markdown_has_metadata_and_open_fields(
     assert not any(text_ in text for text_ in ("the cell shows", str(config.parent)))
 
 
+def test_a_stated_language_is_on_the_card(
+    checkpoint: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    own = load_card(copy)
+    save_card(copy, replace(own, notes={**own.notes, "language": "de", "validation_f1_micro": 2 / 3}))
+    text = card(copy, config, capsys)
+    assert yaml.safe_load(text.split("---")[1])["language"] == "de"
+    assert "to be filled in, such as" not in text
+    assert "- validation f1 micro: 0.6667\n" in text
+
+
 def test_another_state_of_the_corpus_is_named(
     checkpoint: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
     own = load_card(copy)
     save_card(copy, replace(own, corpus={"name": "tiny", "fingerprint": "f" * 64}))

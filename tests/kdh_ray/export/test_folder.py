@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import kdh_runtime
 import numpy as np
 import pytest
 from kdh_runtime.graphs import Graph
@@ -69,6 +71,54 @@ def test_int8_that_flips_decisions_is_refused(
     assert config["precision"] == "float32"
     assert config["check"]["refused"]["flipped"] == 0.02
     assert "not kept" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("texts", "flips", "f1", "is_close"),
+    [
+        (22, 1, 0.75, True),  # one of 44 decisions, which moves F1 by more than may be
+        (22, 2, 0.8, False),
+        (1000, 10, 0.804, True),
+        (1000, 10, 0.806, False),
+        (1000, 11, 0.8, False),
+        (1000, 1, 0.81, True),
+        (22, 0, None, True),
+    ],
+)
+def test_a_single_decision_may_always_change(texts: int, flips: int, f1: float | None, is_close: bool) -> None:
+    agreement = Agreement(texts, 0.1, flips / (2 * texts), None if f1 is None else 0.8, f1, labels=2)
+    assert agreement.is_close is is_close
+    assert agreement.is_coarse is (texts == 22)
+
+
+def test_edited_cards_outlive_further_exports(checkpoint: Path, corpus: Corpus, exported: Path, tmp_path: Path) -> None:
+    out, texts = tmp_path / "out", corpus.splits["validation"].raw()
+    shutil.copytree(exported, out)
+    filled_in = (
+        (out / "README.md").read_text().replace("*To be filled in", "Nurses of ward 3. *Once to be filled in", 1)
+    )
+    (out / "README.md").write_text(filled_in)
+    for _ in range(2):
+        assert folder.export_onnx(checkpoint, out, texts).kept_cards == ("README.md",)
+        assert (out / "README.md").read_text() == filled_in
+        assert "Nurses" not in (out / "README.new.md").read_text()
+        kdh_runtime.load(out, threads=1)  # the digests are those of the kept card
+    (out / "README.md").unlink()
+    assert folder.export_onnx(checkpoint, out, texts).kept_cards == ()
+    assert not (out / "README.new.md").exists()
+
+
+def test_cards_of_earlier_versions_are_known_by_the_digests(
+    checkpoint: Path, corpus: Corpus, exported: Path, tmp_path: Path
+) -> None:
+    out, texts = tmp_path / "out", corpus.splits["validation"].raw()
+    shutil.copytree(exported, out)
+    config = json.loads((out / "config.json").read_text())
+    del config["cards"]
+    (out / "config.json").write_text(json.dumps(config))
+    (out / "model_card.json").write_text("{}")
+    assert folder.export_onnx(checkpoint, out, texts).kept_cards == ("model_card.json",)
+    assert (out / "model_card.json").read_text() == "{}"
 
 
 def test_graph_that_differs_is_not_written(

@@ -114,6 +114,14 @@ def test_moved_split_names_are_counted() -> None:
     assert record.changes(before) == ""
 
 
+def test_card_has_the_language_if_it_was_stated(finished: Path, encoder: Path, tmp_path: Path) -> None:
+    assert "language" not in load_card(finished / "run" / "stages" / "teacher" / "checkpoint").notes
+    config = tree(encoder, finished / "notes.csv")
+    config["data"]["language"] = "de"
+    run(config, tmp_path / "run", stages=["teacher"], local=True)
+    assert load_card(tmp_path / "run" / "stages" / "teacher" / "checkpoint").notes["language"] == "de"
+
+
 def test_run_without_a_record_compares_its_stages(folder: Path, encoder: Path) -> None:
     RunFolder(folder / "run").corpus.unlink()
     run(tree(encoder, folder / "notes.csv"), folder / "run", local=True)
