@@ -47,7 +47,9 @@ def collect(frame: pd.DataFrame, searches: bool = False) -> pd.DataFrame:
 
 def main() -> None:
     """Read the runs and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--searches", action="store_true", help="keep stopped and failed trials too")

@@ -70,7 +70,9 @@ def main() -> None:
     """Measure every classifier and print the milliseconds per document."""
     import onnx
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--teacher", default="embedded", help="encoder (default: all-MiniLM-L6-v2)")
     parser.add_argument("--student", default="embedded", help="encoder (default: all-MiniLM-L6-v2)")
     parser.add_argument("--layers", type=int, help="layers of the student (default: all)")

@@ -63,7 +63,9 @@ def fill(folder: Path, row: dict[str, Any], rows: int) -> int:
 
 def main() -> None:
     """Fill the folder and load it three times."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=100_000, help="number of rows")
     parser.add_argument("--like", default=LIKE, help="row file or folder whose first row is the model")
     parser.add_argument("--folder", type=Path, help="empty folder to fill (default: a temporary one)")

@@ -99,7 +99,9 @@ def milliseconds(models: dict[str, nn.Module], batch: Any) -> dict[str, float]:
 
 def main() -> None:
     """Convert, measure, and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("encoder", help="embedded, a folder or a hub name")
     parser.add_argument("--hoc", metavar="DIR", help="folder of the Hallmarks of Cancer corpus")
     parser.add_argument("--tokens", type=int, default=256, help="tokens at which documents are cut")

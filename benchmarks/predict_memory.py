@@ -108,7 +108,9 @@ def main() -> None:
     from kdh_ray.config import JobConfig
     from kdh_ray.inference import predict_files
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "counts",
         nargs="*",

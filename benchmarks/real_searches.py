@@ -38,7 +38,9 @@ def main() -> None:
     """Search; print a line per search, then the means."""
     import pandas as pd
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", help="configuration with a teacher and a tune section")
     parser.add_argument("--sides", nargs="+", default=SIDES, metavar="SEARCHER/SCHEDULER", help="sides to compare")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="a search per side and seed")

@@ -262,7 +262,9 @@ def controller(counts: list[int]) -> None:
 
 def main() -> None:
     """Print the table that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("workers", "busy", "suggestions", "controller"))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024])
     parser.add_argument("--seeds", type=int, default=3)

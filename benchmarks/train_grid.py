@@ -39,7 +39,9 @@ def every_point(space: Mapping[str, SearchRange], seed: int = 0) -> list[dict[st
 
 def main() -> None:
     """Search the whole grid."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", type=Path, help="configuration with a grid as tune.space")
     parser.add_argument("--out", type=Path, required=True, help="folder of the search")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting")

@@ -41,7 +41,9 @@ Probabilities = dict[str, NDArray[np.float64]]
 
 def main() -> None:
     """Train both sides with every seed; print a line per training, then the means."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hoc", type=Path, required=True, help="folder of the Hallmarks of Cancer corpus")
     parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")
     parser.add_argument("--size", default="small", help="sample of the training split: small, medium or large")

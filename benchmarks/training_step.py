@@ -44,7 +44,9 @@ Seconds = tuple[float, float]
 
 def main() -> None:
     """Measure both sides in turns and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")
     parser.add_argument("--hoc", type=Path, help="folder of the Hallmarks of Cancer corpus (default: synthetic text)")
     parser.add_argument("--documents", type=int, default=64, help="number of documents")

@@ -35,7 +35,9 @@ SCORE = "validation_f1_micro"
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=8, help="number of trials of each search")
     parser.add_argument("--documents", type=int, default=160, help="documents of the synthetic corpus, in all splits")
     parser.add_argument("--encoder", default="embedded", help="embedded, a folder or a hub name")

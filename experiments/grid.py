@@ -293,6 +293,7 @@ def _print(experiment: Experiment, out: Path) -> None:
 def _parser(experiment: Experiment, doc: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{experiment.name}",
+        allow_abbrev=False,
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,7 +1,7 @@
 """Progress of a run, as JSON lines in its folder: workers on any machine write, and any process can follow.
 
 Kinds of events: ``note`` (a sentence for the user), ``start`` of a stage, ``step`` (documents done), ``epoch``, and
-``done`` (with the validation score). Events never hold the text of a document.
+``done`` (with the validation score, and the epoch whose weights are kept). Events never hold the text of a document.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def problems(folder: str | None, dimensions: Iterable[int] = (5, 10, 20)) -> lis
 
 def main() -> None:
     """Run the cells that OUT.json lacks, and print the tables after each seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=8)

@@ -173,7 +173,9 @@ def time_to(full: list[tuple[float, float]], target: float) -> float:
 
 def main() -> None:
     """Simulate every method on every task and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=60)

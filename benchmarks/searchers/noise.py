@@ -86,7 +86,7 @@ def regret(name: str, problem: Problem, deviation: float, seed: int, budget: int
 
 def main() -> None:
     """Run the cells that OUT.json lacks, and print the table after each seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sigma", type=float, nargs="*", default=[1.0, 5.0])

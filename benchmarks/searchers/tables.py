@@ -247,7 +247,9 @@ def make(folder: Path, name: str) -> None:
 def main() -> None:
     """Make the tables that the folder lacks."""
     every = [f"{family}-{data}" for data in (*TUNING, *REPORTED) for family in GRIDS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help="FAMILY-DATA, such as svm-digits (default: all)")
     arguments = parser.parse_args()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdh_ray.cli.console import stdout_console
 from kdh_ray.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def _describe(args: argparse.Namespace) -> int:
     corpus = corpus_from_config(data)
     if tokenizer is not None:
         notes += _unknown_words(corpus.splits["train"].texts, tokenizer)
-    _print(describe(corpus, tokenizer, data.max_tokens), [*corpus.notes, *notes], data.max_tokens)
+    description = describe(corpus, tokenizer, data.max_tokens)
+    with stdout_console() as console:
+        _print(console, description, [*corpus.notes, *notes], data.max_tokens)
     return 0
 
 
@@ -164,12 +166,8 @@ def _data_and_encoder(args: argparse.Namespace) -> tuple[DataConfig, str]:
     return parse_config(tree, "command line").data, "embedded"
 
 
-def _print(description: Description, notes: Sequence[str], max_tokens: int) -> None:
+def _print(console: Console, description: Description, notes: Sequence[str], max_tokens: int) -> None:
     """Print the tables, then duplicates and warnings."""
-    from rich.console import Console
-
-    # A pipe or a file gets plain columns that are never cut to a width.
-    console = Console() if sys.stdout.isatty() else Console(width=1000, color_system=None)
     documents = sum(split.documents for split in description.splits)
     head = f"Corpus {description.name}: {documents} documents, {len(description.labels)} labels"
     console.print(head, markup=False, highlight=False)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdh_ray.cli.classifying import add_scoring_arguments, config_of
+from kdh_ray.cli.console import stdout_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from kdh_ray.config import RunConfig
     from kdh_ray.data import Corpus
 
@@ -48,7 +51,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(without_nan(result), indent=1))
     else:
-        _print(result)
+        with stdout_console() as console:
+            _print(console, result)
     return 0
 
 
@@ -114,28 +118,28 @@ def _config(args: argparse.Namespace) -> RunConfig:
     return config_of(args.checkpoint, args.config, args.set)
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(console: Console, result: dict[str, Any]) -> None:
     from rich import box
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False)
     style: Any = {"title_justify": "left", "box": box.SIMPLE_HEAD if console.is_terminal else None, "pad_edge": False}
-    console.print(f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n")
+    head = f"{result['checkpoint']}\n{result['protocol']}, {result['split']}: {result['documents']} documents\n"
+    console.print(head, markup=False)
     overall = Table(title="All labels", **style)
     overall.add_column("metric")
     overall.add_column("score", justify="right")
     for name, value in result["scores"].items():
         overall.add_row(name, f"{value:.4f}" if name == "log_loss" else f"{100 * value:.2f} %")
     console.print(overall)
-    console.print("\n".join(_reading_notes(result)))
+    console.print("\n".join(_reading_notes(result)), markup=False)
     labels = Table(title="\nEach label", **style)
     labels.add_column("label")
     for name in ("support", "precision", "recall", "f1", "threshold"):
         labels.add_column(name, justify="right")
     for line in result["labels"]:
         shares = [f"{100 * line[name]:.1f}" for name in ("precision", "recall", "f1")]
-        labels.add_row(line["label"], str(line["support"]), *shares, f"{line['threshold']:.2f}")
+        labels.add_row(escape(line["label"]), str(line["support"]), *shares, f"{line['threshold']:.2f}")
     console.print(labels)
 
 

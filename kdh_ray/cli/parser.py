@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     """Parser of ``kdh-ray`` and of each verb."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"formatter_class": _HelpFormatter, **settings})
+        super().__init__(**{"formatter_class": _HelpFormatter, "allow_abbrev": False, **settings})
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -34,7 +34,9 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = super().parse_known_args(args, namespace)
         options = [argument.split("=")[0] for argument in unknown if argument.startswith("-")]
         if options:
-            self.error(f"unknown option {options[0]}{suggestion(options[0], self._option_string_actions)}")
+            known = self._option_string_actions
+            hint = _setting_hint(options[0]) if "--set" in known else ""
+            self.error(f"unknown option {options[0]}{hint or suggestion(options[0], known)}")
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return parsed, unknown
@@ -50,6 +52,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def suggestion(word: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean 'NAME'?``, or nothing if no name is near."""
-    near = get_close_matches(word, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return ``; did you mean 'NAME'?``, or nothing if no name is near. Dashes before options don't make them alike."""
+    plain = {name.lstrip("-"): name for name in names}
+    near = get_close_matches(word.lstrip("-"), list(plain), n=1)
+    return f"; did you mean {plain[near[0]]!r}?" if near else ""
+
+
+def _setting_hint(option: str) -> str:
+    """Return how to set a setting of the corpus that was given as an option of its name, else nothing."""
+    from kdh_ray.config.data import DataConfig
+
+    name = option.lstrip("-").replace("-", "_")
+    return f": the corpus's settings are given as --set data.{name}=VALUE" if name in DataConfig.model_fields else ""

@@ -58,7 +58,7 @@ class StageBars:
             score = f": F1 {100 * event['score']:.1f}" if _is_validated(event) else ""
             self.progress.update(self._task(event), score=f"epoch {event['epoch']}{score}")
         elif event["kind"] == "done":
-            score = _validation_score(event) if self.wide else f"F1 {100 * event['score']:.1f}"
+            score = f"{_validation_score(event)}{_kept_epoch(event)}" if self.wide else f"F1 {100 * event['score']:.1f}"
             self.progress.update(self._task(event), score=score)
 
     def _show_step(self, event: Event) -> None:
@@ -101,7 +101,7 @@ def print_event(event: Event) -> None:
             f" {event['documents_per_second']:.1f} documents/s, {event['seconds']:.0f} s"
         )
     elif event["kind"] == "done":
-        line = f"{stage}: {_validation_score(event)}"
+        line = f"{stage}: {_validation_score(event)}{_kept_epoch(event)}"
     else:
         return
     print(line, file=sys.stderr, flush=True)
@@ -110,6 +110,11 @@ def print_event(event: Event) -> None:
 def _is_validated(event: Event) -> bool:
     """Return False for an epoch of a model that is refit on all folds."""
     return not math.isnan(event["score"])
+
+
+def _kept_epoch(event: Event) -> str:
+    """Return which epoch's weights a finished stage kept; nothing for the mean of an ensemble."""
+    return f", weights of epoch {event['epoch']}" if event.get("epoch") else ""
 
 
 def _validation_score(event: Event) -> str:

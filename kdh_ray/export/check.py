@@ -129,7 +129,8 @@ class Check:
             len(before),
             float(np.abs(exported.documents - self.original.documents).max(initial=0.0)),
             float(np.mean((before >= thresholds) != (after >= thresholds))),
-            *f1,
+            f1[0],
+            f1[1],
             labels=before.shape[1],
         )
 

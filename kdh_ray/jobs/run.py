@@ -85,6 +85,9 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
         if not plan.finished:
             warnings += near_duplicate_warnings(corpus)
         warnings = [*corpus.warnings, *leak_warnings(corpus), *warnings]
+        finished = [name for name in plan.stages if plan.folder.stage(name).finished]
+        if finished and not plan.finished:
+            notes = [*notes, f"finished earlier, not trained again: {', '.join(finished)}"]
         for note in [*notes, *(f"warning: {warning}" for warning in warnings)]:
             log.note(note)
         baseline = background.submit(rows.write_tfidf)  # while workers start

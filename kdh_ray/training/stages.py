@@ -117,7 +117,9 @@ class StageRunner:
         if distributed.rank() == 0:
             _write_json(folder.result, result)
             shutil.rmtree(folder.training, ignore_errors=True)
-        self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"])
+        kept = [report["epoch"] for report in result.get("history", ()) if report["best"]]
+        epoch = {"epoch": kept[-1]} if kept else {}
+        self._write("done", name, score=result["validation_f1_micro"], seconds=result["seconds"], **epoch)
         distributed.gather(None)  # nobody continues before the result is written
         return result
 

@@ -31,7 +31,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``kdh-predict``; return the exit code (0 done, 2 bad input, 130 interrupted)."""
     parser = argparse.ArgumentParser(
-        prog="kdh-predict", description="Label the lines of stdin; each answer is a JSON line on stdout."
+        prog="kdh-predict",
+        description="Label the lines of stdin; each answer is a JSON line on stdout.",
+        allow_abbrev=False,
     )
     _add_predict_arguments(parser)
     return _run(parser.prog, parser.parse_args(argv))
@@ -39,13 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def runtime_main(argv: Sequence[str] | None = None) -> int:
     """Run ``kdh-runtime``; return the exit code, as :func:`main`."""
-    parser = argparse.ArgumentParser(prog="kdh-runtime", description="Put a classifier that kdh-ray exported to work.")
+    parser = argparse.ArgumentParser(
+        prog="kdh-runtime", description="Put a classifier that kdh-ray exported to work.", allow_abbrev=False
+    )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    _add_predict_arguments(verbs.add_parser("predict", help="label the lines of stdin, as JSON lines on stdout"))
+    _add_predict_arguments(
+        verbs.add_parser("predict", help="label the lines of stdin, as JSON lines on stdout", allow_abbrev=False)
+    )
     _add_serve_arguments(
         verbs.add_parser(
             "serve", help="answer HTTP, and show a page to try it", epilog=SERVE_EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         )
     )  # fmt: skip
     return _run(parser.prog, parser.parse_args(argv))

@@ -129,3 +129,23 @@ def test_other_missing_modules_are_internal_faults(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "kdh_ray.cli.predict", None)
     with pytest.raises(ModuleNotFoundError):
         main(["predict", "checkpoint"])
+
+
+@pytest.mark.parametrize("words", [["run", "my.yaml", "--verb"], ["corpus", "describe", "--over"], ["--vers"]])
+def test_abbreviated_options_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    refused(*words)
+    assert f"unknown option {words[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["evaluate", "c", "--path", "x"], ": the corpus's settings are given as --set data.path=VALUE"),
+        (["evaluate", "c", "--text-column", "x"], "--set data.text_column=VALUE"),
+        (["evaluate", "c", "--spilt", "test"], "; did you mean '--split'?"),
+        (["evaluate", "c", "--xyz"], "unknown option --xyz (see"),
+    ],
+)
+def test_unknown_options_have_a_fitting_hint(words: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(*words)
+    assert hint in capsys.readouterr().err

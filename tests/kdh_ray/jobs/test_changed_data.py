@@ -170,7 +170,10 @@ def test_rows_say_which_data_they_are_of(encoder: Path, tmp_path: Path) -> None:
     config = tree(encoder, write(tmp_path / "notes.csv", notes()), baselines={"tfidf": True})
     before = run(config, tmp_path / "run", stages=["teacher"], local=True)
     write(tmp_path / "notes.csv", [*notes(), ["A new one.", "1", "0"]])
-    rows = run(config, tmp_path / "run", local=True, allow_changed_data=True)
+    events: list[Any] = []
+    rows = run(config, tmp_path / "run", local=True, allow_changed_data=True, listener=events.append)
+    assert "finished earlier, not trained again: teacher" in [event.get("text") for event in events]
+    assert [event["epoch"] for event in events if event["kind"] == "done"] == [1]
     now, earlier = "notes (61 documents)", "notes (60 documents)"
     protocols = rows.groupby("stage")["protocol"].apply(sorted).to_dict()
     assert protocols == {"teacher": [earlier], "student": [now], "tf-idf": [earlier, now]}
