@@ -100,18 +100,17 @@ def evaluate(
 def _note_changed_data(checkpoint: Path, corpus: Corpus, split: str, retune: bool, allowed: bool) -> None:
     """Print what is to be known of a corpus that has changed since a classifier was trained."""
     from kdh_ray.models.checkpoint import load_card
-    from kdh_ray.models.training_documents import check_unseen
+    from kdh_ray.models.training_documents import check_unseen, is_of
 
-    if load_card(checkpoint).corpus.get("fingerprint") == corpus.fingerprint():
-        return
     held_out = [name for name in ("validation", "test") if name == split or (retune and name == "validation")]
     if not held_out:
         return
-    note = check_unseen(checkpoint, corpus, held_out, allowed) or (
-        f"warning: {checkpoint}: the data changed since training; none of the {' and '.join(held_out)} documents was"
-        " trained on"
-    )
-    print(f"kdh-ray: {note}", file=sys.stderr)
+    note = check_unseen(checkpoint, corpus, held_out, allowed)
+    if not note and not is_of(load_card(checkpoint).corpus, corpus):
+        names = " and ".join(held_out)
+        note = f"warning: {checkpoint}: the data changed since training; none of the {names} documents was trained on"
+    if note:
+        print(f"kdh-ray: {note}", file=sys.stderr)
 
 
 def _config(args: argparse.Namespace) -> RunConfig:

@@ -55,6 +55,59 @@ class CorrectedGain:
         return self.low > 0
 
 
+@dataclass(frozen=True)
+class ResampledScores:
+    """Scores of configurations on resamples of documents and on what these leave out; more is better.
+
+    Attributes:
+        chosen_by: (n_configurations, n_resamples) score of each on the documents drawn.
+        judged_by: (n_configurations, n_resamples) score of each on the documents left out.
+        on_all: (n_configurations,) score of each on all documents.
+        documents: Number of documents.
+    """
+
+    chosen_by: _Array
+    judged_by: _Array
+    on_all: _Array
+    documents: int
+
+    @classmethod
+    def of(
+        cls, targets: NDArray[np.int8], probabilities: Sequence[_Array], objective: Objective, seed: int = 0
+    ) -> ResampledScores:
+        """Score configurations; the arguments are those of :func:`corrected_gain`."""
+        truth, measure = np.asarray(targets, dtype=np.float64), _MEASURES[objective.name]
+        inside, outside = _resamples(truth.shape, len(probabilities), objective, seed)
+        every = np.ones((1, len(truth)))
+        both, on_all = [], []
+        for each in probabilities:
+            values = np.asarray(each, dtype=np.float64)
+            both.append(measure(truth, values, inside, outside))
+            on_all.append(measure(truth, values, every, every)[0][0])
+        chosen_by, judged_by = (objective.sign * np.array(part) for part in zip(*both, strict=True))
+        return cls(chosen_by, judged_by, objective.sign * np.array(on_all), len(truth))
+
+    def gain(self, reference: int) -> CorrectedGain:
+        """Return the gain of choosing the best configuration over taking the one of this index."""
+        gains = self._judged_winners(len(self.chosen_by)) - self.judged_by[reference]
+        low, high = (float(limit) for limit in np.percentile(gains, [2.5, 97.5]))
+        share = float((gains > 0).mean())
+        return CorrectedGain(float(gains.mean()), low, high, share, self.documents, len(self.chosen_by))
+
+    def overtuning(self) -> list[tuple[float, float]]:
+        """Return, of the best of the first 1, 2, ... configurations, its score and the score corrected for the choice.
+
+        The difference between the two is what the choice owes to luck.
+        """
+        counts = range(1, len(self.chosen_by) + 1)
+        return [(float(self.on_all[:count].max()), float(self._judged_winners(count).mean())) for count in counts]
+
+    def _judged_winners(self, count: int) -> _Array:
+        """Return each resample's winner among the first configurations, by its score on what the resample left out."""
+        winners = self.chosen_by[:count].argmax(axis=0)
+        return np.asarray(self.judged_by[winners, np.arange(len(winners))])
+
+
 def corrected_gain(
     targets: NDArray[np.int8],
     probabilities: Sequence[_Array],
@@ -74,17 +127,7 @@ def corrected_gain(
         objective: The score by which configurations are compared.
         seed: Of the resamples.
     """
-    truth = np.asarray(targets, dtype=np.float64)
-    inside, outside = _resamples(truth.shape, len(probabilities), objective, seed)
-    measure = _MEASURES[objective.name]
-    scores = [measure(truth, np.asarray(each, dtype=np.float64), inside, outside) for each in probabilities]
-    chosen_by, judged_by = (objective.sign * np.array(part) for part in zip(*scores, strict=True))  # (n_configs, n)
-    winners = chosen_by.argmax(axis=0)
-    gains = judged_by[winners, np.arange(len(winners))] - judged_by[reference]
-    low, high = np.percentile(gains, [2.5, 97.5])
-    return CorrectedGain(
-        float(gains.mean()), float(low), float(high), float((gains > 0).mean()), len(truth), len(probabilities)
-    )
+    return ResampledScores.of(targets, probabilities, objective, seed).gain(reference)
 
 
 def paired_differences(

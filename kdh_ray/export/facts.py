@@ -22,7 +22,7 @@ from kdh_ray.hardware import precision
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.scoring import READ_AS, check_labels
 from kdh_ray.models.checkpoint import Card, load_card
-from kdh_ray.models.training_documents import check_unseen
+from kdh_ray.models.training_documents import check_unseen, is_of
 
 FORMAT = 1
 Facts = dict[str, Any]
@@ -87,7 +87,7 @@ def scored_facts(
     facts["corpus"] = {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
-        "is_that_of_training": corpus.fingerprint() == card.corpus.get("fingerprint"),
+        "is_that_of_training": is_of(card.corpus, corpus),
         "documents": {name: len(corpus.splits[name]) for name in SPLIT_NAMES},
         "licence": corpus_licence(config.data),
     }

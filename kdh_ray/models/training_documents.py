@@ -6,9 +6,10 @@ the checkpoint *and a text* see whether the model was trained on it; it reveals 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +138,8 @@ def check_unseen(checkpoint: Path, corpus: Corpus, splits: Sequence[str], allowe
         DataError: If documents of the splits were trained on, or documents of the test split chose a threshold.
         CheckpointError: If the checkpoint can't be read.
     """
-    if load_card(checkpoint).corpus.get("fingerprint") == corpus.fingerprint():
+    trained_on = load_card(checkpoint).corpus
+    if trained_on.get("fingerprint") == corpus.fingerprint():
         return ""
     documents = TrainingDocuments.load(checkpoint)
     names = " and ".join(splits)
@@ -150,13 +152,25 @@ def check_unseen(checkpoint: Path, corpus: Corpus, splits: Sequence[str], allowe
     seen = [part for split in splits for part in _seen(documents, corpus, split)]
     if not seen:
         return ""
-    fault = f"{checkpoint}: was trained on other data, which has {', '.join(seen)}"
+    other = "another division of this data" if is_of(trained_on, corpus) else "other data"
+    fault = f"{checkpoint}: was trained on {other}, which has {', '.join(seen)}"
     if not allowed:
         raise DataError(
             f"{fault}: their scores would be too good; train it again on this data, leave these documents out, or pass"
             " --allow-changed-data (allow_changed_data=True)"
         )
     return f"{fault}; scores on them are too good"
+
+
+def is_of(trained_on: Mapping[str, Any], corpus: Corpus) -> bool:
+    """Return True if the corpus of a card is this one, or a sample or a fold of it.
+
+    Args:
+        trained_on: ``corpus`` of a card.
+        corpus: The corpus.
+    """
+    own = trained_on.get("fingerprint") == corpus.fingerprint()
+    return own or trained_on.get("whole") == corpus.identity.fingerprint
 
 
 def _seen(documents: TrainingDocuments, corpus: Corpus, name: str) -> list[str]:

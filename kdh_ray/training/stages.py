@@ -269,7 +269,11 @@ class StageRunner:
                 thresholds=[result["threshold"]] * len(labels),
                 max_tokens=material.reading.max_tokens,
                 segments=material.model.segment_head is not None,
-                corpus={"name": self.corpus.name, "fingerprint": self.corpus.fingerprint()},
+                corpus={
+                    "name": self.corpus.name,
+                    "fingerprint": self.corpus.fingerprint(),
+                    "whole": self.corpus.identity.fingerprint,
+                },
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed, **self._stated_language(),
                        "validation_f1_micro": result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip

@@ -42,6 +42,11 @@ def test_folds_are_of_similar_size_and_labels(tmp_path: Path) -> None:
         np.testing.assert_allclose(pool.targets[documents].mean(0), pool.targets.mean(0), atol=0.02)
 
 
+def test_hashed_folds_are_of_similar_size(tmp_path: Path) -> None:
+    corpus = table(write(tmp_path / "notes.csv", rows(800)))
+    assert all(0.18 < len(documents) / 640 < 0.32 for _, documents in folds_of(corpus))
+
+
 @pytest.mark.parametrize("rule", ["hashed", "stratified"])
 def test_a_patient_is_in_one_fold(tmp_path: Path, rule: str) -> None:
     content = [{**row, "patient": f"p{number // 3}"} for number, row in enumerate(rows(240))]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdh_ray.data.corpus import Corpus, Split
+from kdh_ray.data.folds import fold_corpus, folds_of, refit_corpus, with_folds
 from kdh_ray.errors import DataError
 from kdh_ray.evaluation.linear_models import Probabilities, features_logistic, tfidf_logistic, tfidf_svm
 from kdh_ray.evaluation.metrics import score
@@ -75,3 +76,15 @@ def test_features_of_any_kind_are_learnt() -> None:
         for name, split in toy.splits.items()
     }
     assert score(toy.splits["test"].targets, features_logistic(toy, features)[1], 0.5)["f1_micro"] > 0.95
+
+
+def test_folds_are_predicted_by_models_of_the_others() -> None:
+    folded = with_folds(corpus(), 3, lambda pool, shares: np.arange(len(pool)) % 3, ("train", "validation"))
+    validation, test = tfidf_logistic(folded)
+    targets = refit_corpus(folded).splits["validation"].targets
+    assert validation.shape == targets.shape
+    for number, documents in folds_of(folded):
+        alone, _ = tfidf_logistic(fold_corpus(folded, number))
+        agreement = score(targets[documents], validation[documents], 0.5)["f1_micro"]
+        assert agreement == pytest.approx(score(targets[documents], alone, 0.5)["f1_micro"], abs=0.15)
+    assert test.shape == folded.splits["test"].targets.shape

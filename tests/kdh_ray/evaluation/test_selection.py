@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kdh_ray.evaluation.metrics import score
 from kdh_ray.evaluation.objectives import MICRO_F1, OBJECTIVES
-from kdh_ray.evaluation.selection import corrected_gain
+from kdh_ray.evaluation.selection import ResampledScores, corrected_gain
 from kdh_ray.evaluation.thresholds import tune_global
 
 Models = tuple[NDArray[np.int8], list[NDArray[np.float64]]]
@@ -68,3 +68,23 @@ def test_few_documents_and_no_labels_are_no_error() -> None:
         truth = np.zeros((documents, 2), np.int8)
         gain = corrected_gain(truth, [np.full(truth.shape, 0.2), np.full(truth.shape, 0.3)], 0, MICRO_F1)
         assert not gain.clear
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_overtuning_of_lucky_models_grows(name: str) -> None:
+    objective = OBJECTIVES[name]
+    luck: list[list[float]] = []
+    for seed in range(4):
+        curve = ResampledScores.of(*models(8, seed=seed), objective).overtuning()
+        scores = [score for score, _ in curve]
+        assert scores == sorted(scores)
+        luck.append([score - corrected for score, corrected in curve])
+    mean = np.mean(luck, axis=0)
+    assert mean[-1] > mean[0]
+    assert mean[-1] > 0
+
+
+def test_overtuning_of_a_loss_is_negated() -> None:
+    truth, made = models(2)
+    ((own, _), *_) = ResampledScores.of(truth, made, OBJECTIVES["log_loss"]).overtuning()
+    assert own == pytest.approx(-score(truth, made[0], 0.5)["log_loss"])

@@ -11,6 +11,7 @@ import pytest
 from small_stage import search_plan, small
 
 from kdh_ray import load_classifier, run
+from kdh_ray.cli.main import main
 from kdh_ray.config import RunConfig, load_config, parse_config
 from kdh_ray.data import corpus_from_config
 from kdh_ray.data.folds import fold_corpus, refit_corpus
@@ -133,6 +134,14 @@ def test_every_fold_teacher_teaches_the_final_student(finished: RunFolder, encod
     assert documents.count(pool) == 2  # both teachers on all documents, and each on its own fold's
 
 
+def test_final_student_is_of_this_data(finished: RunFolder, encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(finished.stage("student").checkpoint)
+    assert main(["evaluate", checkpoint]) == 0
+    assert "changed" not in capsys.readouterr().err
+    assert main(["evaluate", checkpoint, "--split", "validation"]) == 2
+    assert "was trained on another division of this data, which has 12 of the 12" in capsys.readouterr().err
+
+
 def test_rows_of_folds_are_members(finished: RunFolder) -> None:
     rows = load_runs(finished.rows).set_index("stage")
     assert rows["kind"].to_dict() == {
@@ -183,6 +192,9 @@ def test_resumed_trial_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_p
         first.save(state)
         second = trial_of(finished, encoder)
         second.load(state)
+        np.testing.assert_array_equal(second.judged.logits, first.judged.logits)
+        if first.training.history:
+            np.testing.assert_array_equal(second.training.best_logits, first.training.best_logits)
         scores = [second.epoch()["validation_f1_micro"] for _ in range(4 - epochs)]
         assert scores == [report["validation_f1_micro"] for report in expected[epochs:]]
 

@@ -56,6 +56,15 @@ def test_equal_trials_are_seldom_stopped(tmp_path: Path) -> None:
     assert lost <= 6  # 10 % a look; the one leader may be lucky
 
 
+@pytest.mark.parametrize("objective", ["f1_micro", "log_loss"])
+def test_the_best_of_the_leaders_is_the_measure(tmp_path: Path, objective: str) -> None:
+    trials = Trials(tmp_path, objective)
+    for number, noise in ((1, 4.0), (2, 0.5), (3, 4.0)):
+        trials.add(number, noise=noise)
+    trials.add(4, noise=3.0, folds=1)
+    assert trials.contest.is_clearly_worse(4, 1)
+
+
 def test_first_trial_has_nobody_to_lose_to(tmp_path: Path) -> None:
     trials = Trials(tmp_path)
     trials.add(1, noise=4.0, folds=1)
