@@ -179,6 +179,9 @@ def _repeated(space: SearchSpace) -> Iterator[tuple[str, str, str]]:
 
 def _checked_range(name: str, entry: SearchRange, faults: list[str], path: str) -> SearchRange:
     settings = tunable_settings()
+    if name in NOT_TUNED:
+        faults.append(f"{path}{name}: can't be searched: it says where a stage is, not how it learns")
+        return entry
     if name not in settings:
         match = get_close_matches(name, settings, n=1)
         hint = f"did you mean {match[0]!r}?" if match else f"known: {', '.join(settings)}"
