@@ -1,11 +1,13 @@
 """Particle swarm optimisation of hyperparameters: `ParticleSwarm` by ask and tell, `searchers.pso_search` for Ray Tune.
 
-The package knows the names and bounds of parameters, and one number to minimise. Importing it needs NumPy only.
+The package knows the names and bounds of parameters, and one number, or several, to minimise. Importing it needs NumPy
+only.
 """
 
 from searchers.parameters import Categorical, Float, Integer, Ordinal
+from searchers.pareto_swarm import ParetoSwarm
 from searchers.screening import Screen
 from searchers.space import Space
 from searchers.swarm import Move, ParticleSwarm
 
-__all__ = ["Categorical", "Float", "Integer", "Move", "Ordinal", "ParticleSwarm", "Screen", "Space"]
+__all__ = ["Categorical", "Float", "Integer", "Move", "Ordinal", "ParetoSwarm", "ParticleSwarm", "Screen", "Space"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from searchers.parameters import Array
 from searchers.space import Space
 
 Curve = dict[float, float]  # fidelity -> finite value
+Value = float | Sequence[float] | None
+"""What is minimised: a number, or one for each of several objectives; None for a failure."""
 
 
 class Rungs:
@@ -105,6 +108,14 @@ class Archive:
         self.fidelities.append(fidelity)
         self.deviations.append(math.nan if deviation is None else deviation)
 
+    def revalue(self, curves: list[Curve]) -> None:
+        """Replace the curve of each result, empty for a failure, and so its value."""
+        self._curves = curves
+        self.values = [curve[max(curve)] if curve else math.inf for curve in curves]
+        self._rungs = Rungs(self._rungs.full)
+        for i, curve in enumerate(curves):
+            self._rungs.add(i, curve)
+
     def mark_seen(self, identity: Array) -> bool:
         """Mark a configuration as seen; return False if it was seen before."""
         key = identity.tobytes()
@@ -183,14 +194,18 @@ class Archive:
         return archive
 
 
-def curve_to_json(curve: Curve) -> list[list[float | None]]:
+def curve_to_json(curve: Mapping[float, Any]) -> list[list[Any]]:
     """Return a curve as [fidelity, value] pairs; infinite fidelity as None."""
     return [[at if math.isfinite(at) else None, value] for at, value in curve.items()]
 
 
-def curve_from_json(pairs: list[list[float | None]]) -> Curve:
+def curve_from_json(pairs: list[list[Any]]) -> dict[float, Any]:
     """Return the curve that ``curve_to_json`` described."""
-    return {math.inf if at is None else at: float(value) for at, value in pairs if value is not None}
+    return {
+        math.inf if at is None else at: tuple(value) if isinstance(value, list) else float(value)
+        for at, value in pairs
+        if value is not None
+    }
 
 
 def checked_fidelity(fidelity: float | None) -> float:

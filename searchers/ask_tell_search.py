@@ -33,6 +33,7 @@ from typing import Any
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
 
+from searchers.archive import Value
 from searchers.live_trials import LiveTrials
 from searchers.optimiser import Optimiser
 from searchers.parameters import plain
@@ -61,6 +62,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         time_attr: Name of the result that counts a trial's progress; None treats all trials as full runs.
         max_t: ``time_attr`` of a full run; if not given, that of Tune's ``stop`` criterion, or else the largest seen.
         repeats: Suggest configurations again once all of a finite space were tried, as a noisy objective needs.
+        further_objectives: Names of further results to optimise at the same time, each with its mode. Tune's scheduler
+            compares trials by ``metric`` only.
 
     Raises:
         ValueError: If the metric or mode is a list, or the settings or the space are invalid.
@@ -76,9 +79,15 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         time_attr: str | None = "training_iteration",
         max_t: float | None = None,
         repeats: bool = False,
+        further_objectives: Mapping[str, str] | None = None,
     ) -> None:
-        if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
-            raise ValueError(f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}")
+        _check_metric(metric, mode)
+        self._further = dict(further_objectives or {})
+        for name, each in self._further.items():
+            if each not in ("min", "max") or name == metric:
+                raise ValueError(
+                    f"a further objective has mode 'min' or 'max' and is not the metric; got {name!r}: {each!r}"
+                )
         if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate or ()):
             raise ValueError("evaluated_rewards needs one number for each of points_to_evaluate")
         if max_t is not None and not 0 < max_t < math.inf:
@@ -97,7 +106,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._space_given = space is not None
         self._deferred_state: dict[str, Any] | None = None  # optimiser state that needs the search space first
         self._trials = LiveTrials()
-        self._reports: dict[str, tuple[float | None, float | None]] = {}  # live trial -> last value, fidelity
+        self._reports: dict[str, tuple[Value, float | None]] = {}  # live trial -> last value, fidelity
         self._warned: set[str] = set()
         if space is not None:
             self._set_up(space if isinstance(space, Space) else convert(space), None)
@@ -113,6 +122,16 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     def algorithm(self) -> str:
         """Name of the search algorithm; only a searcher of the same one can restore a state."""
         return type(self).__name__
+
+    @property
+    def further_objectives(self) -> dict[str, str]:
+        """Names of the results that are optimised next to the metric, each with its mode."""
+        return dict(self._further)
+
+    @property
+    def n_objectives(self) -> int:
+        """Number of results that are optimised at the same time."""
+        return 1 + len(self._further)
 
     def _make_optimiser(self, space: Space, budget: int | None) -> Optimiser:
         """Make the optimiser of ``space``; ``budget`` is Tune's ``num_samples``, None if unknown."""
@@ -134,8 +153,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             ValueError: If the metric or mode is a list, either changes although there are results, or the space can't
                 be searched.
         """
-        if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
-            raise ValueError(f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}")
+        _check_metric(metric, mode)
         if self._trials.completed or self._reports:
             known = {"metric": self._metric, "mode": self._mode}
             check_same("this searcher has results with", known, {"metric": metric, "mode": mode})
@@ -258,10 +276,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             final, reached = self._read(result)
             if value is None or self._metric in result:  # else the last report stays, with its own fidelity
                 value, fidelity = final, fidelity if reached is None else reached
-            reported = result.get(self._metric or "", math.nan)
-            if number(reported) is None and not error:
-                message = "Trial %s failed: it reported %s, which is not a number, as %r."
-                self._warn_once(message, trial_id, kind_of(reported), self._metric)
+            for name in (self._metric or "", *self._further):
+                reported = result.get(name, math.nan if name == self._metric else None)
+                if number(reported) is None and not error:
+                    message = "Trial %s failed: it reported %s, which is not a number, as %r."
+                    self._warn_once(message, trial_id, kind_of(reported), name)
             if ended_itself(trial_id, result):
                 fidelity = None  # a full run
         self._ready_optimiser().tell(move_id, None if error else value, fidelity)
@@ -279,15 +298,24 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             logger.warning(message, *arguments)
             self._warned.add(message)
 
-    def _read(self, result: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    def _read(self, result: Mapping[str, Any]) -> tuple[Value, float | None]:
         """Return the value to minimise and the fidelity of a flat result; None for what it lacks."""
-        value = finite(result.get(self._metric or ""))
+        value = self._minimised([result.get(name) for name in (self._metric or "", *self._further)])
         fidelity = finite(result.get(self._time_attr)) if self._time_attr else None
         if fidelity is not None and fidelity >= 0:
             self._update_full_fidelity(fidelity)
         else:
             fidelity = None
-        return (-value if value is not None and self._mode == "max" else value), fidelity
+        return value, fidelity
+
+    def _minimised(self, results: Sequence[Any]) -> Value:
+        """Return the results of all objectives as what is minimised: one number or a list; None if one is no number."""
+        modes = (self._mode, *self._further.values())
+        found = [finite(result) for result in results]
+        signed = [-each if mode == "max" else each for each, mode in zip(found, modes, strict=True) if each is not None]
+        if len(signed) < len(found):
+            return None
+        return signed if self._further else signed[0]
 
     def _update_full_fidelity(self, fidelity: float) -> None:
         """Set the fidelity of a full run: ``max_t``, or else the largest so far."""
@@ -301,7 +329,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     def add_evaluated_point(
         self,
         parameters: dict[str, Any],
-        value: float | None,
+        value: Value,
         error: bool = False,
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
@@ -310,7 +338,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
 
         Args:
             parameters: Its configuration. Names that are not in the space are ignored.
-            value: Its result, in the metric's own direction.
+            value: Its result, in the metric's own direction; with further objectives a list of all results.
             error: True if it failed.
             pruned: True if it was stopped early. Its fidelity is then the number of ``intermediate_values``; other runs
                 count as full runs.
@@ -327,9 +355,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         self, optimiser: Optimiser, config: Mapping[str, Any], value: Any, fidelity: float | None = None
     ) -> None:
         """Learn from a configuration and its value, in the metric's own direction."""
-        found = finite(value)
-        found = -found if found is not None and self._mode == "max" else found
-        optimiser.add_evaluated(hide_objects(config), found, fidelity)
+        values = value if self._further and isinstance(value, (list, tuple)) else [value]
+        optimiser.add_evaluated(hide_objects(config), self._minimised(values), fidelity)
 
     def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
         """Learn from the ended trials of an earlier experiment, each at the fidelity that it reached.
@@ -365,6 +392,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             "algorithm": self.algorithm,
             "metric": self._metric,
             "mode": self._mode,
+            "further_objectives": self._further,
             "max_t": self._max_t,
             "max_t_given": self._max_t_given,
             "time_attr": self._time_attr,
@@ -385,6 +413,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         metric = None if self._metric == DEFAULT_METRIC else self._metric
         saved = {"algorithm": saved_algorithm(state), "metric": state["metric"], "mode": state["mode"]}
         check_same("the saved search has", saved, {"algorithm": self.algorithm, "metric": metric, "mode": self._mode})
+        further = {"further_objectives": state.get("further_objectives", {})}
+        check_same("the saved search has", further, {"further_objectives": self._further})
         watch_scheduler()
         self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
@@ -411,3 +441,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     def restore(self, checkpoint_path: str) -> None:
         """Read the state that ``save`` wrote. If JSON can't hold the space, restoring completes once Tune passes it."""
         self.set_state(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))
+
+
+def _check_metric(metric: Any, mode: Any) -> None:
+    if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
+        raise ValueError(
+            f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}"
+            " (further_objectives takes more)"
+        )

@@ -30,6 +30,10 @@ class PeerSearch(AskTellSearch):
 
     def __init__(self, optimiser: Callable[..., PeerOptimiser], seed: int | None = None, **arguments: Any) -> None:
         self._peer = optimiser
+        kind = getattr(optimiser, "func", optimiser)
+        if arguments.get("further_objectives") and not getattr(kind, "several_objectives", False):
+            able = [*_SWARMS, *(name for name, peer in PEER_OPTIMISERS.items() if peer.several_objectives)]
+            raise ValueError(f"{self.algorithm} optimises one objective; several are optimised by {', '.join(able)}")
         self._seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
         self._budget = plain(arguments.pop("budget", None))
         super().__init__(**arguments)
@@ -40,11 +44,14 @@ class PeerSearch(AskTellSearch):
         return str(getattr(self._peer, "func", self._peer).__name__)
 
     def _make_optimiser(self, space: Space, budget: int | None) -> ReplayedPeer:
-        return ReplayedPeer(self._peer, space, self._seed, self._budget or budget)
+        return ReplayedPeer(self._maker(), space, self._seed, self._budget or budget)
+
+    def _maker(self) -> Callable[..., PeerOptimiser]:
+        return partial(self._peer, n_objectives=self.n_objectives) if self.n_objectives > 1 else self._peer
 
     def _restore_optimiser(self, state: dict[str, Any], space: Space | None) -> ReplayedPeer:
         known_space = Space.from_json(state["space"]) if space is None else space
-        optimiser = ReplayedPeer(self._peer, known_space, state["seed"], state["budget"])
+        optimiser = ReplayedPeer(self._maker(), known_space, state["seed"], state["budget"])
         optimiser.replay(state["record"])
         return optimiser
 
@@ -65,12 +72,12 @@ def make_searcher(name: str, *, seed: int | None = None, **arguments: Any) -> As
         name: One of ``SEARCHERS``: ``pso`` (the swarm with screening), ``pso-plain`` (without), ``pso-generational``
             (without, waiting for each generation), ``random``, ``optuna-tpe``, ``nevergrad-pso`` or ``pyswarms``.
         seed: Seed of all random numbers: the same seed and results lead to the same suggestions.
-        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t`` and
-            ``repeats``; for swarms any argument of `ParticleSwarmSearch`; for ``pyswarms`` ``n_particles`` and
-            ``topology``.
+        **arguments: ``space``, ``metric``, ``mode``, ``points_to_evaluate``, ``budget``, ``time_attr``, ``max_t``,
+            ``repeats`` and ``further_objectives``; for swarms any argument of `ParticleSwarmSearch`; for ``pyswarms``
+            ``n_particles`` and ``topology``.
 
     Raises:
-        ValueError: If there is no searcher of that name.
+        ValueError: If there is no searcher of that name, or it optimises one objective and several are given.
         ImportError: If the peer's package is not installed; raised once the search space is known.
     """
     if name in _SWARMS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from searchers.archive import Value
 from searchers.space import Space
 from searchers.swarm import Move
 
@@ -23,10 +24,10 @@ class Optimiser(Protocol):
     def ask(self) -> Move | None:
         """Return the next move to evaluate; None if results have to come first."""
 
-    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+    def report(self, move_id: int, value: Value, fidelity: float) -> None:
         """Report the value of a running move at a fidelity on its way."""
 
-    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
+    def tell(self, move_id: int, value: Value, fidelity: float | None = None) -> None:
         """Tell the value of a move, None if it failed, and its fidelity, None for a full run."""
 
     def config_of(self, move_id: int) -> dict[str, Any] | None:
@@ -35,7 +36,7 @@ class Optimiser(Protocol):
     def enqueue(self, point: Mapping[str, Any]) -> None:
         """Suggest a configuration, or part of one, next."""
 
-    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
+    def add_evaluated(self, config: Mapping[str, Any], value: Value, fidelity: float | None = None) -> None:
         """Learn from a run made elsewhere."""
 
     def exhausted(self) -> bool:

@@ -98,6 +98,24 @@ class Particles:
             self._drawn, self._stale = draw_informants(self.n, rng), 0
         return improved
 
+    def relearn(self, particles: list[int], positions: Array, values: list[float], fidelities: list[float]) -> None:
+        """Find all personal bests, and the leader, among results whose values have changed.
+
+        Args:
+            particles: Index of the particle of each result.
+            positions: Positions of the results, (n, n_dims).
+            values: Values of the results; inf for failures.
+            fidelities: Fidelities of the results; inf for full runs.
+        """
+        self.best_value[:], self.best_fidelity[:], self.leader = np.inf, NO_FIDELITY, None
+        order = np.lexsort((np.array(values), -np.minimum(fidelities, self.full)))
+        for result in order[np.isfinite(np.array(values)[order])]:
+            particle = particles[result]
+            if not self.has_best(particle):
+                self.best_position[particle] = positions[result]
+                self.best_value[particle], self.best_fidelity[particle] = values[result], fidelities[result]
+                self.leader = particle if self.leader is None else self.leader
+
     def set_full(self, fidelity: float) -> None:
         """Set the fidelity of a full run, and the leader that follows from it."""
         if fidelity != self.full:

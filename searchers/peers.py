@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from searchers.archive import Value
 from searchers.parameters import Array, Categorical, Float, Integer, Ordinal, Parameter
 from searchers.space import Space
 from searchers.swarm import Move
@@ -29,7 +30,12 @@ class PeerOptimiser:
         space: The search space.
         seed: Seed of all random numbers.
         budget: Number of evaluations; None if unknown.
+
+    Attributes:
+        several_objectives: True if the optimiser takes ``n_objectives``, and then a list of values for each result.
     """
+
+    several_objectives = False
 
     def __init__(self, space: Space, seed: int, budget: int | None) -> None:
         self.space = space
@@ -38,7 +44,7 @@ class PeerOptimiser:
         """Return the peer's own handle of a candidate, and its configuration; None while it waits for results."""
         raise NotImplementedError
 
-    def tell(self, token: Any, value: float | None) -> None:
+    def tell(self, token: Any, value: Any) -> None:
         """Tell the value, to be minimised, of the candidate with handle ``token``; None for a failed run."""
 
 
@@ -49,7 +55,9 @@ MakePeer = Callable[[Space, int, int | None], PeerOptimiser]
 class RandomSearch(PeerOptimiser):
     """Independent uniform draws (J. Bergstra and Y. Bengio, JMLR 13, 2012)."""
 
-    def __init__(self, space: Space, seed: int, budget: int | None) -> None:
+    several_objectives = True
+
+    def __init__(self, space: Space, seed: int, budget: int | None, n_objectives: int = 1) -> None:
         super().__init__(space, seed, budget)
         self._rng = np.random.default_rng(seed)
 
@@ -59,9 +67,15 @@ class RandomSearch(PeerOptimiser):
 
 
 class OptunaTPE(PeerOptimiser):
-    """Optuna's tree-structured Parzen estimator, multivariate, with the constant liar for parallel runs."""
+    """Optuna's tree-structured Parzen estimator, multivariate, with the constant liar for parallel runs.
 
-    def __init__(self, space: Space, seed: int, budget: int | None) -> None:
+    With several objectives it is that of Y. Ozaki et al., "Multiobjective tree-structured Parzen estimator for
+    computationally expensive optimization problems", GECCO 2020.
+    """
+
+    several_objectives = True
+
+    def __init__(self, space: Space, seed: int, budget: int | None, n_objectives: int = 1) -> None:
         super().__init__(space, seed, budget)
         import optuna
 
@@ -72,7 +86,7 @@ class OptunaTPE(PeerOptimiser):
             sampler = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=bool(space.is_conditional), constant_liar=True
             )
-        self._study = optuna.create_study(sampler=sampler)
+        self._study = optuna.create_study(sampler=sampler, directions=["minimize"] * n_objectives)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         """Return Optuna's trial and its configuration."""
@@ -95,7 +109,7 @@ class OptunaTPE(PeerOptimiser):
 
         return trial, self.space.build(pick)
 
-    def tell(self, token: Any, value: float | None) -> None:
+    def tell(self, token: Any, value: Any) -> None:
         """Report the value of a trial, or that it failed, to Optuna's study."""
         self._study.tell(token, value, state=self._failed if value is None else None)
 
@@ -300,10 +314,10 @@ class ReplayedPeer:
         self._n_asked += 1
         return Move(self._n_asked - 1, config)
 
-    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+    def report(self, move_id: int, value: Value, fidelity: float) -> None:
         """Ignore a report: peers learn from ended runs only."""
 
-    def tell(self, move_id: int, value: float | None, fidelity: float | None = None) -> None:
+    def tell(self, move_id: int, value: Value, fidelity: float | None = None) -> None:
         """Tell the peer the value of a move, None for a failure; a second value is ignored."""
         token = self._tokens.pop(move_id, _ENQUEUED)
         self._configs.pop(move_id, None)
@@ -315,7 +329,7 @@ class ReplayedPeer:
         """Return the configuration of a move; None once it has a result."""
         return self._configs.get(move_id)
 
-    def add_evaluated(self, config: Mapping[str, Any], value: float | None, fidelity: float | None = None) -> None:
+    def add_evaluated(self, config: Mapping[str, Any], value: Value, fidelity: float | None = None) -> None:
         """Check a result from elsewhere, as every searcher does, and ignore it.
 
         Raises:
@@ -356,7 +370,7 @@ def _replayed(make: MakePeer, space: Space, seed: int, budget: int | None, recor
 _ENQUEUED = object()  # token of a configuration from ``points_to_evaluate``, of which the peer doesn't know
 
 
-PEER_OPTIMISERS: dict[str, Callable[..., PeerOptimiser]] = {
+PEER_OPTIMISERS: dict[str, type[PeerOptimiser]] = {
     "random": RandomSearch,
     "optuna-tpe": OptunaTPE,
     "nevergrad-pso": Nevergrad,

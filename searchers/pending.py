@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from searchers.archive import Curve, curve_from_json, curve_to_json
+from searchers.archive import curve_from_json, curve_to_json
 from searchers.parameters import Array
 
 PATIENCE = 3  # results per particle (or per pending move, if those are more) before a silent move is given up
@@ -31,14 +31,14 @@ class PendingMove:
         particle: Index of the particle that made it.
         position: Position of the configuration, (n_dims,).
         velocity: Velocity of the particle there, (n_dims,).
-        curve: Values reported so far, by fidelity.
+        curve: Values reported so far, by fidelity; each a vector if there are several objectives.
         last_heard: Number of results in the archive when the move was made or last reported.
     """
 
     particle: int
     position: Array
     velocity: Array
-    curve: Curve = field(default_factory=dict)
+    curve: dict[float, Any] = field(default_factory=dict)
     last_heard: int = 0
 
     def to_json(self) -> list[Any]:

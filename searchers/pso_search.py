@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from searchers.ask_tell_search import AskTellSearch
+from searchers.pareto_swarm import ParetoSwarm
 from searchers.resuming import check_same
 from searchers.space import Space
 from searchers.swarm import ParticleSwarm
@@ -56,6 +57,8 @@ class ParticleSwarmSearch(AskTellSearch):
             ``training_iteration``: only trials at the same one are compared by value. None treats all as full runs.
         max_t: ``time_attr`` of a full run; if not given, that of Tune's ``stop`` criterion, or else the largest seen.
         repeats: Suggest configurations again once all of a finite space were tried, as a noisy objective needs.
+        further_objectives: Names of further results to optimise at the same time, each with its mode: a
+            `searchers.ParetoSwarm` then makes the moves. Tune's scheduler compares trials by ``metric`` only.
         **swarm: Further arguments of `searchers.ParticleSwarm`, such as ``inertia``, ``screening`` or ``bounds``.
 
     Raises:
@@ -77,6 +80,7 @@ class ParticleSwarmSearch(AskTellSearch):
         time_attr: str | None = "training_iteration",
         max_t: float | None = None,
         repeats: bool = False,
+        further_objectives: Mapping[str, str] | None = None,
         **swarm: Any,
     ) -> None:
         self._settings: dict[str, Any] = {"n_particles": n_particles, "topology": topology, "seed": seed, **swarm}
@@ -84,7 +88,9 @@ class ParticleSwarmSearch(AskTellSearch):
             self._settings["budget"] = budget
         self._particles_of_trials: dict[str, dict[str, Any]] = {}
         ParticleSwarm({}, **self._settings)  # so that a wrong setting is an error here, not at the first trial
-        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t, repeats)
+        super().__init__(
+            space, metric, mode, points_to_evaluate, evaluated_rewards, time_attr, max_t, repeats, further_objectives
+        )
 
     @property
     def algorithm(self) -> str:
@@ -93,10 +99,12 @@ class ParticleSwarmSearch(AskTellSearch):
 
     def _make_optimiser(self, space: Space, budget: int | None) -> ParticleSwarm:
         settings = self._settings if budget is None else {"budget": budget, **self._settings}
+        if self.n_objectives > 1:
+            return ParetoSwarm(space, self.n_objectives, **settings)
         return ParticleSwarm(space, **settings)
 
     def _restore_optimiser(self, state: dict[str, Any], space: Space | None) -> ParticleSwarm:
-        return ParticleSwarm.from_state(state, space)
+        return (ParetoSwarm if self.n_objectives > 1 else ParticleSwarm).from_state(state, space)
 
     @property
     def swarm(self) -> ParticleSwarm | None:
@@ -116,7 +124,7 @@ class ParticleSwarmSearch(AskTellSearch):
         Returns:
             ``particle``: its index; ``position``: position of the trial in the unit cube, a list of n_dims numbers;
             ``velocity_norm``: norm of its velocity, in cube widths per move; ``personal_best``: the best value of the
-            particle so far, in the metric's own direction, None before the first.
+            particle so far, in the metric's own direction, None before the first and with further objectives.
 
         Raises:
             KeyError: If the trial was not suggested by this searcher.

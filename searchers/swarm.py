@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from searchers.archive import Archive, Curve, checked_fidelity
+from searchers.archive import Archive, Value, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName
 from searchers.moves import Moves
 from searchers.parameters import Array
@@ -188,6 +188,7 @@ class ParticleSwarm:
         particle = self._particles.next_to_move(self._pending.n_pending, self.settings.generational)
         if particle is None:
             return None
+        self._aim(particle)
         position, velocity = self._moves.next(particle, self._inertia_progress())
         move = Move(self._next_id, self.space.decode(position))
         self._next_id += 1
@@ -195,7 +196,7 @@ class ParticleSwarm:
         self._particles.n_moves[particle] += 1
         return move
 
-    def report(self, move_id: int, value: float | None, fidelity: float) -> None:
+    def report(self, move_id: int, value: Value, fidelity: float) -> None:
         """Report the value of a pending move at a fidelity on its way.
 
         Reports let runs that end at different fidelities be compared. Those of moves that aren't pending are ignored.
@@ -213,12 +214,11 @@ class ParticleSwarm:
             return
         move = self._pending[move_id]
         self._pending.add(move_id, move, len(self.archive))
-        if value is not None and math.isfinite(value):
-            move.curve[reached] = float(value)
+        found = self._finite(value)
+        if found is not None:
+            move.curve[reached] = found
 
-    def tell(
-        self, move_id: int, value: float | None, fidelity: float | None = None, deviation: float | None = None
-    ) -> None:
+    def tell(self, move_id: int, value: Value, fidelity: float | None = None, deviation: float | None = None) -> None:
         """Record the result of a move. A second result of the same move is ignored.
 
         Args:
@@ -253,7 +253,7 @@ class ParticleSwarm:
     def add_evaluated(
         self,
         config: Mapping[str, Any],
-        value: float | None,
+        value: Value,
         fidelity: float | None = None,
         deviation: float | None = None,
     ) -> None:
@@ -275,9 +275,9 @@ class ParticleSwarm:
         _check_deviation(deviation)
         position = self.space.encode(config, strict=False)
         self._moves.claim(position)
-        worst = self._particles.worst()
-        if self._learn(worst, position, value, reached, deviation=deviation):
-            self._particles.position[worst] = position
+        particle = self._heir()
+        if self._learn(particle, position, value, reached, deviation=deviation):
+            self._particles.position[particle] = position
 
     @property
     def best(self) -> tuple[dict[str, Any], float] | None:
@@ -359,15 +359,27 @@ class ParticleSwarm:
         self,
         particle: int,
         position: Array,
-        value: float | None,
+        value: Value,
         fidelity: float,
-        curve: Curve | None = None,
+        curve: Mapping[float, Any] | None = None,
         deviation: float | None = None,
     ) -> bool:
         """Add a result to the archive; return True if it is the particle's new personal best."""
-        number = math.inf if value is None or not math.isfinite(value) else float(value)
-        self.archive.add(self._snap(position), number, fidelity, curve, deviation)
+        found = self._finite(value)
+        number = math.inf if found is None else found
+        self.archive.add(self._snap(position), number, fidelity, dict(curve or {}), deviation)
         return self._particles.learn(particle, position, number, fidelity, self._rng)
+
+    def _aim(self, particle: int) -> None:
+        """Prepare for a particle's next move; a swarm with several objectives chooses the trade-off here."""
+
+    def _heir(self) -> int:
+        """Return the particle that gets the result of a run made elsewhere."""
+        return self._particles.worst()
+
+    def _finite(self, value: Any) -> Any:
+        """Return a value to learn from; None for one that is not finite."""
+        return float(value) if value is not None and math.isfinite(value) else None
 
     def _snap(self, position: Array) -> Array:
         snapped: Array = self.space.snap(position[None, :])[0]

@@ -52,15 +52,20 @@ def _print_choice(frame: pd.DataFrame) -> None:
 
 
 def print_front(frame: pd.DataFrame, config: RunConfig) -> None:
-    """Print the Pareto front of score and cost, if the search varied what students cost to run."""
+    """Print the front of several objectives, or of score and cost if the search varied what students cost to run."""
     from kdh_ray.jobs.stage_search.student_costs import varied_cost
     from kdh_ray.results import render, tables
+    from kdh_ray.results.fronts import front_table
 
+    if len(config.tune.objectives) > 1:
+        with suppress(DataError):
+            _print(f"\nNo other trial beats one of these in all objectives:\n{render.to_plain(front_table(frame))}")
+        return
     cost = varied_cost(config)
     if cost is None:
         return
     with suppress(DataError):  # no trial ran to its end
-        objective = OBJECTIVES[config.tune.objective]
+        objective = OBJECTIVES[config.tune.objectives[0]]
         front = tables.pareto(frame, objective.column, cost, objective.mode)
         _print(f"\nNo other trial is both better and cheaper than one of these:\n{render.to_plain(front)}")
 

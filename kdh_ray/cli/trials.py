@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdh_ray.evaluation.objectives import OBJECTIVES
+from kdh_ray.evaluation.objectives import OBJECTIVES, Cost, Objective, objective_named
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import best_of, savings
@@ -38,13 +38,15 @@ class Board:
     Attributes:
         trials: Every trial by its number.
         n_trials: Number of trials that the search will have.
-        objective: The score that the search optimises.
+        objective: The score that the search optimises, first of all if there are several objectives.
+        further: The other objectives.
     """
 
     def __init__(self, config: RunConfig, out: Path) -> None:
         self.trials = {trial.number: trial for trial in Ledger(RunFolder(out).search.path).trials}
         self.n_trials = config.tune.n_trials
-        self.objective = OBJECTIVES[config.tune.objective]
+        self.objective = OBJECTIVES[config.tune.objectives[0]]
+        self.further = [objective_named(name) for name in config.tune.objectives[1:]]
         self._ended_earlier = self._ended()
         self.start_clock()
 
@@ -79,13 +81,18 @@ class Board:
     def line(self, trial: Trial) -> str:
         """Return a line about a trial that has ended, and the state of the search."""
         best = self.best()
+        further = "".join(f", {each.with_unit(value)}" for each, value in self._further_values(trial))
         best_so_far = f"; best {self.score(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
         return (
             f"trial {trial.number}{_particle(trial)}: {trial.status} after {epochs(trial)}, validation"
-            f" {self.objective.title} {self.score(trial)}, {trial.seconds:.0f} s{reason};"
+            f" {self.objective.title} {self.score(trial)}{further}, {trial.seconds:.0f} s{reason};"
             f" {self._ended()}/{self.n_trials} done{best_so_far}"
         )
+
+    def _further_values(self, trial: Trial) -> list[tuple[Objective | Cost, float]]:
+        """Return the values of the other objectives, as far as a trial has reported them."""
+        return [(each, trial.values[each.column]) for each in self.further if each.column in trial.values]
 
     def view(self, height: int) -> Group:
         """Return the table and the summary, for a terminal of ``height`` lines."""
@@ -100,12 +107,15 @@ class Board:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for heading in ("trial", "particle", "status", "epochs", self.objective.title, "seconds"):
+        titles = [each.title for each in self.further]
+        for heading in ("trial", "particle", "status", "epochs", self.objective.title, *titles, "seconds"):
             table.add_column(heading, justify="left" if heading == "status" else "right")
         ended, running, n_hidden = self._visible(max(_MIN_ROWS, height - _OTHER_LINES))
         for trial in (*ended, *running):
             particle = str(trial.particle.get("particle", ""))
-            values = (f"{trial.time:g}", self.score(trial), f"{trial.seconds:.0f}")
+            known = {each.name: each.text(value) for each, value in self._further_values(trial)}
+            costs = [known.get(each.name, "-") for each in self.further]
+            values = (f"{trial.time:g}", self.score(trial), *costs, f"{trial.seconds:.0f}")
             table.add_row(str(trial.number), particle, trial.status, *values)
         if n_hidden:
             table.add_row("…", "", f"{n_hidden} more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kdh_ray.config.fields import Count, Section
 from kdh_ray.config.space import SearchRange, checked_space
@@ -17,6 +17,11 @@ MACHINE_SETTINGS = (
 """Settings of ``tune`` that may differ when a search is resumed, for example on another machine."""
 
 
+SCORES = ("f1_micro", "f1_macro", "average_precision", "log_loss")
+COSTS = ("parameters", "latency_ms")
+"""What a search may optimise; :mod:`kdh_ray.evaluation.objectives` knows how each is shown."""
+
+
 class TuneConfig(Section):
     """The search for a stage's best settings. Its trials see only the training and validation splits."""
 
@@ -25,10 +30,19 @@ class TuneConfig(Section):
         None,
         description="a setting of the stage (loss.alpha) to its range; a default space if not set",
     )
-    objective: Literal["f1_micro", "f1_macro", "average_precision", "log_loss"] = Field(
+    objective: str | tuple[str, ...] = Field(
         "f1_micro",
-        description="validation score to optimise: F1 at its best threshold, average precision over all pairs of"
-        " document and label, or log loss, of which less is better",
+        description="validation score to optimise: f1_micro or f1_macro at its best threshold, average_precision over"
+        " all pairs of document and label, or log_loss, of which less is better; or a list that begins with one and"
+        " goes on with others, parameters or latency_ms, to find the front between them",
+    )
+    prefer: str | None = Field(
+        None,
+        description="one of several objectives: of the front's configurations within tolerance of the best first"
+        " objective, the best in this one is trained; the best in the first one if not set",
+    )
+    tolerance: float = Field(
+        0.01, description="with prefer, how much of the first objective may be given up; 0.01 is a point", ge=0.0
     )
     max_latency_ms: float | None = Field(
         None,
@@ -77,6 +91,16 @@ class TuneConfig(Section):
         return self.trials or 32
 
     @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of all objectives, the score by which trials are stopped early first."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
+    def searches_costs(self) -> bool:
+        """True if a cost of students is limited, or is an objective."""
+        return self.has_budget or bool({*COSTS} & {*self.objectives})
+
+    @property
     def has_budget(self) -> bool:
         """True if the latency or the size of a student is limited."""
         return self.max_latency_ms is not None or self.max_parameters is not None
@@ -84,6 +108,27 @@ class TuneConfig(Section):
     def without_machine(self) -> TuneConfig:
         """Return a copy with :data:`MACHINE_SETTINGS` at their defaults: the settings that identify a search."""
         return self.model_copy(update={name: type(self).model_fields[name].default for name in MACHINE_SETTINGS})
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objectives(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+        if not names or names[0] not in SCORES or not {*names} <= {*SCORES, *COSTS}:
+            raise ValueError(
+                f"takes {', '.join(SCORES)}, or a list that begins with one of these and goes on with others,"
+                f" {' or '.join(COSTS)}; got {value!r}"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"takes each objective once; got {value!r}")
+        return names[0] if len(names) == 1 else tuple(names)
+
+    @model_validator(mode="after")
+    def _preference(self) -> TuneConfig:
+        if self.prefer is not None and self.prefer not in self.objectives:
+            raise ValueError(f"prefer: takes one of the objectives, {', '.join(self.objectives)}; got {self.prefer!r}")
+        if self.prefer not in (None, self.objectives[0]) and self.keep_default:
+            raise ValueError("keep_default: judges by the first objective only, so it takes no prefer")
+        return self
 
     @field_validator("time_budget", "trial_time_limit", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The scores that a search may optimise: their names, which way is better, and how they are shown."""
+"""What a search may optimise: scores and costs, their names, which way is better, and how they are shown."""
 
 from __future__ import annotations
 
@@ -74,3 +74,52 @@ OBJECTIVES = {
     )
 }
 """Objectives by name."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of a student that a search optimises next to its score; less is better.
+
+    Attributes:
+        name: As ``tune.objective`` has it, and the column in a trial's row.
+        title: As tables and figures show it.
+        unit: Unit of shown values.
+    """
+
+    name: Literal["parameters", "latency_ms"]
+    title: str
+    unit: str = ""
+    mode: Literal["min"] = "min"
+
+    @property
+    def column(self) -> str:
+        """Name of the cost in a trial's results and in its row."""
+        return self.name
+
+    @property
+    def sign(self) -> float:
+        """-1: times it, more is better."""
+        return -1.0
+
+    def text(self, value: float) -> str:
+        """Return a cost as it is shown: ``22.6 M``, or ``3.52``."""
+        return f"{value / 1e6:.1f} M" if self.name == "parameters" else f"{value:.3g}"
+
+    def with_unit(self, value: float) -> str:
+        """Return a cost as it is shown in a sentence: ``22.6 M parameters``, or ``3.52 ms``."""
+        return f"{self.text(value)} {self.unit}"
+
+
+COSTS: dict[str, Cost] = {
+    cost.name: cost
+    for cost in (
+        Cost("parameters", "parameters", "parameters"),
+        Cost("latency_ms", "latency of a document in ms", "ms a document"),
+    )
+}
+"""Costs by name."""
+
+
+def objective_named(name: str) -> Objective | Cost:
+    """Return the score or cost that ``tune.objective`` calls ``name``."""
+    return OBJECTIVES[name] if name in OBJECTIVES else COSTS[name]

@@ -21,6 +21,7 @@ from kdh_ray.report.figures import (
     attempt,
     calibration,
     cost,
+    front,
     regret,
 )
 from kdh_ray.report.parts import Report, Section, Table
@@ -312,15 +313,21 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     )
     objective = shared_objective(rows)
     section.intro = " ".join([section.intro, *part["search_choice"].dropna().drop_duplicates()])
-    made, section.left_out = attempt(SEARCH_FIGURES, part)
+    several = [front] if "objectives" in part and part["objectives"].notna().any() else []
+    made, section.left_out = attempt([*SEARCH_FIGURES, *several], part)
     section.figures = _named(made, label)
     best = rows.nlargest(_BEST_TRIALS, "merit")
     varied = [name for name, trials in (("size", best), ("seed", rows)) if trials[name].nunique() > 1]
-    names = ["searcher", *varied, "trial", "particle", "status", "epochs_run", "score", *searched_settings(rows)]
+    marks = ["on_front"] if several else []
+    names = ["searcher", *varied, "trial", "particle", "status", "epochs_run", "score", *marks]
+    names += searched_settings(rows)
     one_size = "" if "size" in varied or rows["size"].nunique() < 2 else f" All are of size {best['size'].iloc[0]}."
     best = best[names].dropna(axis="columns", how="all")
     best = best.assign(score=[objective.text(score) for score in best["score"]])
-    best = best.rename(columns={str(name): setting_name(str(name)) for name in best} | {"epochs_run": "epochs run"})
+    best = best.rename(
+        columns={str(name): setting_name(str(name)) for name in best}
+        | {"epochs_run": "epochs run", "on_front": "on front"}
+    )
     section.tables.append(
         Table("The best trials", best, f"Scores are validation {objective.title}{objective.unit}.{one_size}")
     )

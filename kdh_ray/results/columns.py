@@ -13,8 +13,10 @@
   ``refit_epochs`` of a model that is trained on all folds, and what a measurement of efficiency adds;
 * the best of a search: ``search_choice``, a sentence that says why it was chosen; ``search_gain``, its validation score
   less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
-  many, ``_low`` and ``_high``, its 95 % interval; and ``search_kept_default``: the stage's own settings were kept;
-* trials: number, searcher, particle, worker, validation score, learning curve, epochs;
+  many, ``_low`` and ``_high``, its 95 % interval; ``search_kept_default``: the stage's own settings were kept; and
+  ``search_front``, the numbers of the trials on the front of several objectives;
+* trials: number, searcher, particle, worker, validation score, learning curve, epochs; of a search with several
+  objectives also ``objectives`` and ``on_front``, True if no other trial of the search beats it in all of them;
 * provenance: ``data_fingerprint`` and ``data_documents`` of the whole corpus, ``commit``, ``device``, ``precision``,
   ``started`` and ``written`` (UTC, ISO 8601), and ``search_started`` of trials.
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.results import row_files as store
 from kdh_ray.results.columns import normalise_rows, order_columns
+from kdh_ray.results.fronts import mark_fronts
 from kdh_ray.results.method_rows import TRIAL
 from kdh_ray.results.protocols import distinguish_data, distinguish_tables
 from kdh_ray.storage import locate
@@ -103,7 +104,7 @@ def load_runs(
         >>> means = rows.groupby("stage")["test_f1_micro"].mean()
     """
     frame = _latest(_unite([table for _, table in _read_rows([path, *more], on_error)])).to_pandas()
-    frame = distinguish_data(distinguish_tables(normalise_rows(frame)))
+    frame = mark_fronts(distinguish_data(distinguish_tables(normalise_rows(frame))))
     return frame[order_columns(map(str, frame))]
 
 

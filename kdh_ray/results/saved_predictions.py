@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,17 +119,30 @@ def load_predictions(
     for source, read in _sources(folders):
         try:
             for saved in read(source, {key for key, own in wanted.items() if own.keys() - predictions.keys()}):
-                for key, row in wanted[saved.run_id, saved.stage].items():
-                    prediction = _with_truth(saved, source, row, _corpus(saved.data, corpora))
-                    if _has_score_of(prediction, row):
-                        predictions[key] = replace(prediction, run_id=key[0])
-                        break
+                candidates = wanted[saved.run_id, saved.stage]
+                matching = _matching(saved, source, candidates, _corpus(saved.data, corpora))
+                predictions = matching | predictions
+                if not matching:
                     why = f"they don't give the score of {saved.stage}'s row, which seems to be of another run"
-                    of_other_runs[key] = f"predictions of {source.name} are not used: {why}"
+                    of_other_runs |= dict.fromkeys(candidates, f"predictions of {source.name} are not used: {why}")
         except UserError as error:
             reasons[f"predictions of {source.name} are not used: {error}"] = None
     reasons |= dict.fromkeys(reason for key, reason in of_other_runs.items() if key not in predictions)
     return predictions, list(reasons)
+
+
+def _matching(
+    saved: _SavedLogits, source: Path, rows: Mapping[Key, dict[Hashable, Any]], corpus: Corpus
+) -> dict[Key, StagePrediction]:
+    """Return the prediction for those of ``rows`` that have its score and are of the corpus as it is now."""
+    found = {}
+    for key, row in rows.items():
+        if len(rows) > 1 and row["data_fingerprint"] != corpus.identity.fingerprint:
+            continue
+        prediction = _with_truth(saved, source, row, corpus)
+        if _has_score_of(prediction, row):
+            found[key] = replace(prediction, run_id=key[0])
+    return found
 
 
 def keep_predictions(frame: pd.DataFrame, target: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ def _classifier(service: Service) -> Iterator[Predict]:
 
         yield Batcher(load_predict(service.checkpoint, service.precision, service.batch_size), service.batch_size)
         return
+    # A Ray that starts here gives its workers 15, so that a replica starts and answers after all else on the machine.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     from kdh_ray.cluster.session import ray_session
     from kdh_ray.serving.deployment import on_ray_serve
 

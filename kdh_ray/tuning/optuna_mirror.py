@@ -25,15 +25,16 @@ class OptunaMirror:
         storage: URL of the storage, such as ``sqlite:///optuna.db``.
         space: The search space of Ray Tune, nested or not. Parameters without a domain are user attributes of the
             trials.
-        metric: Name of the result that the search optimises.
-        mode: ``max`` or ``min``.
+        objectives: Names of the results that the search optimises, the first one the trials' score, each with its mode.
+            Optuna has no reports on the way of a study with several.
     """
 
-    def __init__(self, study: str, storage: str, space: Mapping[str, Any], metric: str, mode: str) -> None:
+    def __init__(self, study: str, storage: str, space: Mapping[str, Any], objectives: Mapping[str, str]) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._states = optuna.trial.TrialState
+        self._further = list(objectives)[1:]
         domains = list(_domains(space))
         self._distributions = _distributions(domains)
         self._last_keys = Counter(path[-1] for path in {path for path, _ in domains})
@@ -41,12 +42,12 @@ class OptunaMirror:
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
             study_name=study,
-            direction="maximize" if mode == "max" else "minimize",
+            directions=["maximize" if mode == "max" else "minimize" for mode in objectives.values()],
             load_if_exists=True,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names([metric])
+            self._study.set_metric_names([*objectives])
         earlier = self._study.get_trials(deepcopy=False)
         self._ended = {trial.user_attrs.get(_NUMBER) for trial in earlier if trial.state.is_finished()}
         self._running = {
@@ -65,7 +66,7 @@ class OptunaMirror:
         if trial.number in self._ended:
             return
         copy = self._running.get(trial.number) or self._start(trial)
-        for report in trial.reports:
+        for report in trial.reports if not self._further else ():
             if report.time > self._steps.get(trial.number, 0):
                 copy.report(report.score, int(report.time))
                 self._steps[trial.number] = int(report.time)
@@ -92,12 +93,12 @@ class OptunaMirror:
         return "/".join(map(str, path if self._last_keys[path[-1]] > 1 else path[-1:]))
 
     def _end(self, trial: Trial, copy: Any) -> None:
-        score = finite(trial.score)
+        values = [finite(value) for value in (trial.score, *map(trial.values.get, self._further))]
         for name, value in {"error": trial.error, "seconds": trial.seconds, "worker": trial.worker}.items():
             if value:
                 copy.set_user_attr(name, value)
-        if trial.status == "ok" and score is not None:
-            self._study.tell(copy, score)
+        if trial.status == "ok" and None not in values:
+            self._study.tell(copy, values)
         else:
             self._study.tell(copy, state=self._states.PRUNED if trial.status == "stopped" else self._states.FAIL)
         self._ended.add(trial.number)

@@ -184,7 +184,7 @@ class Recorder(PickledAsStub):
         flat = flatten_dict(dict(result))
         score = number(flat.get(metric))
         if score is not None and not self.is_faulty(trial_id, flat):
-            found = {name: number(flat.get(name)) for name in self.settings.extra_results}
+            found = {name: number(flat.get(name)) for name in self.settings.recorded_results}
             values = {name: value for name, value in found.items() if value is not None}
             seconds = float(result.get("time_total_s", 0.0))
             trial.add(Report(float(result[TIME_ATTR]), score, seconds, values))
@@ -194,7 +194,7 @@ class Recorder(PickledAsStub):
 
     def is_faulty(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Return True if a trial reported something else than numbers, in a flat result or before; it has to end."""
-        reason = fault(result, (self.settings.metric, *self.settings.extra_results))
+        reason = fault(result, (self.settings.metric, *self.settings.recorded_results))
         if reason:
             self._faults.setdefault(trial_id, reason)
         return trial_id in self._faults

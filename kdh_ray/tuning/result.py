@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kdh_ray.errors import UserError
-from kdh_ray.tuning.trials import Trial, best_of, trial_columns
+from kdh_ray.tuning.trials import Trial, best_of, front_of, trial_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ class SearchResult:
         mode: ``max`` or ``min``.
         seconds: Wall time of the search, over all its sessions.
         exhausted: True if the searcher had no more configurations to suggest.
+        further_objectives: Names of further results that were optimised, each with its mode.
     """
 
     trials: list[Trial]
@@ -29,6 +31,7 @@ class SearchResult:
     mode: str
     seconds: float
     exhausted: bool = False
+    further_objectives: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Trial:
@@ -45,6 +48,11 @@ class SearchResult:
                 f" {errors or 'none reported a number'}"
             )
         return trial
+
+    @property
+    def front(self) -> list[Trial]:
+        """The trials that no other one beats in all objectives; see :func:`kdh_ray.tuning.trials.front_of`."""
+        return front_of(self.trials, self.mode, self.further_objectives)
 
     def frame(self) -> pd.DataFrame:
         """Return one row per trial; see :func:`kdh_ray.tuning.trials.trial_columns`."""

@@ -94,14 +94,17 @@ def tune(
 
             with tune_environment(settings.verbose), ray_session(settings.job, settings.verbose):
                 exhausted = session.run()
-    return SearchResult(ledger.trials, settings.metric, settings.mode, ledger.seconds, exhausted)
+    return SearchResult(
+        ledger.trials, settings.metric, settings.mode, ledger.seconds, exhausted, settings.further_objectives
+    )
 
 
 def _purpose(settings: TuneSettings, searcher: Any) -> dict[str, str]:
     """Return what every session of a search has in common.
 
     Raises:
-        UserError: If the searcher holds results back, which would be lost when the search is resumed.
+        UserError: If the searcher holds results back, which would be lost when the search is resumed, or has other
+            objectives than the settings.
     """
     while hasattr(searcher, "searcher"):  # such as Tune's ConcurrencyLimiter
         if getattr(searcher, "batch", False):
@@ -109,7 +112,14 @@ def _purpose(settings: TuneSettings, searcher: Any) -> dict[str, str]:
         searcher = searcher.searcher
     algorithm = getattr(searcher, "algorithm", None)
     name = algorithm if isinstance(algorithm, str) else type(searcher).__name__
-    return {"metric": settings.metric, "mode": settings.mode, "searcher": name}
+    further = getattr(searcher, "further_objectives", {})
+    if further != settings.further_objectives:
+        raise UserError(
+            f"the searcher must be made with further_objectives={dict(settings.further_objectives)!r}, as the settings"
+            f" have; got {dict(further)!r}"
+        )
+    metrics = ", ".join([settings.metric, *(f"{mode} {metric}" for metric, mode in further.items())])
+    return {"metric": metrics, "mode": settings.mode, "searcher": name}
 
 
 def _checked_purpose(ledger: Ledger, purpose: dict[str, str]) -> dict[str, str]:

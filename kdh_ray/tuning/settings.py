@@ -25,6 +25,8 @@ class TuneSettings:
             differ; every full run has ``max_t`` if not given.
         spared: Function of a configuration: True if the scheduler may not stop it early.
         extra_results: Names of further results to record with each report.
+        further_objectives: Names of further results to optimise at the same time, each with its mode. The searcher has
+            to know them; schedulers compare trials by ``metric`` only.
         concurrency: Trials to run at once; as many as the cluster has room for at any time if not given.
         resources: Resources of one trial, such as ``{"CPU": 1, "GPU": 0.5, "memory": 1e9}`` (memory in bytes). ``cpu``
             and ``gpu``, as Ray Tune writes them, are the same.
@@ -46,6 +48,7 @@ class TuneSettings:
     full_length: Callable[[Mapping[str, Any]], float | None] | None = None
     spared: Callable[[Mapping[str, Any]], bool] | None = None
     extra_results: tuple[str, ...] = ()
+    further_objectives: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
     concurrency: int | None = None
     resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1})
     time_budget: float | None = None
@@ -83,6 +86,11 @@ class TuneSettings:
         if faults:
             raise ValueError("; ".join(faults))
         object.__setattr__(self, "resources", resources)
+
+    @property
+    def recorded_results(self) -> tuple[str, ...]:
+        """Names of all results, apart from the metric, that are recorded with each report."""
+        return tuple(dict.fromkeys([*self.extra_results, *self.further_objectives]))
 
     @property
     def n_trials(self) -> float:

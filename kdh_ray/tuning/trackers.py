@@ -58,7 +58,13 @@ def make_trackers(names: Sequence[str], project: str, folder: Path) -> list[Any]
 
 
 def make_listeners(
-    names: Sequence[str], project: str, folder: Path, space: Mapping[str, Any], metric: str, mode: str
+    names: Sequence[str],
+    project: str,
+    folder: Path,
+    space: Mapping[str, Any],
+    metric: str,
+    mode: str,
+    further_objectives: Mapping[str, str] | None = None,
 ) -> list[Listener]:
     """Make the listeners of trackers for ``tune``.
 
@@ -71,6 +77,7 @@ def make_listeners(
         space: Ray Tune's domains, by name.
         metric: Name of the result that the search optimises.
         mode: ``max`` or ``min``.
+        further_objectives: Names of further results that it optimises, each with its mode.
 
     Returns:
         One listener for ``optuna``, if it is among the names.
@@ -79,15 +86,16 @@ def make_listeners(
         UnavailableError: If a package of a tracker is missing.
     """
     check_trackers(names)
-    return [_optuna(project, folder, space, metric, mode)] if "optuna" in names else []
+    objectives = {metric: mode, **(further_objectives or {})}
+    return [_optuna(project, folder, space, objectives)] if "optuna" in names else []
 
 
-def _optuna(project: str, folder: Path, space: Mapping[str, Any], metric: str, mode: str) -> Listener:
+def _optuna(project: str, folder: Path, space: Mapping[str, Any], objectives: Mapping[str, str]) -> Listener:
     from kdh_ray.tuning.optuna_mirror import OptunaMirror
 
     folder.mkdir(parents=True, exist_ok=True)
     storage = os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{folder.absolute() / 'optuna.db'}"
-    return OptunaMirror(project, storage, space, metric, mode)
+    return OptunaMirror(project, storage, space, objectives)
 
 
 def _mlflow(project: str, folder: Path) -> Any:

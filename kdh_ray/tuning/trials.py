@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from kdh_ray.evaluation.fronts import non_dominated
 from kdh_ray.tuning.numbers import finite
 
 TIME_ATTR = "training_iteration"
@@ -164,10 +165,36 @@ def savings(trials: Iterable[Trial]) -> Savings:
     return Savings(sum(trial.time for trial in ended), sum(spared.values()), seconds)
 
 
-def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
-    """Return the feasible trial with the best last score.
+def comparable(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the feasible trials with a score whose scores compare.
 
-    Trials that ran to their end come first. Only if there is none does one count that was stopped, failed or runs.
+    These are the trials that ran to their end. Only if there is none do those count that were stopped, failed or run.
+    """
+    scored = [trial for trial in trials if trial.feasible and finite(trial.score) is not None]
+    return [trial for trial in scored if trial.status == "ok"] or scored
+
+
+def front_of(trials: Iterable[Trial], mode: str, further_objectives: Mapping[str, str]) -> list[Trial]:
+    """Return the comparable trials that no other one beats in all objectives, the best in the first objective first.
+
+    Args:
+        trials: Trials to choose from.
+        mode: ``max`` or ``min``, of the score.
+        further_objectives: Further results, each with its mode. Trials without one of them are left out.
+    """
+    signs = {name: -1.0 if each == "max" else 1.0 for name, each in further_objectives.items()}
+    sign = -1.0 if mode == "max" else 1.0
+    losses = {
+        trial.number: [sign * float(trial.score or 0.0), *(signs[name] * trial.values[name] for name in signs)]
+        for trial in comparable(trials)
+        if all(finite(trial.values.get(name)) is not None for name in signs)
+    }
+    on_front = dict(zip(losses, non_dominated([*losses.values()]), strict=True)) if losses else {}
+    return sorted((trial for trial in trials if on_front.get(trial.number)), key=lambda trial: losses[trial.number])
+
+
+def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
+    """Return the comparable trial with the best last score; see :func:`comparable`.
 
     Args:
         trials: Trials to choose from.
@@ -177,10 +204,7 @@ def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
         The best trial; None if the last score of no feasible trial is a finite number.
     """
     sign = 1.0 if mode == "max" else -1.0
-    feasible = [trial for trial in trials if trial.feasible]
-    scored = [trial for trial in feasible if finite(trial.score) is not None]
-    finished = [trial for trial in scored if trial.status == "ok"]
-    return max(finished or scored, key=lambda trial: sign * float(trial.score or 0.0), default=None)
+    return max(comparable(trials), key=lambda trial: sign * float(trial.score or 0.0), default=None)
 
 
 def trial_columns(trial: Trial) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdh_ray.data import Corpus
-from kdh_ray.evaluation.objectives import Objective
+from kdh_ray.evaluation.objectives import Objective, objective_named
 from kdh_ray.evaluation.selection import CorrectedGain, corrected_gain
 from kdh_ray.inference.logits import logistic
 from kdh_ray.jobs.stage_search.fold_scores import Judges
@@ -63,11 +63,48 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     """Choose among the trials of a search, and say how sure the choice is.
 
     The best trial wins. With ``tune.keep_default`` the stage's own settings do, unless the best is clearly better: the
-    95 % interval of its gain, corrected for choosing among so many, lies above 0.
+    95 % interval of its gain, corrected for choosing among so many, lies above 0. Of several objectives the first one
+    decides, or ``tune.prefer`` within ``tune.tolerance``.
 
     Raises:
         UserError: If no trial has a score.
     """
+    preferred = _preferred(plan, found)
+    choice = _best_or_own(plan, corpus, found) if preferred is _best(found) else _preference(plan, found, preferred)
+    if len(plan.objectives) == 1:
+        return choice
+    front = found.front
+    shown = "; ".join(f"trial {trial.number} ({_all_scored(plan, trial)})" for trial in front)
+    titles = ", ".join(each.title for each in plan.objectives)
+    columns = {**choice.columns, "search_front": [trial.number for trial in front]}
+    return Choice(choice.trial, f"{choice.sentence} On the front of {titles}: {shown}.", columns)
+
+
+def _preferred(plan: SearchPlan, found: SearchResult) -> Trial:
+    """Return the trial to train: the best in the first objective, or in the preferred one within the tolerance."""
+    best, tune = _best(found), plan.config.tune
+    if tune.prefer in (None, tune.objectives[0]):
+        return best
+    preferred = objective_named(str(tune.prefer))
+    lost = {trial.number: plan.objective.sign * (_score(best) - _score(trial)) for trial in found.front}
+    near = [trial for trial in found.front if lost[trial.number] <= tune.tolerance]
+    return max(near, key=lambda trial: preferred.sign * trial.values[preferred.column], default=best)
+
+
+def _preference(plan: SearchPlan, found: SearchResult, trial: Trial) -> Choice:
+    """Return the choice of a trial for another objective than the first."""
+    tune, best = plan.config.tune, _best(found)
+    title = objective_named(str(tune.prefer)).title
+    sentence = (
+        f"Chosen: trial {trial.number} ({_all_scored(plan, trial)}), the best in {title} of the trials on the front"
+        f" that give up at most {plan.objective.difference(tune.tolerance).lstrip('+')} of {plan.objective.title};"
+        f" the best in that is trial {best.number} ({_all_scored(plan, best)})."
+    )
+    return Choice(trial, sentence)
+
+
+def _best_or_own(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
+    """Choose between the best trial in the first objective and the stage's own settings."""
     best, objective = _best(found), plan.objective
     own = next((trial for trial in found.trials if has_own_settings(plan.config, trial.config)), None)
     if own is best:
@@ -84,7 +121,7 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     sentences = [_contest(objective, best, own, chosen, len(found.trials)), _judgement(objective, gain, obstacle)]
     columns: dict[str, Any] = {"search_kept_default": keep}
     if gain is not None and own is not None:
-        columns |= {"search_gain": objective.sign * (float(best.score or 0.0) - float(own.score or 0.0))}
+        columns |= {"search_gain": objective.sign * (_score(best) - _score(own))}
         columns |= {"search_gain_corrected": gain.gain, "search_gain_low": gain.low, "search_gain_high": gain.high}
     return Choice(chosen, " ".join(sentences), columns)
 
@@ -146,4 +183,14 @@ def _judgement(objective: Objective, gain: CorrectedGain | None, obstacle: str) 
 
 
 def _scored(objective: Objective, trial: Trial) -> str:
-    return f"validation {objective.title} {objective.text(float(trial.score or 0.0))}"
+    return f"validation {objective.title} {objective.text(_score(trial))}"
+
+
+def _all_scored(plan: SearchPlan, trial: Trial) -> str:
+    """Return a trial's values of all objectives, with their units."""
+    values = [_score(trial), *(trial.values[each.column] for each in plan.objectives[1:])]
+    return ", ".join(each.with_unit(value) for each, value in zip(plan.objectives, values, strict=True))
+
+
+def _score(trial: Trial) -> float:
+    return float(trial.score or 0.0)

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from kdh_ray.config import RunConfig, SearchRange, StageConfig
-from kdh_ray.evaluation.objectives import OBJECTIVES, Objective
+from kdh_ray.evaluation.objectives import OBJECTIVES, Cost, Objective, objective_named
 from kdh_ray.jobs.plan import RunPlan
+from kdh_ray.jobs.stage_search.searcher import further_objectives
 from kdh_ray.jobs.stage_search.space import (
     configured,
     domains,
@@ -82,8 +83,13 @@ class SearchPlan:
 
     @property
     def objective(self) -> Objective:
-        """The score that the search optimises."""
-        return OBJECTIVES[self.config.tune.objective]
+        """The score that the search optimises, first of all if there are several objectives."""
+        return OBJECTIVES[self.config.tune.objectives[0]]
+
+    @property
+    def objectives(self) -> list[Objective | Cost]:
+        """All that the search optimises."""
+        return [objective_named(name) for name in self.config.tune.objectives]
 
     @property
     def trained(self) -> list[str]:
@@ -109,6 +115,7 @@ class SearchPlan:
             mode=self.objective.mode,
             max_t=self.longest,
             full_length=self.epochs,
+            further_objectives=further_objectives(self.config),
             extra_results=(
                 *(each.column for each in OBJECTIVES.values()),
                 RATE,

@@ -71,7 +71,9 @@ class TrialRuns:
     def _trackers(self) -> list[Listener]:
         plan, settings = self.plan, self.plan.tune_settings
         names, folder = plan.config.tune.trackers, plan.folder.search.path
-        return make_listeners(names, plan.config.name, folder, plan.domains, settings.metric, settings.mode)
+        return make_listeners(
+            names, plan.config.name, folder, plan.domains, settings.metric, settings.mode, settings.further_objectives
+        )
 
     @cached_property
     def _winners(self) -> WinnersWeights:

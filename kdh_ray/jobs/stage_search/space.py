@@ -71,8 +71,8 @@ def default_space(config: RunConfig) -> dict[str, SearchRange]:
     """Return the default ranges for the tuned stage.
 
     Epochs range from half of the stage's own number to that number; up to a quarter of it may follow on labels only.
-    With a budget (``tune.max_latency_ms``, ``tune.max_parameters``), layers and tokens range from half of the stage's
-    own number to that number.
+    With a budget (``tune.max_latency_ms``, ``tune.max_parameters``) or a cost as an objective, layers and tokens range
+    from half of the stage's own number to that number.
     """
     stage = config.stages[tuned_stage(config)]
     space = {**DEFAULT_SPACE, **(DISTILLATION_SPACE if stage.teachers else {})}
@@ -86,9 +86,9 @@ def default_space(config: RunConfig) -> dict[str, SearchRange]:
 def _smaller_space(config: RunConfig, stage: StageConfig) -> dict[str, SearchRange]:
     """Ranges of the settings that bring a student within its budgets."""
     own = {}
-    if config.tune.has_budget:
+    if config.tune.searches_costs:
         own["layers"] = stage.layers or _depth(config, stage.start)
-    if config.tune.max_latency_ms is not None:
+    if config.tune.max_latency_ms is not None or "latency_ms" in config.tune.objectives:
         own["max_tokens"] = stage.max_tokens or config.data.max_tokens
     return {
         name: SearchRange(low=max(_LEAST[name], number // 2), high=number)
@@ -104,6 +104,12 @@ def _faults(config: RunConfig, space: SearchSpace) -> list[str]:
     epochs = longest_trial(stage, space)
     if config.tune.grace > epochs:
         faults.append(f"tune.grace: at most the epochs of the longest trial, {epochs}; got {config.tune.grace}")
+    searched = {setting for _, setting, _ in every_range(space)}
+    shaping = {"parameters": {"layers"}, "latency_ms": {"layers", "max_tokens"}}
+    for cost in shaping.keys() & {*config.tune.objectives}:
+        if not shaping[cost] & searched:
+            needed = " or ".join(sorted(shaping[cost]))
+            faults.append(f"tune.objective: {cost} is the same in all trials: search {needed}, too")
     for path, setting, entry in every_range(space):
         if setting in _NEED_TEACHERS and not stage.teachers:
             faults.append(f"tune.space.{path}: stage {name!r} has no teachers, so nothing reads this")

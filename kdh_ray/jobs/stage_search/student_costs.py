@@ -155,6 +155,6 @@ def _latency(model: Classifier, documents: Tokens) -> float:
 def varied_cost(config: RunConfig) -> str | None:
     """Return the cost that differs among the trials of a search: parameters, latency, or None if there is none."""
     searched = {setting for _, setting, _ in every_range(search_space(config))}
-    if not config.tune.has_budget and not set(SMALLER_SPACE) & searched:
+    if not config.tune.searches_costs and not set(SMALLER_SPACE) & searched:
         return None
     return PARAMETERS if config.tune.max_latency_ms is None and config.tune.max_parameters else LATENCY

@@ -86,7 +86,7 @@ class StageTask:
         costs = self.costs_of(values)
         if costs[VIOLATION] <= 0:
             return None
-        objective = OBJECTIVES[self.tune.objective]
+        objective = OBJECTIVES[self.tune.objectives[0]]
         return {
             **costs,
             objective.column: objective.of_infeasible(costs[VIOLATION]),

@@ -14,7 +14,7 @@ from kdh_ray.cli.main import main
 from kdh_ray.config import dump_config, parse_config
 from kdh_ray.data import corpus_from_config
 from kdh_ray.results import load_runs, write_row
-from kdh_ray.results.saved_predictions import load_predictions
+from kdh_ray.results.saved_predictions import keep_predictions, load_predictions
 
 
 @pytest.fixture
@@ -66,6 +66,22 @@ def test_predictions_of_other_documents_are_refused(run: Path) -> None:
     assert found == {}
     assert "small" in reasons[0]
     assert "other documents or labels" in reasons[0]
+
+
+def test_predictions_belong_to_the_data_as_they_are(run: Path) -> None:
+    """Of two states of a corpus, whose scores happen to be the same."""
+    config = parse_config({"data": {"corpus": "synthetic", "documents": 60}, "stages": {"student": {}}})
+    (row,) = load_runs(run).drop(columns="written").to_dict("records")
+    shutil.rmtree(run / "rows")
+    now = corpus_from_config(config.data).identity.columns()
+    for data in (now, {"data_fingerprint": "f" * 64, "data_documents": 61}):
+        write_row(run / "rows", {**{str(key): value for key, value in row.items()}, **data})
+    frame = load_runs(run)
+    found, reasons = load_predictions(frame, run)
+    own = frame.loc[frame["data_fingerprint"] == now["data_fingerprint"], "run_id"].iloc[0]
+    assert (list(found), reasons) == ([(own, "student")], [])
+    assert found[own, "student"].run_id == own
+    assert keep_predictions(frame, run / "kept", run) == 1
 
 
 def test_predictions_load_after_teachers_are_gone(run: Path) -> None:

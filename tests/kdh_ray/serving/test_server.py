@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import urllib.error
@@ -141,11 +142,19 @@ def test_garbage_on_the_socket_leaves_no_trace(checkpoint: Path) -> None:
         assert interrupt(process) == (0, "", "")
 
 
+def descendants(process: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    own = [int(child) for file in files for child in file.read_text().split()]
+    return [*own, *(pid for child in own for pid in descendants(child))]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_serve_answers_as_the_classifier_does(checkpoint: Path) -> None:
     pytest.importorskip("grpc_reflection", reason="Ray Serve is not installed: pip install 'kdh-ray[serve]'")
     with served(PROGRAM, checkpoint) as (process, url):
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in descendants(process.pid)} == {os.nice(0)}
         check_service(process, url, checkpoint)
     logs = Path("/tmp/ray/session_latest/logs")
     assert not [file for file in logs.rglob("*") if file.is_file() and CANARY.encode() in file.read_bytes()]

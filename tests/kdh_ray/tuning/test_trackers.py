@@ -77,3 +77,17 @@ def test_optuna_has_settings_that_choices_bring(tmp_path, monkeypatch):
     assert first.params == {"rate": 0.5, "kind": "small", "depth": 2, "model/rate": 0.0}
     assert second.params == {"rate": 0.5, "kind": "large", "depth": 8, "model/rate": 1e-5}
     assert third.params == {"rate": 0.5, "model": None}
+
+
+def test_optuna_has_several_objectives(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    (listener,) = make_listeners(["optuna"], "notes", tmp_path, SPACE, "f1", "max", {"parameters": "min"})
+    for number, status in enumerate(("ok", "stopped", "failed"), start=1):
+        entry = trial(number, status, 0.5, 0.6)
+        entry.reports[-1].values["parameters"] = 1e6
+        listener(entry)
+    study = optuna.load_study(study_name="notes", storage=f"sqlite:///{tmp_path}/optuna.db")
+    assert [each.name for each in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["f1", "parameters"]
+    assert [each.state.name for each in study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert [each.values for each in study.best_trials] == [[0.6, 1e6]]
