@@ -18,7 +18,7 @@ from kdh_ray.errors import UserError
 # Heading -> verb -> one line of help. A verb's module is imported only when it is called, so that --help is quick.
 VERBS = {
     "start here": {
-        "quickstart": "distil a small encoder on the embedded corpus, in about three minutes",
+        "quickstart": "distil a small encoder on the embedded corpus, in about a minute",
         "doctor": "show what this machine can do, and what slows it down",
         "corpus": "describe a corpus, convert it to Parquet, or download one",
     },
