@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 
-from kdh_ray.config import TuneConfig
+from kdh_ray.config import TuneConfig, tune
 from kdh_ray.evaluation.metrics import METRICS
-from kdh_ray.evaluation.objectives import OBJECTIVES
+from kdh_ray.evaluation.objectives import COSTS, OBJECTIVES
 
 
 def test_every_objective_of_the_configuration_is_a_metric() -> None:
-    assert set(OBJECTIVES) == set(get_args(TuneConfig.model_fields["objective"].annotation))
+    assert set(OBJECTIVES) == set(tune.SCORES)
+    assert set(COSTS) == set(tune.COSTS)
+    assert TuneConfig(objective=[*OBJECTIVES, *COSTS]).objectives == (*OBJECTIVES, *COSTS)
+    for name in OBJECTIVES:
+        assert TuneConfig(objective=name).objectives == (name,)
     assert {objective.metric for objective in OBJECTIVES.values()} <= set(METRICS)
 
 
