@@ -20,7 +20,7 @@ from kdh_ray.cli.main import main
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.inference.classifier import load_classifier
-from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
+from kdh_ray.models.checkpoint import Card, build_classifier, load_card, save_checkpoint
 from kdh_ray.models.encoders import load_tokenizer
 
 CANARY = "Ottilie Quendelmann"
@@ -102,6 +102,9 @@ def check_service(process: Any, url: str, checkpoint: Path) -> None:
 def test_a_local_service_from_start_to_ctrl_c(checkpoint: Path) -> None:
     with served(PROGRAM, checkpoint, "--local") as (process, url):
         assert urllib.request.urlopen(url).read().startswith(b"<!DOCTYPE html>")
+        about = json.load(urllib.request.urlopen(f"{url}/labels"))
+        assert about["fingerprint"] == load_card(checkpoint).fingerprint
+        assert [label["threshold"] for label in about["labels"]] == [0.0, 0.5, 1.0]
         check_service(process, url, checkpoint)
 
 
