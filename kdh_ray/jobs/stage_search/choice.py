@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from kdh_ray.data import Corpus
 from kdh_ray.evaluation.objectives import Objective, objective_named
-from kdh_ray.evaluation.selection import CorrectedGain, corrected_gain
+from kdh_ray.evaluation.selection import CorrectedGain, ResampledScores
 from kdh_ray.inference.logits import logistic
 from kdh_ray.jobs.stage_search.fold_scores import Judges
 from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, SearchPlan
@@ -69,8 +69,12 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     Raises:
         UserError: If no trial has a score.
     """
+    judged = _judged(plan, corpus, found)
     preferred = _preferred(plan, found)
-    choice = _best_or_own(plan, corpus, found) if preferred is _best(found) else _preference(plan, found, preferred)
+    choice = _best_or_own(plan, judged, found) if preferred is _best(found) else _preference(plan, found, preferred)
+    if judged is not None:
+        curve = (plan.objective.sign * np.array(judged.scores.overtuning())).tolist()
+        choice = replace(choice, columns={**choice.columns, "search_overtuning": curve})
     if len(plan.objectives) == 1:
         return choice
     front = found.front
@@ -103,7 +107,7 @@ def _preference(plan: SearchPlan, found: SearchResult, trial: Trial) -> Choice:
     return Choice(trial, sentence)
 
 
-def _best_or_own(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
+def _best_or_own(plan: SearchPlan, judged: _Judged | None, found: SearchResult) -> Choice:
     """Choose between the best trial in the first objective and the stage's own settings."""
     best, objective = _best(found), plan.objective
     own = next((trial for trial in found.trials if has_own_settings(plan.config, trial.config)), None)
@@ -114,7 +118,7 @@ def _best_or_own(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choic
         return Choice(best, of_own)
     obstacle, gain = _obstacle(own), None
     if own is not None and not obstacle:
-        gain = _gain(plan, corpus, found, own)
+        gain = None if judged is None else judged.scores.gain(judged.numbers.index(own.number))
         obstacle = "" if gain else "the validation predictions of some trials are missing"
     keep = plan.config.tune.keep_default and not (gain and gain.clear) and own is not None and _can_be_kept(own)
     chosen = own if keep and own is not None else best
@@ -147,17 +151,25 @@ def _can_be_kept(own: Trial) -> bool:
     return own.feasible and own.status != "failed"
 
 
-def _gain(plan: SearchPlan, corpus: Corpus, found: SearchResult, own: Trial) -> CorrectedGain | None:
-    """Return the corrected gain over the stage's own settings; None if predictions of a finished trial are missing."""
+@dataclass(frozen=True)
+class _Judged:
+    """The finished trials of a search, by number, and their scores on resamples of the documents."""
+
+    numbers: list[int]
+    scores: ResampledScores
+
+
+def _judged(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> _Judged | None:
+    """Score the finished trials on resamples; None if there are none, or predictions of one are missing."""
     finished = [trial for trial in found.trials if trial.feasible and trial.status == "ok" and trial.score is not None]
     targets = np.asarray(Judges.of(corpus).targets, np.int8)
     files = [plan.folder.search.predictions(trial.number) for trial in finished]
     logits = [each for file in files if (each := read_predictions(file, targets.shape)) is not None]
-    if len(logits) < len(files):
+    if not files or len(logits) < len(files):
         return None
-    reference = [trial.number for trial in finished].index(own.number)
     probabilities = [logistic(each) for each in logits]
-    return corrected_gain(targets, probabilities, reference, plan.objective, seed=plan.config.seed)
+    scores = ResampledScores.of(targets, probabilities, plan.objective, plan.config.seed)
+    return _Judged([trial.number for trial in finished], scores)
 
 
 def _contest(objective: Objective, best: Trial, own: Trial | None, chosen: Trial, trials: int) -> str:

@@ -14,6 +14,7 @@ from kdh_ray.errors import UserError
 from kdh_ray.report.figures.convergence import convergence, regret
 from kdh_ray.report.figures.drawing import Figure, Maker
 from kdh_ray.report.figures.fronts import front
+from kdh_ray.report.figures.overtuning import overtuning
 from kdh_ray.report.figures.particles import swarm, workers
 from kdh_ray.report.figures.reliability import calibration
 from kdh_ray.report.figures.score_against_cost import cost, pareto
@@ -22,11 +23,12 @@ from kdh_ray.report.figures.searched_settings import importance, parallel_coordi
 
 __all__ = [
     "Figure", "LeftOut", "Maker", "ablation", "attempt", "by_method", "by_size", "calibration", "convergence", "cost",
-    "front", "importance", "labels", "parallel_coordinates", "pareto", "ranks", "regret", "swarm", "workers",
+    "front", "importance", "labels", "overtuning", "parallel_coordinates", "pareto", "ranks", "regret", "swarm",
+    "workers",
 ]  # fmt: skip
 
 SCORE_FIGURES = (by_method, by_size, labels, cost)
-SEARCH_FIGURES = (convergence, importance, parallel_coordinates, swarm, pareto, workers)
+SEARCH_FIGURES = (convergence, overtuning, importance, parallel_coordinates, swarm, pareto, workers)
 
 
 @dataclass(frozen=True)

@@ -159,3 +159,11 @@ def test_own_settings_are_not_stopped_early(plan: SearchPlan) -> None:
 
     assert decisions(plan) == ["STOP", "STOP", "STOP"]
     assert decisions(kept_default(plan)) == ["CONTINUE", "STOP", "STOP"]
+
+
+def test_rows_say_what_the_choice_owes_to_luck(plan: SearchPlan, corpus: Corpus) -> None:
+    save_logits(plan, corpus, 1.0, 1.0, 1.0)
+    curve = choose(plan, corpus, found(plan, trials(plan, 0.7, 0.71, 0.72))).columns["search_overtuning"]
+    assert len(curve) == 3
+    assert [score for score, _ in curve] == sorted(score for score, _ in curve)
+    assert curve[-1][0] > curve[-1][1]

@@ -27,7 +27,9 @@ def test_figures_of_scores_are_whole(study: pd.DataFrame, maker: figures.Maker) 
 
 
 @pytest.mark.parametrize(
-    "maker", [each for each in figures.SEARCH_FIGURES if each is not figures.pareto], ids=lambda maker: maker.name
+    "maker",
+    [each for each in figures.SEARCH_FIGURES if each not in (figures.pareto, figures.front, figures.overtuning)],
+    ids=lambda maker: maker.name,
 )
 def test_figures_of_searches_are_whole(search: pd.DataFrame, maker: figures.Maker) -> None:
     check_whole(maker(search))
@@ -387,3 +389,13 @@ def test_frames_without_material_say_why(study: pd.DataFrame) -> None:
     assert made == []
     assert len(left) == len(figures.SEARCH_FIGURES)
     assert {each.reason for each in left} == {"there are no trials of a search among the rows"}
+
+
+def test_overtuning_shows_what_luck_adds(search: pd.DataFrame) -> None:
+    best = {"stage": "student", "kind": "student", "search_overtuning": "[[0.7, 0.69], [0.78, 0.72]]"}
+    figure = figures.overtuning(pd.concat([search, pd.DataFrame([best])], ignore_index=True))
+    check_whole(figure)
+    assert "has validation micro F1 78.0 % on the documents that chose it, and 72.0 % on average" in figure.text
+    assert figure.data["corrected"].tolist() == pytest.approx([69, 72])
+    with pytest.raises(DataError, match="no search has the validation predictions of all its finished trials"):
+        figures.overtuning(search)
