@@ -6,8 +6,9 @@ only.
 
 from searchers.parameters import Categorical, Float, Integer, Ordinal
 from searchers.pareto_swarm import ParetoSwarm
+from searchers.pending import Move
 from searchers.screening import Screen
 from searchers.space import Space
-from searchers.swarm import Move, ParticleSwarm
+from searchers.swarm import ParticleSwarm
 
 __all__ = ["Categorical", "Float", "Integer", "Move", "Ordinal", "ParetoSwarm", "ParticleSwarm", "Screen", "Space"]

@@ -208,6 +208,16 @@ def curve_from_json(pairs: list[list[Any]]) -> dict[float, Any]:
     }
 
 
+def check_deviation(deviation: float | None) -> None:
+    """Check a standard deviation of noise; None means that it is not known.
+
+    Raises:
+        ValueError: If it is negative, NaN or infinite.
+    """
+    if deviation is not None and not (deviation >= 0 and math.isfinite(deviation)):
+        raise ValueError(f"a standard deviation of noise must be a finite number >= 0, or None; got {deviation}")
+
+
 def checked_fidelity(fidelity: float | None) -> float:
     """Return a fidelity as a float; None, which means a full run, as infinity.
 

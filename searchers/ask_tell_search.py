@@ -7,18 +7,8 @@ What Ray Tune (2.60) reports to searchers, and how `AskTellSearch` interprets it
   ``time_attr`` of its result, compared with ``max_t``, or else with the largest seen.
 * The last report of a stopped trial reaches ``on_trial_complete`` only. A trial that is stopped while it is paused
   completes without a result or an error; its last report is used.
-* Trials that a time budget cut off are never completed. There are two ways to continue:
-
-  - ``Tuner.restore`` resumes the experiment. Tune sets the searcher's properties, then restores the searcher, then runs
-    those trials further. So they are live.
-  - The user restores the searcher and starts a new experiment, which sets the properties afterwards, and doesn't know
-    the old trials. They don't count against the concurrency, as with Ray's OptunaSearch and HyperOptSearch, whose
-    ConcurrencyLimiter starts empty there, and their configurations are suggested again, before any new one. If an old
-    trial reports after all, it is live again.
-
-  Without a ``param_space`` Tune sets no properties, and the two look alike: old trials are live once they report.
-* A restarted trial can have an id that was never suggested. And a snapshot lags behind, so that completions are
-  repeated after a restore. So unknown ids are ignored with one warning, and a second completion changes nothing.
+* Trials that a time budget cut off are never completed, and ids may come that were never suggested: see
+  `searchers.live_trials`.
 """
 
 from __future__ import annotations
@@ -37,11 +27,11 @@ from searchers.archive import Value
 from searchers.live_trials import LiveTrials
 from searchers.optimiser import Optimiser
 from searchers.parameters import plain
+from searchers.pending import Move
 from searchers.resuming import check_same, saved_algorithm
 from searchers.space import Space
-from searchers.swarm import Move
 from searchers.tune_placeholders import has_placeholders, hide_objects
-from searchers.tune_results import earlier_runs, finite, flat, kind_of, number
+from searchers.tune_results import check_objectives, earlier_runs, finite, flat, kind_of, minimised, number
 from searchers.tune_space import convert
 from searchers.tune_stops import ended_itself, watch_scheduler
 
@@ -81,13 +71,8 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         repeats: bool = False,
         further_objectives: Mapping[str, str] | None = None,
     ) -> None:
-        _check_metric(metric, mode)
         self._further = dict(further_objectives or {})
-        for name, each in self._further.items():
-            if each not in ("min", "max") or name == metric:
-                raise ValueError(
-                    f"a further objective has mode 'min' or 'max' and is not the metric; got {name!r}: {each!r}"
-                )
+        check_objectives(metric, mode, self._further)
         if evaluated_rewards is not None and len(evaluated_rewards) != len(points_to_evaluate or ()):
             raise ValueError("evaluated_rewards needs one number for each of points_to_evaluate")
         if max_t is not None and not 0 < max_t < math.inf:
@@ -153,7 +138,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
             ValueError: If the metric or mode is a list, either changes although there are results, or the space can't
                 be searched.
         """
-        _check_metric(metric, mode)
+        check_objectives(metric, mode)
         if self._trials.completed or self._reports:
             known = {"metric": self._metric, "mode": self._mode}
             check_same("this searcher has results with", known, {"metric": metric, "mode": mode})
@@ -241,8 +226,7 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         if move is None and not self._repeats and optimiser.exhausted():
             size = int(optimiser.space.size)
             self._warn_once("The search space is exhausted: all %d configurations have been suggested.", size)
-            finished: str = Searcher.FINISHED
-            return finished
+            return str(Searcher.FINISHED)
         move = move or optimiser.ask()
         if move is None:
             return None
@@ -302,20 +286,15 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Return the value to minimise and the fidelity of a flat result; None for what it lacks."""
         value = self._minimised([result.get(name) for name in (self._metric or "", *self._further)])
         fidelity = finite(result.get(self._time_attr)) if self._time_attr else None
-        if fidelity is not None and fidelity >= 0:
-            self._update_full_fidelity(fidelity)
-        else:
-            fidelity = None
+        if fidelity is None or fidelity < 0:
+            return value, None
+        self._update_full_fidelity(fidelity)
         return value, fidelity
 
     def _minimised(self, results: Sequence[Any]) -> Value:
         """Return the results of all objectives as what is minimised: one number or a list; None if one is no number."""
-        modes = (self._mode, *self._further.values())
-        found = [finite(result) for result in results]
-        signed = [-each if mode == "max" else each for each, mode in zip(found, modes, strict=True) if each is not None]
-        if len(signed) < len(found):
-            return None
-        return signed if self._further else signed[0]
+        values = minimised(results, (self._mode, *self._further.values()))
+        return values if values is None or self._further else values[0]
 
     def _update_full_fidelity(self, fidelity: float) -> None:
         """Set the fidelity of a full run: ``max_t``, or else the largest so far."""
@@ -411,10 +390,11 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"version of a searcher's state must be {STATE_VERSION}; got {state.get('version')!r}")
         metric = None if self._metric == DEFAULT_METRIC else self._metric
-        saved = {"algorithm": saved_algorithm(state), "metric": state["metric"], "mode": state["mode"]}
-        check_same("the saved search has", saved, {"algorithm": self.algorithm, "metric": metric, "mode": self._mode})
-        further = {"further_objectives": state.get("further_objectives", {})}
-        check_same("the saved search has", further, {"further_objectives": self._further})
+        further = state.get("further_objectives", {})
+        saved = [saved_algorithm(state), state["metric"], state["mode"], further]
+        asked = [self.algorithm, metric, self._mode, self._further]
+        names = ("algorithm", "metric", "mode", "further_objectives")
+        check_same("the saved search has", *(dict(zip(names, each, strict=True)) for each in (saved, asked)))
         watch_scheduler()
         self._metric, self._mode = state["metric"] or self._metric, state["mode"] or self._mode
         self._max_t, self._time_attr = state["max_t"], state["time_attr"]
@@ -441,11 +421,3 @@ class AskTellSearch(Searcher):  # type: ignore[misc]  # Ray is untyped
     def restore(self, checkpoint_path: str) -> None:
         """Read the state that ``save`` wrote. If JSON can't hold the space, restoring completes once Tune passes it."""
         self.set_state(json.loads(Path(checkpoint_path).read_text(encoding="utf-8")))
-
-
-def _check_metric(metric: Any, mode: Any) -> None:
-    if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
-        raise ValueError(
-            f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}"
-            " (further_objectives takes more)"
-        )

@@ -132,6 +132,25 @@ class Settings:
     budget: int
     generational: bool
 
+    @classmethod
+    def of(
+        cls,
+        n_particles: int,
+        topology: TopologyName,
+        inertia: InertiaName,
+        cognitive: float | None,
+        social: float | None,
+        velocity_limit: float,
+        bounds: BoundsName,
+        budget: int,
+        generational: bool,
+    ) -> Settings:
+        """Return settings with the inertia weights and coefficients that belong to a rule of inertia, unless given."""
+        coefficient = 2.05 if inertia == "constriction" else 1.494
+        start, end = {"linear": (0.7, 0.3), "adaptive": (0.4, 0.9)}.get(inertia, (0.729, 0.729))
+        c1, c2 = (coefficient if each is None else each for each in (cognitive, social))
+        return cls(n_particles, topology, inertia, start, end, c1, c2, velocity_limit, bounds, budget, generational)
+
     def __post_init__(self) -> None:
         for field in fields(self):
             object.__setattr__(self, field.name, plain(getattr(self, field.name)))

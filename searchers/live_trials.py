@@ -1,4 +1,20 @@
-"""The trials of a searcher: those that are live, with their moves, and those that are complete."""
+"""The trials of a searcher: those that are live, with their moves, and those that are complete.
+
+What Ray Tune (2.60) does with trials across experiments:
+
+* Trials that a time budget cut off are never completed. There are two ways to continue:
+
+  - ``Tuner.restore`` resumes the experiment. Tune sets the searcher's properties, then restores the searcher, then runs
+    those trials further. So they are live.
+  - The user restores the searcher and starts a new experiment, which sets the properties afterwards, and doesn't know
+    the old trials. They don't count against the concurrency, as with Ray's OptunaSearch and HyperOptSearch, whose
+    ConcurrencyLimiter starts empty there, and their configurations are suggested again, before any new one. If an old
+    trial reports after all, it is live again.
+
+  Without a ``param_space`` Tune sets no properties, and the two look alike: old trials are live once they report.
+* A restarted trial can have an id that was never suggested. And a snapshot lags behind, so that completions are
+  repeated after a restore. So unknown ids are ignored with one warning, and a second completion changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from searchers.archive import Value
+from searchers.pending import Move
 from searchers.space import Space
-from searchers.swarm import Move
 
 
 class Optimiser(Protocol):

@@ -17,8 +17,8 @@ import numpy as np
 
 from searchers.archive import Value
 from searchers.parameters import Array, Categorical, Float, Integer, Ordinal, Parameter
+from searchers.pending import Move
 from searchers.space import Space
-from searchers.swarm import Move
 
 WORST = 1e19  # the value of a failed run, for peers that accept only finite numbers
 

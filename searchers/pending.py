@@ -23,6 +23,19 @@ from searchers.parameters import Array
 PATIENCE = 3  # results per particle (or per pending move, if those are more) before a silent move is given up
 
 
+@dataclass(frozen=True)
+class Move:
+    """A configuration to evaluate.
+
+    Attributes:
+        id: Number by which ``tell`` knows the move.
+        config: The configuration.
+    """
+
+    id: int
+    config: dict[str, Any]
+
+
 @dataclass
 class PendingMove:
     """A move without a result.

@@ -30,35 +30,21 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from searchers.archive import Archive, Value, checked_fidelity
+from searchers.archive import Archive, Value, check_deviation, checked_fidelity
 from searchers.dynamics import BoundsName, InertiaName, Settings, TopologyName
 from searchers.moves import Moves
 from searchers.parameters import Array
 from searchers.particles import Particles
-from searchers.pending import PendingMove, PendingMoves
+from searchers.pending import Move, PendingMove, PendingMoves
 from searchers.screening import Screen, Screening
 from searchers.sobol import Sobol
 from searchers.space import Space
 
 STATE_VERSION = 4
-
-
-@dataclass(frozen=True)
-class Move:
-    """A configuration to evaluate.
-
-    Attributes:
-        id: Number by which ``tell`` knows the move.
-        config: The configuration.
-    """
-
-    id: int
-    config: dict[str, Any]
 
 
 class ParticleSwarm:
@@ -133,20 +119,8 @@ class ParticleSwarm:
         points_to_evaluate: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         self.space = space if isinstance(space, Space) else Space(space)
-        coefficient = 2.05 if inertia == "constriction" else 1.494
-        start, end = {"linear": (0.7, 0.3), "adaptive": (0.4, 0.9)}.get(inertia, (0.729, 0.729))
-        self.settings = Settings(
-            n_particles=n_particles,
-            topology=topology,
-            inertia=inertia,
-            inertia_start=start,
-            inertia_end=end,
-            cognitive=coefficient if cognitive is None else cognitive,
-            social=coefficient if social is None else social,
-            velocity_limit=velocity_limit,
-            bounds=bounds,
-            budget=budget,
-            generational=generational,
+        self.settings = Settings.of(
+            n_particles, topology, inertia, cognitive, social, velocity_limit, bounds, budget, generational
         )
         screen = (Screen() if screening else None) if isinstance(screening, bool) else screening
         self.noisy = noisy
@@ -236,7 +210,7 @@ class ParticleSwarm:
         if not 0 <= move_id < self._next_id:
             raise KeyError(f"no move {move_id!r} was asked for")
         reached = checked_fidelity(fidelity)
-        _check_deviation(deviation)
+        check_deviation(deviation)
         move = self._pending.pop(move_id)
         if move is None:
             return
@@ -272,7 +246,7 @@ class ParticleSwarm:
                 negative or NaN.
         """
         reached = checked_fidelity(fidelity)
-        _check_deviation(deviation)
+        check_deviation(deviation)
         position = self.space.encode(config, strict=False)
         self._moves.claim(position)
         particle = self._heir()
@@ -442,8 +416,3 @@ class ParticleSwarm:
         self._pending.set_state(state["flights"])
         self._moves.queue = [np.array(position) for position in state["queue"]]
         self._rng.bit_generator.state = state["rng"]
-
-
-def _check_deviation(deviation: float | None) -> None:
-    if deviation is not None and not (deviation >= 0 and math.isfinite(deviation)):
-        raise ValueError(f"a standard deviation of noise must be a finite number >= 0, or None; got {deviation}")

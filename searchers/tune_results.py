@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,31 @@ def finite(value: Any) -> float | None:
     """Return a value as a finite float; None for anything else."""
     found = number(value)
     return found if found is not None and math.isfinite(found) else None
+
+
+def check_objectives(metric: Any, mode: Any, further: Mapping[str, str] | None = None) -> None:
+    """Check the result that a search optimises, and further ones with their modes.
+
+    Raises:
+        ValueError: If there is more than one metric, or a mode is neither ``min`` nor ``max``.
+    """
+    if isinstance(metric, (list, tuple)) or mode not in (None, "min", "max"):
+        raise ValueError(
+            f"a searcher needs one metric, and mode 'min' or 'max'; got {metric!r} and {mode!r}"
+            " (further_objectives takes more)"
+        )
+    for name, each in (further or {}).items():
+        if each not in ("min", "max") or name == metric:
+            raise ValueError(
+                f"a further objective has mode 'min' or 'max' and is not the metric; got {name!r}: {each!r}"
+            )
+
+
+def minimised(results: Sequence[Any], modes: Sequence[str | None]) -> list[float] | None:
+    """Return results as numbers to minimise, each in its mode; None if one of them is no finite number."""
+    found = [finite(result) for result in results]
+    signed = [-each if mode == "max" else each for each, mode in zip(found, modes, strict=True) if each is not None]
+    return signed if len(signed) == len(found) else None
 
 
 def kind_of(value: Any) -> str:

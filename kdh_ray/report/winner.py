@@ -263,7 +263,7 @@ def _interval_over_documents(pairs: list[tuple[StagePrediction, StagePrediction]
     The seeds are stacked as further labels, (n_documents, n_seeds * n_labels), so that a drawn document brings the
     predictions of all seeds.
     """
-    from kdh_ray.evaluation.statistics import compare_over_documents
+    from kdh_ray.evaluation.document_statistics import compare_over_documents
 
     # (n_documents, n_seeds * n_labels)
     targets = np.hstack([first.targets for first, _ in pairs])

@@ -85,7 +85,7 @@ def _compare_all(keys: list[Key], predictions: dict[Key, StagePrediction], refer
 
 def _compare(first: StagePrediction, second: StagePrediction) -> dict[str, Any]:
     """Compare two models over the same documents: the difference is first less second."""
-    from kdh_ray.evaluation.statistics import compare_labels, compare_over_documents
+    from kdh_ray.evaluation.document_statistics import compare_labels, compare_over_documents
 
     whole = compare_over_documents(first.targets, first.labels, second.labels)
     by_label = compare_labels(first.targets, first.labels, second.labels, first.label_names)

@@ -9,15 +9,9 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_1samp
 
 from kdh_ray.errors import DataError, UnavailableError
+from kdh_ray.evaluation.document_statistics import compare_labels, compare_over_documents
 from kdh_ray.evaluation.metrics import score
-from kdh_ray.evaluation.statistics import (
-    compare_labels,
-    compare_over_corpora,
-    compare_over_documents,
-    compare_over_seeds,
-    holm,
-    rank_biserial,
-)
+from kdh_ray.evaluation.statistics import compare_over_corpora, compare_over_seeds, holm, rank_biserial
 
 pytest.importorskip("statsmodels", reason="extra 'statistics' is not installed")
 pytest.importorskip("scikit_posthocs", reason="extra 'statistics' is not installed")
