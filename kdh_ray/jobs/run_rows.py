@@ -23,7 +23,8 @@ _LATER_SETTINGS = {
         "format", "delimiter", "encoding", "sheet", "subset", "folds",
     ),
     "stages": ("members", "fold"),  # of each stage
-    "tune": ("keep_default",),
+    "tune": ("keep_default", "prefer", "tolerance"),
+    "job": ("dashboard",),
 }  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def run_id(config: RunConfig, experiment: str | None = None) -> str:
     # A resumed run may use another machine, so the settings of the machine don't count.
     machine = {"job": JobConfig(), "cache": None, "results": None, "tune": config.tune.without_machine()}
     # Settings that came later count only if they are set, so that runs and searches begun before keep their ids.
-    unset: dict[str, Any] = {"data": _unset(config.data, "data"), "tune": _unset(config.tune, "tune")}
+    sections: dict[str, Section] = {"data": config.data, "tune": config.tune, "job": JobConfig()}
+    unset: dict[str, Any] = {name: _unset(section, name) for name, section in sections.items()}
     if config.data.corpus != "table" or config.data.split_rule == "stratified":  # as it was before the setting came
         unset["data"].add("split_rule")
     unset["stages"] = {name: _unset(stage, "stages") for name, stage in config.stages.items()}
