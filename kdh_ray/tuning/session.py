@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -228,8 +229,20 @@ class _Session:
         """Record the trials that Tune left: out of time, it drops them without an event; after Ctrl-C it returns."""
         if self._seconds_left() <= 0:
             recorder.stop_running(OUT_OF_TIME)
+            if note := nothing_reported(self.ledger.trials, self.settings.time_budget):
+                warnings.warn(note, RuntimeWarning, stacklevel=3)
         elif self.ledger.running() or (len(self.ledger.trials) < self.settings.n_trials and not recorder.exhausted):
             raise KeyboardInterrupt
+
+
+def nothing_reported(trials: Sequence[Trial], time_budget: float | None) -> str:
+    """Return a warning about a search whose time ended before it learnt anything; empty for any other."""
+    if time_budget is None or any(trial.reports for trial in trials):
+        return ""
+    return (
+        f"time_budget: {time_budget:g} s ended before any of {len(trials)} trials reported; starting workers takes"
+        " seconds, which count"
+    )
 
 
 def _translate(error: Exception, metric: str) -> Exception:

@@ -23,7 +23,7 @@ from kdh_ray.tuning import ledger as ledger_module
 from kdh_ray.tuning.adapters import RecordedScheduler, RecordedSearcher
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.recorder import Recorder
-from kdh_ray.tuning.session import _translate
+from kdh_ray.tuning.session import _translate, nothing_reported
 from kdh_ray.tuning.trials import Report, Trial, best_of, savings
 from searchers import tune_results
 from searchers.pso_search import ParticleSwarmSearch
@@ -458,3 +458,11 @@ def test_savings_count_early_stops_only():
 def test_search_without_a_score_has_no_best():
     with pytest.raises(UserError, match="none of 2 trials has a score to compare: none reported a number"):
         _ = SearchResult([trial(1, math.nan), trial(2, math.nan)], "score", "max", 1.0).best
+
+
+def test_time_that_ends_before_a_report_is_said():
+    waiting, reported = Trial(1, "a", {}), Trial(2, "b", {}, reports=[Report(1.0, 0.5, 1.0, {})])
+    assert nothing_reported([waiting], 10.0) == (
+        "time_budget: 10 s ended before any of 1 trials reported; starting workers takes seconds, which count"
+    )
+    assert nothing_reported([waiting, reported], 10.0) == nothing_reported([waiting], None) == ""
