@@ -12,10 +12,10 @@ quickstart: $(INSTALLED)
 	$(BIN)/kdh-ray quickstart
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow and not network and not cluster" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow and not network and not cluster" -n 2
 
 test-slow: $(DEV)
-	$(BIN)/python -m pytest -m "slow and not network and not cluster" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "slow and not network and not cluster" -n 2
 
 # Simulates several machines in network namespaces; needs root, openssh-server and rsync, and is skipped without them.
 # Each test builds on the one before, so the first failure ends the run.

@@ -85,7 +85,10 @@ def _start_or_join(address: str | None, dashboard: bool, verbose: bool, cpus: in
 
     level = logging.INFO if verbose else logging.ERROR
     cpus = cpus or hardware.describe(gpus=False).cores
-    started_here = {"include_dashboard": dashboard, "dashboard_host": "127.0.0.1", "num_cpus": cpus}
+    # local: without it, ray.init joins a cluster that someone started on this machine
+    started_here = {
+        "address": "local", "include_dashboard": dashboard, "dashboard_host": "127.0.0.1", "num_cpus": cpus,
+    }  # fmt: skip
     arguments = {"address": address} if address else started_here
     try:
         with nullcontext() if address else _on_loopback():

@@ -25,6 +25,21 @@ def test_ray_gets_the_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> 
         assert asked["num_cpus"] == expected
 
 
+def test_no_cluster_is_joined_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def record(address: object = None, **_: object) -> None:
+        asked.append(address)
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.init", record)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in (None, "10.0.0.7:6379"):
+        with pytest.raises(UnavailableError), ray_session(JobConfig(address=address)):
+            pass
+    assert asked == ["local", "10.0.0.7:6379"]
+
+
 @pytest.mark.parametrize(("address", "clusters"), [(None, False), ("10.0.0.7:6379", True)])
 def test_only_a_cluster_is_open_to_the_network(
     address: str | None, clusters: bool, monkeypatch: pytest.MonkeyPatch
