@@ -14,7 +14,7 @@ from searchers.space import Space
 
 Curve = dict[float, float]  # fidelity -> finite value
 Value = float | Sequence[float] | None
-"""What is minimised: a number, or one for each of several objectives; None for a failure."""
+"""Result to minimise: a number, or one for each of several objectives; None for a failure."""
 
 
 class Rungs:

@@ -46,6 +46,7 @@ class Board:
         self.trials = {trial.number: trial for trial in Ledger(RunFolder(out).search.path).trials}
         self.n_trials = config.tune.n_trials
         self.objective = OBJECTIVES[config.tune.objectives[0]]
+        self.folds = config.data.folds
         self.further = [objective_named(name) for name in config.tune.objectives[1:]]
         self._ended_earlier = self._ended()
         self.start_clock()
@@ -55,8 +56,9 @@ class Board:
         self._started = time.monotonic()
 
     def best(self) -> Trial | None:
-        """Return the best trial, by the search's own rule."""
-        return best_of(list(self.trials.values()), self.objective.mode)
+        """Return the best trial, by the search's own rule; with folds, of those that all folds have judged."""
+        judged = [trial for trial in self.trials.values() if self.folds == 1 or trial.status == "ok"]
+        return best_of(judged, self.objective.mode)
 
     def score(self, trial: Trial) -> str:
         """Return a trial's score as result tables print it; ``-`` without a score, or beyond the search's budget."""
@@ -84,11 +86,17 @@ class Board:
         further = "".join(f", {each.with_unit(value)}" for each, value in self._further_values(trial))
         best_so_far = f"; best {self.score(best)} (trial {best.number})" if best else ""
         reason = f" ({trial.error})" if trial.error else ""
+        score = f"{self.score(trial)}{self._judged_by(trial)}{further}"
         return (
             f"trial {trial.number}{_particle(trial)}: {trial.status} after {epochs(trial)}, validation"
-            f" {self.objective.title} {self.score(trial)}{further}, {trial.seconds:.0f} s{reason};"
+            f" {self.objective.title} {score}, {trial.seconds:.0f} s{reason};"
             f" {self._ended()}/{self.n_trials} done{best_so_far}"
         )
+
+    def _judged_by(self, trial: Trial) -> str:
+        """Return which of the folds a score is of, unless it is of all; during the first fold it is of that one."""
+        finished = int(trial.values.get("folds_run", self.folds))
+        return "" if finished >= self.folds else f" on {max(1, finished)} of {self.folds} folds"
 
     def _further_values(self, trial: Trial) -> list[tuple[Objective | Cost, float]]:
         """Return the values of the other objectives, as far as a trial has reported them."""

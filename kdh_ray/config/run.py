@@ -181,7 +181,7 @@ class RunConfig(Section):
             if self.stages[name].members > 1 and whole is not None:
                 faults.append(f"stages.{name}.members: a member of {whole!r} can't have members of its own")
             elif self.stages[name].members > 1 and self.data.folds > 1:
-                faults.append(f"stages.{name}.members: 1 with data.folds, which trains a model a fold already")
+                faults.append(f"stages.{name}.members: must be 1 with data.folds, which trains a model a fold already")
             faults += self._faults_of_fold(name, whole)
             earlier.append(name)
         if self.tune.stage is not None:

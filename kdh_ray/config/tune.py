@@ -19,7 +19,7 @@ MACHINE_SETTINGS = (
 
 SCORES = ("f1_micro", "f1_macro", "average_precision", "log_loss")
 COSTS = ("parameters", "latency_ms")
-"""What a search may optimise; :mod:`kdh_ray.evaluation.objectives` knows how each is shown."""
+"""Costs that a search may optimise next to a score; :mod:`kdh_ray.evaluation.objectives` knows how each is shown."""
 
 
 class TuneConfig(Section):

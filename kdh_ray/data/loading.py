@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.corpus import Corpus, Split
+from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
 from kdh_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def corpus_from_config(data: DataConfig) -> Corpus:
     if data.unlabelled:
         from kdh_ray.data.unlabelled import read_unlabelled
 
-        sample = replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample))
+        # Every fold is held out once.
+        held_out = ("validation", "test") if data.folds == 1 else SPLIT_NAMES
+        sample = replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample, held_out))
     return sample if data.folds == 1 else _with_folds(sample, data)
 
 

@@ -19,12 +19,15 @@ from kdh_ray.storage import one_line
 _SHARED = ("files", "block", "text_column", "id_column", "reading")  # settings of predictions of the same documents
 
 
-def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
+def read_unlabelled(
+    folders: Sequence[str], corpus: Corpus, held_out: Sequence[str] = ("validation", "test")
+) -> Unlabelled:
     """Return texts and their teacher logits: the mean over the predictions in ``folders``.
 
     Args:
         folders: Outputs of ``kdh-ray predict --logits``, over the same files. The texts are read from those files.
-        corpus: Its labels must be those of the predictions, and its held-out texts must not be among the unlabelled.
+        corpus: Its labels must be those of the predictions.
+        held_out: Splits whose texts must not be among the unlabelled; where there are folds, the training split too.
 
     Raises:
         DataError: If a prediction is unfinished, has other labels, no logits, or other documents than the first.
@@ -60,7 +63,7 @@ def read_unlabelled(folders: Sequence[str], corpus: Corpus) -> Unlabelled:
         logits.append(means[known])
         ids += [documents.ids[i] for i in np.flatnonzero(known)]
         texts += [documents.texts[i] for i in np.flatnonzero(known)]
-    _check_held_out(folders[0], ids, texts, corpus)
+    _check_held_out(folders[0], ids, texts, corpus, held_out)
     return Unlabelled(Texts(ids, texts), np.concatenate(logits))
 
 
@@ -95,10 +98,10 @@ def _read_logits(folder: str, number: int, ids: list[str], corpus: Corpus) -> ND
     return np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float32)
 
 
-def _check_held_out(folder: str, ids: list[str], texts: list[str], corpus: Corpus) -> None:
-    held_out = {digest for name in ("validation", "test") for digest in corpus.splits[name].digests}
-    found = [id_ for id_, text in zip(ids, texts, strict=True) if text_digest(text) in held_out]
+def _check_held_out(folder: str, ids: list[str], texts: list[str], corpus: Corpus, held_out: Sequence[str]) -> None:
+    digests = {digest for name in held_out for digest in corpus.splits[name].digests}
+    found = [id_ for id_, text in zip(ids, texts, strict=True) if text_digest(text) in digests]
     if found:
         raise DataError(
-            f"{folder}: {len(found)} texts are in the validation or test split (first: {found[0]}); leave them out"
+            f"{folder}: {len(found)} texts are in the {' or '.join(held_out)} split (first: {found[0]}); leave them out"
         )

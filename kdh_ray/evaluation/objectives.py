@@ -1,4 +1,4 @@
-"""What a search may optimise: scores and costs, their names, which way is better, and how they are shown."""
+"""Scores and costs that a search may optimise: their names, which way is better, and how they are shown."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray import __version__
-from kdh_ray.config import RunConfig
+from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.data.corpus import SPLIT_NAMES, Corpus
+from kdh_ray.data.folds import is_divided, refit_corpus
 from kdh_ray.data.groups import read_groups
 from kdh_ray.evaluation.calibration import RESAMPLES, Interval, brier_scores, calibration_errors, score_intervals
 from kdh_ray.evaluation.metrics import per_label, without_nan
@@ -21,8 +22,9 @@ from kdh_ray.export.licences import corpus_licence, encoder_licence
 from kdh_ray.hardware import precision
 from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.scoring import READ_AS, check_labels
-from kdh_ray.models.checkpoint import Card, load_card
+from kdh_ray.models.checkpoint import CARD, Card, load_card
 from kdh_ray.models.training_documents import check_unseen, is_of
+from kdh_ray.run_folder import RunFolder
 
 FORMAT = 1
 Facts = dict[str, Any]
@@ -76,7 +78,8 @@ def scored_facts(
     groups = None if group_column is None else read_groups(config.data, group_column)
     classifier = TextClassifier.load(checkpoint, precision=precision(config.precision))
     chosen = corpus.splits[split]
-    scored = _Scored(chosen.targets, classifier.logits(chosen.raw()).probabilities, classifier, corpus)
+    trained = _trained_on(card, corpus)
+    scored = _Scored(chosen.targets, classifier.logits(chosen.raw()).probabilities, classifier, trained)
     facts = checkpoint_facts(card)
     for label, line in zip(facts["labels"], scored.labels(), strict=True):
         label |= line
@@ -88,11 +91,21 @@ def scored_facts(
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
         "is_that_of_training": is_of(card.corpus, corpus),
-        "documents": {name: len(corpus.splits[name]) for name in SPLIT_NAMES},
+        "documents": {name: len(trained.splits[name]) for name in SPLIT_NAMES},
         "licence": corpus_licence(config.data),
     }
     facts["encoder"] = _encoder(config, card)
     return dict(without_nan(facts))
+
+
+def _trained_on(card: Card, corpus: Corpus) -> Corpus:
+    """Return the corpus with the splits of a card's training: all folds train a model that is refit, none validates."""
+    if not is_divided(corpus):
+        return corpus
+    refit = refit_corpus(corpus)
+    if card.corpus.get("fingerprint") != refit.fingerprint():
+        return corpus
+    return replace(corpus, splits={**refit.splits, "validation": refit.splits["validation"].take([])})
 
 
 @dataclass(frozen=True)
@@ -162,5 +175,8 @@ def _encoder(config: RunConfig, card: Card) -> dict[str, Any]:
         return {"source": None, "licence": None}
     while start in config.stages:
         start = str(config.stages[start].start)
+        run = RunFolder.of_checkpoint(Path(start))
+        if (Path(start) / CARD).exists() and run.config.exists():  # a stage of another run, such as a search's teacher
+            config, start = load_run_config(run.config), Path(start).absolute().parent.name
     is_folder = Path(start).expanduser().exists()
     return {"source": Path(start).name if is_folder else start, "licence": encoder_licence(start)}

@@ -152,12 +152,16 @@ def check_unseen(checkpoint: Path, corpus: Corpus, splits: Sequence[str], allowe
     seen = [part for split in splits for part in _seen(documents, corpus, split)]
     if not seen:
         return ""
-    other = "another division of this data" if is_of(trained_on, corpus) else "other data"
-    fault = f"{checkpoint}: was trained on {other}, which has {', '.join(seen)}"
+    if is_of(trained_on, corpus):
+        fault, remedy = f"{checkpoint}: learnt from {', '.join(seen)}", "score the test split"
+        reason = "its run divided the data into folds, and "
+    else:
+        fault = f"{checkpoint}: was trained on other data, which has {', '.join(seen)}"
+        remedy, reason = "train it again on this data, leave these documents out", ""
     if not allowed:
         raise DataError(
-            f"{fault}: their scores would be too good; train it again on this data, leave these documents out, or pass"
-            " --allow-changed-data (allow_changed_data=True)"
+            f"{fault}: {reason}their scores would be too good; {remedy}, or pass --allow-changed-data"
+            " (allow_changed_data=True)"
         )
     return f"{fault}; scores on them are too good"
 

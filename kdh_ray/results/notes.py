@@ -119,7 +119,7 @@ def member_notes(frame: pd.DataFrame) -> list[str]:
         where = f" at size {size}" if members["size"].nunique() > 1 else ""
         lowest, highest = own["score"].min(), own["score"].max()
         refit = rivals[rivals["run_id"].isin(own["run_id"])]["refit_epochs"].notna().any()
-        what = "trained on all folds; the fold models that judged it" if refit else "the mean of models that"
+        what = "trained on all folds; its fold models" if refit else "the mean of models that"
         notes.append(f"{name}{where} is {what} reach {lowest:.1f} to {highest:.1f} each")
     return notes
 

@@ -24,8 +24,8 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The rows with ``search`` (run id of the search), ``score`` on validation (a fraction, or a loss), ``merit`` (the
-        score, negated where less is better), ``curve`` (a list with a score per epoch), ``seconds``, ``started`` and
-        ``ended`` (UTC).
+        score, negated where less is better; NaN for a score of some folds where another trial has one of all),
+        ``curve`` (a list with a score per epoch), ``seconds``, ``started`` and ``ended`` (UTC).
 
     Raises:
         DataError: If there is no trial.
@@ -46,12 +46,23 @@ def trial_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(
         search=_searches(rows),
         score=score,
-        merit=score * rows["objective"].map(lambda name: OBJECTIVES.get(name, MICRO_F1).sign),
+        merit=_comparable(rows, score) * rows["objective"].map(lambda name: OBJECTIVES.get(name, MICRO_F1).sign),
         curve=rows["curve"].map(_curve),
         seconds=seconds,
         started=started,
         ended=started + pd.to_timedelta(seconds, unit="s"),
     ).sort_values(["search", "trial"], kind="stable")
+
+
+def _comparable(rows: pd.DataFrame, score: pd.Series[float]) -> pd.Series[float]:
+    """Return the scores without those of trials that only some folds judged, in searches where all judged another."""
+    import pandas as pd
+
+    if "folds_run" not in rows or "config_data.folds" not in rows:
+        return score
+    judged, folds = (pd.to_numeric(rows[name], errors="coerce") for name in ("folds_run", "config_data.folds"))
+    is_whole = ~(judged < folds)
+    return score.where(is_whole | ~is_whole.groupby(_searches(rows)).transform("any"))
 
 
 def _searches(rows: pd.DataFrame) -> pd.Series[str]:

@@ -1,4 +1,4 @@
-"""What the parts of a stage say together: the mean logits of its members, and the verdicts of its fold models on
+"""Predictions of a stage's parts together: the mean logits of its members, and the logits of its fold models for
 documents that they never saw. Nothing is trained, and no encoder is loaded.
 """
 

@@ -275,7 +275,7 @@ class StageRunner:
                     "whole": self.corpus.identity.fingerprint,
                 },
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed, **self._stated_language(),
-                       "validation_f1_micro": result["validation_f1_micro"]},
+                       ("out_of_fold_f1_micro" if parts else "validation_f1_micro"): result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
             documents = self._documents(self.config.stages[name])
             save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card, documents)

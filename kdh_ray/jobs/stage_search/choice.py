@@ -14,12 +14,12 @@ from kdh_ray.data import Corpus
 from kdh_ray.evaluation.objectives import Objective, objective_named
 from kdh_ray.evaluation.selection import CorrectedGain, ResampledScores
 from kdh_ray.inference.logits import logistic
-from kdh_ray.jobs.stage_search.fold_scores import Judges
-from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, SearchPlan
+from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds
+from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.predictions import read_predictions
 from kdh_ray.jobs.stage_search.space import has_own_settings
 from kdh_ray.tuning import SearchResult
-from kdh_ray.tuning.trials import Trial, best_of
+from kdh_ray.tuning.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     """
     judged = _judged(plan, corpus, found)
     preferred = _preferred(plan, found)
-    choice = _best_or_own(plan, judged, found) if preferred is _best(found) else _preference(plan, found, preferred)
+    choice = _best_or_own(plan, judged, found) if preferred is found.best else _preference(plan, found, preferred)
     if judged is not None:
         curve = (plan.objective.sign * np.array(judged.scores.overtuning())).tolist()
         choice = replace(choice, columns={**choice.columns, "search_overtuning": curve})
@@ -86,7 +86,7 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
 
 def _preferred(plan: SearchPlan, found: SearchResult) -> Trial:
     """Return the trial to train: the best in the first objective, or in the preferred one within the tolerance."""
-    best, tune = _best(found), plan.config.tune
+    best, tune = found.best, plan.config.tune
     if tune.prefer in (None, tune.objectives[0]):
         return best
     preferred = objective_named(str(tune.prefer))
@@ -97,7 +97,7 @@ def _preferred(plan: SearchPlan, found: SearchResult) -> Trial:
 
 def _preference(plan: SearchPlan, found: SearchResult, trial: Trial) -> Choice:
     """Return the choice of a trial for another objective than the first."""
-    tune, best = plan.config.tune, _best(found)
+    tune, best = plan.config.tune, found.best
     title = objective_named(str(tune.prefer)).title
     sentence = (
         f"Chosen: trial {trial.number} ({_all_scored(plan, trial)}), the best in {title} of the trials on the front"
@@ -109,7 +109,7 @@ def _preference(plan: SearchPlan, found: SearchResult, trial: Trial) -> Choice:
 
 def _best_or_own(plan: SearchPlan, judged: _Judged | None, found: SearchResult) -> Choice:
     """Choose between the best trial in the first objective and the stage's own settings."""
-    best, objective = _best(found), plan.objective
+    best, objective = found.best, plan.objective
     own = next((trial for trial in found.trials if has_own_settings(plan.config, trial.config)), None)
     if own is best:
         of_own = (
@@ -122,18 +122,12 @@ def _best_or_own(plan: SearchPlan, judged: _Judged | None, found: SearchResult) 
         obstacle = "" if gain else "the validation predictions of some trials are missing"
     keep = plan.config.tune.keep_default and not (gain and gain.clear) and own is not None and _can_be_kept(own)
     chosen = own if keep and own is not None else best
-    sentences = [_contest(objective, best, own, chosen, len(found.trials)), _judgement(objective, gain, obstacle)]
+    sentences = [_comparison(objective, best, own, chosen, len(found.trials)), _judgement(objective, gain, obstacle)]
     columns: dict[str, Any] = {"search_kept_default": keep}
     if gain is not None and own is not None:
         columns |= {"search_gain": objective.sign * (_score(best) - _score(own))}
         columns |= {"search_gain_corrected": gain.gain, "search_gain_low": gain.low, "search_gain_high": gain.high}
     return Choice(chosen, " ".join(sentences), columns)
-
-
-def _best(found: SearchResult) -> Trial:
-    """Return the best trial. Where there are folds, only trials that were judged by all of them can be compared."""
-    judged = [trial for trial in found.trials if FOLDS_RUN in trial.values and trial.status == "ok"]
-    return (best_of(judged, found.mode) if judged else None) or found.best
 
 
 def _obstacle(own: Trial | None) -> str:
@@ -162,7 +156,7 @@ class _Judged:
 def _judged(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> _Judged | None:
     """Score the finished trials on resamples; None if there are none, or predictions of one are missing."""
     finished = [trial for trial in found.trials if trial.feasible and trial.status == "ok" and trial.score is not None]
-    targets = np.asarray(Judges.of(corpus).targets, np.int8)
+    targets = np.asarray(ValidationFolds.of(corpus).targets, np.int8)
     files = [plan.folder.search.predictions(trial.number) for trial in finished]
     logits = [each for file in files if (each := read_predictions(file, targets.shape)) is not None]
     if not files or len(logits) < len(files):
@@ -172,7 +166,7 @@ def _judged(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> _Judged | 
     return _Judged([trial.number for trial in finished], scores)
 
 
-def _contest(objective: Objective, best: Trial, own: Trial | None, chosen: Trial, trials: int) -> str:
+def _comparison(objective: Objective, best: Trial, own: Trial | None, chosen: Trial, trials: int) -> str:
     """Return which trial was chosen over which, with their scores as the trials reported them."""
     winner = f"trial {best.number}, {_scored(objective, best)}, the best of {trials} trials"
     if own is None or _obstacle(own):

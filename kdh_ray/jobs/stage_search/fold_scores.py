@@ -1,4 +1,4 @@
-"""What a trial's fold models say of documents that they never saw, over the folds that are finished so far."""
+"""Scores of a trial's fold models on the documents that they never saw, over the folds that are finished so far."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def objective_scores(targets: NDArray[np.int8], probabilities: NDArray[np.float6
 
 
 @dataclass(frozen=True)
-class Judges:
+class ValidationFolds:
     """The documents that judge a trial, by fold.
 
     Attributes:
@@ -38,7 +38,7 @@ class Judges:
     folds: Sequence[NDArray[np.int64]]
 
     @classmethod
-    def of(cls, corpus: Corpus) -> Judges:
+    def of(cls, corpus: Corpus) -> ValidationFolds:
         """Return the documents of all folds, or the validation split of a corpus without folds."""
         if corpus.folds is None:
             targets = corpus.splits["validation"].targets
@@ -55,7 +55,7 @@ class FoldScores:
     """The predictions of a trial's fold models.
 
     Args:
-        judges: The documents of all folds.
+        validation: The documents of all folds.
 
     Attributes:
         logits: (n_documents, n_labels); NaN in folds that are not finished.
@@ -63,22 +63,22 @@ class FoldScores:
         epochs: Epochs that these have trained, together.
     """
 
-    def __init__(self, judges: Judges) -> None:
-        self._judges = judges
-        self.logits = np.full(judges.targets.shape, np.nan, dtype=np.float32)
+    def __init__(self, validation: ValidationFolds) -> None:
+        self._validation = validation
+        self.logits = np.full(validation.targets.shape, np.nan, dtype=np.float32)
         self.finished = 0
         self.epochs = 0
 
     def add(self, logits: NDArray[np.float32], epochs: int) -> None:
         """Add the next fold: its documents' logits at the best epoch, and the epochs that its model trained."""
-        self.logits[self._judges.folds[self.finished]] = logits
+        self.logits[self._validation.folds[self.finished]] = logits
         self.finished += 1
         self.epochs += epochs
 
     def scores(self) -> dict[str, float]:
         """Return the results that a trial reports, one for each objective, over all finished folds together."""
-        documents = self._judges.of_first(self.finished)
-        return objective_scores(self._judges.targets[documents], logistic(self.logits[documents]))
+        documents = self._validation.of_first(self.finished)
+        return objective_scores(self._validation.targets[documents], logistic(self.logits[documents]))
 
     def save(self, folder: Path) -> None:
         """Write the finished folds into a trial's checkpoint."""

@@ -19,7 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 from kdh_ray.evaluation.objectives import Objective
 from kdh_ray.evaluation.selection import paired_differences
 from kdh_ray.inference.logits import logistic
-from kdh_ray.jobs.stage_search.fold_scores import Judges, objective_scores
+from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds, objective_scores
 from kdh_ray.jobs.stage_search.plan import FOLDS_RUN
 from kdh_ray.jobs.stage_search.predictions import read_predictions
 from kdh_ray.run_folder import SearchFolder
@@ -30,16 +30,16 @@ LEVEL = 0.2
 
 
 @dataclass(frozen=True)
-class Contest:
+class TrialComparison:
     """Comparisons of trials by their predictions.
 
     Attributes:
-        judges: The documents of all folds.
+        validation: The documents of all folds.
         objective: The score that is compared.
         search: Folder with the trials' predictions.
     """
 
-    judges: Judges
+    validation: ValidationFolds
     objective: Objective
     search: SearchFolder
 
@@ -51,13 +51,13 @@ class Contest:
         own = self._logits(self.search.predictions(trial))
         if own is None:
             return False
-        documents, truth = self.judges.of_first(finished), self.judges.targets
+        documents, truth = self.validation.of_first(finished), self.validation.targets
         best = self._best_other(trial, finished)
         if best is None:
             return False
         mine, theirs = (logistic(each[documents]) for each in (own, best))
         differences = paired_differences(truth[documents], mine, theirs, self.objective)
-        looks = max(1, len(self.judges.folds) - 1)  # at the end of the last fold there is nothing left to save
+        looks = max(1, len(self.validation.folds) - 1)  # at the end of the last fold there is nothing left to save
         return bool((differences >= 0).mean() < LEVEL / looks)
 
     def _best_other(self, trial: int, finished: int) -> NDArray[np.float32] | None:
@@ -69,18 +69,18 @@ class Contest:
         if most < finished:
             return None
         leaders = [logits for logits, count in zip(others, counts, strict=True) if count == most]
-        documents = self.judges.of_first(most)
+        documents = self.validation.of_first(most)
         return max(leaders, key=lambda logits: self._merit(logits, documents))
 
     def _finished(self, logits: NDArray[np.float32]) -> int:
-        return sum(bool(np.isfinite(logits[fold]).all()) for fold in self.judges.folds)
+        return sum(bool(np.isfinite(logits[fold]).all()) for fold in self.validation.folds)
 
     def _merit(self, logits: NDArray[np.float32], documents: NDArray[np.int64]) -> float:
-        scores = objective_scores(self.judges.targets[documents], logistic(logits[documents]))
+        scores = objective_scores(self.validation.targets[documents], logistic(logits[documents]))
         return self.objective.sign * scores[self.objective.column]
 
     def _logits(self, file: Path) -> NDArray[np.float32] | None:
-        return read_predictions(file, self.judges.targets.shape)
+        return read_predictions(file, self.validation.targets.shape)
 
 
 class Race(TrialScheduler):  # type: ignore[misc]  # Ray is untyped
@@ -91,12 +91,12 @@ class Race(TrialScheduler):  # type: ignore[misc]  # Ray is untyped
 
     Args:
         scheduler: The other scheduler.
-        contest: Compares the trials.
+        comparison: Compares the trials.
     """
 
-    def __init__(self, scheduler: TrialScheduler, contest: Contest) -> None:
+    def __init__(self, scheduler: TrialScheduler, comparison: TrialComparison) -> None:
         super().__init__()
-        self._scheduler, self._contest = scheduler, contest
+        self._scheduler, self._comparison = scheduler, comparison
         self._seen: dict[str, int] = {}  # finished folds by trial id
 
     @property
@@ -119,7 +119,7 @@ class Race(TrialScheduler):  # type: ignore[misc]  # Ray is untyped
         ended_a_fold = finished > self._seen.get(trial.trial_id, 0)
         self._seen[trial.trial_id] = finished
         goes_on = decision == TrialScheduler.CONTINUE and not result.get(DONE)
-        if goes_on and ended_a_fold and self._contest.is_clearly_worse(number_of(str(trial)), finished):
+        if goes_on and ended_a_fold and self._comparison.is_clearly_worse(number_of(str(trial)), finished):
             return str(TrialScheduler.STOP)
         return decision
 

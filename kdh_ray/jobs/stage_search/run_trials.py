@@ -116,13 +116,13 @@ class TrialRuns:
 
     def _scheduler(self, task: StageTask) -> Any:
         """Return what stops trials early: the configured rule and, where there are folds, the race over them."""
-        from kdh_ray.jobs.stage_search.race import Contest, Race
+        from kdh_ray.jobs.stage_search.race import Race, TrialComparison
 
         plan, tune = self.plan, self.plan.config.tune
         rule = make_scheduler(tune.scheduler, plan.longest, tune.grace, tune.reduction)
-        if len(task.judges.folds) == 1 or tune.scheduler == "none":
+        if len(task.validation.folds) == 1 or tune.scheduler == "none":
             return rule
-        return Race(rule, Contest(task.judges, plan.objective, plan.folder.search))
+        return Race(rule, TrialComparison(task.validation, plan.objective, plan.folder.search))
 
 
 def _concurrency(resources: Mapping[str, float], workers: int) -> int | None:

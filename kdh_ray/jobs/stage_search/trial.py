@@ -16,7 +16,7 @@ from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 
 from kdh_ray import distributed
 from kdh_ray.evaluation.objectives import OBJECTIVES
-from kdh_ray.jobs.stage_search.fold_scores import FoldScores, Judges
+from kdh_ray.jobs.stage_search.fold_scores import FoldScores, ValidationFolds
 from kdh_ray.jobs.stage_search.plan import FOLDS_RUN, scores_of
 from kdh_ray.jobs.stage_search.predictions import save_predictions
 from kdh_ray.jobs.stage_search.space import configured
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from kdh_ray.training.stages import Material
     from kdh_ray.training.state import TrainingState
 
-_IN_REPORT = {
-    "f1_micro": "score",
-    "f1_macro": "f1_macro",
-    "average_precision": "average_precision",
-    "log_loss": "log_loss",
-}
 _BEST_LOGITS = "best-logits.npy"
 
 
@@ -49,7 +43,7 @@ class StageTask:
         stage: The stage, before a trial's settings.
         materials: Of each fold, or one if there are none: tokens, labels, teacher logits and the start's weights, with
             every layer and placeholder dropout; or references to them in Ray's object store.
-        judges: The documents that judge a trial.
+        validation: The documents that judge a trial.
         precision: As configured.
         device: ``cpu`` or ``cuda``.
         folder: Of the search, on storage that all machines share.
@@ -59,7 +53,7 @@ class StageTask:
 
     stage: StageConfig
     materials: Sequence[Any]
-    judges: Judges
+    validation: ValidationFolds
     precision: str
     device: str
     folder: SearchFolder
@@ -114,7 +108,7 @@ class TrialTraining:
         self._stage = configured(task.stage, values)
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._weights: TrialWeights | None = None
-        self.judged = FoldScores(task.judges)
+        self.fold_scores = FoldScores(task.validation)
         self._begin(0)
 
     def _begin(self, fold: int) -> None:
@@ -136,7 +130,7 @@ class TrialTraining:
 
     def save(self, folder: Path) -> None:
         """Save what the next epoch needs, without the best weights, which ``TrialWeights`` stores."""
-        self.judged.save(folder)
+        self.fold_scores.save(folder)
         self._state(folder).save([asdict(report) for report in self.training.history], None)
         if self.training.best_logits is not None:
             np.save(folder / _BEST_LOGITS, self.training.best_logits, allow_pickle=False)
@@ -145,8 +139,8 @@ class TrialTraining:
         """Resume after the epoch of :meth:`save`; the training continues as if it had not been interrupted."""
         from kdh_ray.training.loop import EpochReport
 
-        if self.judged.load(folder):
-            self._begin(self.judged.finished)
+        if self.fold_scores.load(folder):
+            self._begin(self.fold_scores.finished)
         state = self._state(folder)
         self.training.history = [EpochReport(**entry) for entry in state.restore(state.newest())]
         if (folder / _BEST_LOGITS).exists():
@@ -176,21 +170,21 @@ class TrialTraining:
         except torch.OutOfMemoryError as error:
             reason = ". ".join(str(error).split(". ")[:2])
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
-        if trial and len(self._task.judges.folds) == 1:
+        if trial and len(self._task.validation.folds) == 1:
             self._keep(number_of(trial), report)
         result = {
             **self._costs,
-            TRAINING_ITERATION: self.judged.epochs + report.epoch,
+            TRAINING_ITERATION: self.fold_scores.epochs + report.epoch,
             RATE: report.documents_per_second,
-            "done": self.training.finished and self.judged.finished + 1 == len(self._task.judges.folds),
+            "done": self.training.finished and self.fold_scores.finished + 1 == len(self._task.validation.folds),
         }
         best = max(self.training.history, key=lambda entry: entry.score)
-        if len(self._task.judges.folds) == 1:
+        if len(self._task.validation.folds) == 1:
             return result | scores_of(asdict(best))
         if self.training.finished:
             self._end_fold(trial)
-        scores = self.judged.scores() if self.judged.finished else scores_of(asdict(best))
-        return {**result, **scores, FOLDS_RUN: self.judged.finished}
+        scores = self.fold_scores.scores() if self.fold_scores.finished else scores_of(asdict(best))
+        return {**result, **scores, FOLDS_RUN: self.fold_scores.finished}
 
     def _keep(self, number: int, report: EpochReport) -> None:
         """Save the validation logits and the weights of the best epoch so far."""
@@ -215,11 +209,11 @@ class TrialTraining:
         """Keep what the model of a fold says of it, and begin the next one."""
         if self.training.best_logits is None:
             raise RuntimeError("a fold ended without predictions")
-        self.judged.add(self.training.best_logits, len(self.training.history))
+        self.fold_scores.add(self.training.best_logits, len(self.training.history))
         if trial:
-            save_predictions(self._task.folder.predictions(number_of(trial)), self.judged.logits)
-        if self.judged.finished < len(self._task.judges.folds):
-            self._begin(self.judged.finished)
+            save_predictions(self._task.folder.predictions(number_of(trial)), self.fold_scores.logits)
+        if self.fold_scores.finished < len(self._task.validation.folds):
+            self._begin(self.fold_scores.finished)
 
 
 class StageTrial(Trainable):  # type: ignore[misc]  # Ray is untyped

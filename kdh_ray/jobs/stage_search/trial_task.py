@@ -8,7 +8,7 @@ from kdh_ray.config import RunConfig
 from kdh_ray.data import Corpus
 from kdh_ray.errors import UnavailableError
 from kdh_ray.events import EventLog
-from kdh_ray.jobs.stage_search.fold_scores import Judges
+from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds
 from kdh_ray.jobs.stage_search.memory import memory_per_trial
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.student_costs import measure_costs
@@ -74,5 +74,5 @@ def trial_task(plan: SearchPlan, corpus: Corpus, on_gpu: bool, log: EventLog | N
     costs = measure_costs(materials[0], stage, plan.space, config.tune.cpus_per_trial)
     device = "cuda" if on_gpu else "cpu"
     return StageTask(
-        stage, materials, Judges.of(corpus), config.precision, device, plan.folder.search, config.tune, costs
+        stage, materials, ValidationFolds.of(corpus), config.precision, device, plan.folder.search, config.tune, costs
     )

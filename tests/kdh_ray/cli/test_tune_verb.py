@@ -112,6 +112,17 @@ def test_ended_trials_are_one_line_each(tmp_path, capsys):
     ]
 
 
+def test_scores_of_some_folds_are_no_best(tmp_path):
+    board = Board(parse_config({**TREE, "data": {"folds": 3}}), tmp_path)
+    first, second = trial(1, "stopped", 0.9), trial(2, "ok", 0.4, 0.7)
+    first.reports[-1].values["folds_run"], second.reports[-1].values["folds_run"] = 1.0, 3.0
+    board.trials[1] = first
+    assert "micro F1 90.0 on 1 of 3 folds, 2 s; 1/5 done" in board.line(first)
+    assert "best" not in board.line(first)
+    board.trials[2] = second
+    assert board.line(second).endswith("micro F1 70.0, 4 s; 2/5 done; best 70.0 (trial 2)")
+
+
 def test_table_counts_trials_and_shows_the_best(tmp_path):
     board = Board(parse_config(TREE), tmp_path)
     for entry in (trial(1, "ok", 0.4, 0.7), trial(2, "stopped", 0.2), trial(3, "running", particle=1)):

@@ -14,10 +14,11 @@ from kdh_ray import load_classifier, run
 from kdh_ray.cli.main import main
 from kdh_ray.config import RunConfig, load_config, parse_config
 from kdh_ray.data import corpus_from_config
-from kdh_ray.data.folds import fold_corpus, refit_corpus
+from kdh_ray.data.folds import fold_corpus, refit_corpus, with_folds
 from kdh_ray.errors import ConfigError
 from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.events import Event
+from kdh_ray.export.facts import _encoder
 from kdh_ray.inference.logits import logistic
 from kdh_ray.jobs.stage_search.trial import StageTrial
 from kdh_ray.jobs.stage_search.trial_task import trial_task
@@ -26,6 +27,7 @@ from kdh_ray.models.training_documents import TrainingDocuments
 from kdh_ray.results import load_runs
 from kdh_ray.results.tables import stage_table
 from kdh_ray.run_folder import RunFolder
+from kdh_ray.training.stages import StageRunner
 
 
 def folded(encoder: Path, folds: int = 2, **tune: Any) -> RunConfig:
@@ -64,7 +66,7 @@ def test_each_stage_gets_a_model_a_fold(encoder: Path) -> None:
 
 def test_members_and_folds_exclude_each_other(encoder: Path) -> None:
     tree = folded(encoder).model_dump(mode="json", include={"data"})
-    with pytest.raises(ConfigError, match=r"stages\.teacher\.members: 1 with data\.folds, which trains a model a fold"):
+    with pytest.raises(ConfigError, match=r"stages\.teacher\.members: must be 1 with data\.folds, which trains"):
         parse_config({**tree, "stages": {"teacher": {"start": str(encoder), "members": 3}}})
 
 
@@ -139,7 +141,20 @@ def test_final_student_is_of_this_data(finished: RunFolder, encoder: Path, capsy
     assert main(["evaluate", checkpoint]) == 0
     assert "changed" not in capsys.readouterr().err
     assert main(["evaluate", checkpoint, "--split", "validation"]) == 2
-    assert "was trained on another division of this data, which has 12 of the 12" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "learnt from 12 of the 12 validation documents" in error
+    assert "its run divided the data into folds" in error
+    assert main(["card", checkpoint, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["corpus"]["documents"] == {"train": 84, "validation": 0, "test": 36}
+    assert "out_of_fold_f1_micro" in facts["training"]
+    assert facts["encoder"]["source"] == encoder.name
+
+
+def test_card_knows_the_encoder_of_a_teacher_in_another_run(finished: RunFolder, encoder: Path) -> None:
+    plan = search_plan(folded(encoder), finished.path)
+    best, card = plan.best_config({}), load_card(finished.stage("student").checkpoint)
+    assert _encoder(best, card)["source"] == encoder.name
 
 
 def test_rows_of_folds_are_members(finished: RunFolder) -> None:
@@ -152,7 +167,7 @@ def test_rows_of_folds_are_members(finished: RunFolder) -> None:
     assert rows.loc["student", "variant"] == "distilled"
     note = stage_table(load_runs(finished.rows)).attrs["note"]
     assert "teacher is the mean of models that reach" in note
-    assert "student is trained on all folds; the fold models that judged it reach" in note
+    assert "student is trained on all folds; its fold models reach" in note
 
 
 def test_interrupted_run_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_path: Path) -> None:
@@ -166,6 +181,25 @@ def test_interrupted_run_repeats_no_fold(finished: RunFolder, encoder: Path, tmp
     run(tmp_path / "config.yaml", tmp_path, local=True, listener=again.append)
     assert [event["stage"] for event in again if event["kind"] == "start"] == ["student-2", "student"]
     np.testing.assert_array_equal(logits(RunFolder(tmp_path), "student", "test"), logits(finished, "student", "test"))
+
+
+def test_published_validation_split_chooses_for_the_final_student(encoder: Path, tmp_path: Path) -> None:
+    """As in HoC's protocols: the training split alone is divided, and validation is never trained on."""
+    config = folded(encoder)
+    whole = corpus_from_config(config.data.model_copy(update={"folds": 1}))
+    corpus = with_folds(whole, 2, lambda pool, shares: np.arange(len(pool)) % 2, ("train",))
+    runner = StageRunner(config, corpus, tmp_path)
+    for name in config.stages:
+        runner.run(name)
+    folder = RunFolder(tmp_path)
+    ids = json.loads((folder.stage("student").predictions / "validation-ids.json").read_text())
+    assert ids == list(whole.splits["validation"].ids)
+    assert logits(folder, "teacher", "validation").shape == whole.splits["train"].targets.shape
+    for name in ("teacher-1", "student-2", "student"):
+        documents = TrainingDocuments.load(folder.stage(name).checkpoint)
+        assert documents is not None
+        assert not documents.trained_on(whole.splits["validation"].digests).any()
+    assert "refit_epochs" not in (folder.stage("student").read_result() or {})
 
 
 def test_trial_reports_the_finished_folds_together(finished: RunFolder, encoder: Path) -> None:
@@ -185,14 +219,14 @@ def test_resumed_trial_repeats_no_fold(finished: RunFolder, encoder: Path, tmp_p
     whole, first = trial_of(finished, encoder), trial_of(finished, encoder)
     expected = [whole.epoch() for _ in range(4)]
     for epochs in (2, 3):  # at the end of a fold, and within the next
-        while first.judged.epochs + len(first.training.history) < epochs:
+        while first.fold_scores.epochs + len(first.training.history) < epochs:
             first.epoch()
         state = tmp_path / str(epochs)
         state.mkdir()
         first.save(state)
         second = trial_of(finished, encoder)
         second.load(state)
-        np.testing.assert_array_equal(second.judged.logits, first.judged.logits)
+        np.testing.assert_array_equal(second.fold_scores.logits, first.fold_scores.logits)
         if first.training.history:
             np.testing.assert_array_equal(second.training.best_logits, first.training.best_logits)
         scores = [second.epoch()["validation_f1_micro"] for _ in range(4 - epochs)]
@@ -211,6 +245,7 @@ def trial_of(finished: RunFolder, encoder: Path) -> Any:
 def test_best_run_trains_every_fold_with_its_settings(encoder: Path, tmp_path: Path) -> None:
     plan = search_plan(folded(encoder), tmp_path)
     assert plan.needed_stages == ["teacher-1", "teacher-2", "teacher"]
+    assert (plan.epochs({"epochs": 2}), plan.longest) == (4, 6)  # over both folds
     best = plan.best_config({"loss.alpha": 0.25, "epochs": 2})
     assert list(best.stages) == ["student-1", "student-2", "student"]
     assert {stage.loss.alpha for stage in best.stages.values()} == {0.25}

@@ -11,9 +11,9 @@ import pytest
 from ray.tune.schedulers import FIFOScheduler
 
 from kdh_ray.evaluation.objectives import OBJECTIVES
-from kdh_ray.jobs.stage_search.fold_scores import Judges
+from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds
 from kdh_ray.jobs.stage_search.predictions import save_predictions
-from kdh_ray.jobs.stage_search.race import Contest, Race
+from kdh_ray.jobs.stage_search.race import Race, TrialComparison
 from kdh_ray.run_folder import SearchFolder
 
 DOCUMENTS, FOLDS = 300, 3
@@ -26,16 +26,16 @@ class Trials:
         generator = np.random.default_rng(0)
         self.targets = (generator.random((DOCUMENTS, 4)) < 0.3).astype(np.int8)
         folds = np.array_split(generator.permutation(DOCUMENTS), FOLDS)
-        self.judges = Judges(self.targets, folds)
-        self.contest = Contest(self.judges, OBJECTIVES[objective], SearchFolder(folder))
+        self.validation = ValidationFolds(self.targets, folds)
+        self.comparison = TrialComparison(self.validation, OBJECTIVES[objective], SearchFolder(folder))
 
     def add(self, number: int, noise: float, folds: int = FOLDS, seed: int = 0) -> None:
         """Write the predictions of a trial: the truth and noise of this size, in its first folds."""
         errors = np.random.default_rng([number, seed]).normal(0, noise, self.targets.shape)
         logits = np.full(self.targets.shape, np.nan, np.float32)
-        judged = self.judges.of_first(folds)
+        judged = self.validation.of_first(folds)
         logits[judged] = (4 * self.targets - 2 + errors)[judged]
-        save_predictions(self.contest.search.predictions(number), logits)
+        save_predictions(self.comparison.search.predictions(number), logits)
 
 
 @pytest.mark.parametrize("objective", ["f1_micro", "log_loss"])
@@ -43,8 +43,8 @@ def test_clearly_worse_trial_loses(tmp_path: Path, objective: str) -> None:
     trials = Trials(tmp_path, objective)
     trials.add(1, noise=1.0)
     trials.add(2, noise=4.0, folds=1)
-    assert trials.contest.is_clearly_worse(2, 1)
-    assert not trials.contest.is_clearly_worse(1, 1)
+    assert trials.comparison.is_clearly_worse(2, 1)
+    assert not trials.comparison.is_clearly_worse(1, 1)
 
 
 def test_equal_trials_are_seldom_stopped(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_equal_trials_are_seldom_stopped(tmp_path: Path) -> None:
     trials.add(1, noise=2.0)
     for seed in range(30):
         trials.add(2, noise=2.0, folds=1, seed=seed)
-        lost += trials.contest.is_clearly_worse(2, 1)
+        lost += trials.comparison.is_clearly_worse(2, 1)
     assert lost <= 6  # 10 % a look; the one leader may be lucky
 
 
@@ -62,27 +62,27 @@ def test_the_best_of_the_leaders_is_the_measure(tmp_path: Path, objective: str) 
     for number, noise in ((1, 4.0), (2, 0.5), (3, 4.0)):
         trials.add(number, noise=noise)
     trials.add(4, noise=3.0, folds=1)
-    assert trials.contest.is_clearly_worse(4, 1)
+    assert trials.comparison.is_clearly_worse(4, 1)
 
 
 def test_first_trial_has_nobody_to_lose_to(tmp_path: Path) -> None:
     trials = Trials(tmp_path)
     trials.add(1, noise=4.0, folds=1)
-    assert not trials.contest.is_clearly_worse(1, 1)
+    assert not trials.comparison.is_clearly_worse(1, 1)
 
 
 def test_trials_behind_are_no_measure(tmp_path: Path) -> None:
     trials = Trials(tmp_path)
     trials.add(1, noise=0.5, folds=1)
     trials.add(2, noise=4.0, folds=2)
-    assert not trials.contest.is_clearly_worse(2, 2)
+    assert not trials.comparison.is_clearly_worse(2, 2)
 
 
 def test_race_stops_a_loser_at_the_end_of_a_fold(tmp_path: Path) -> None:
     trials = Trials(tmp_path)
     trials.add(1, noise=0.5)
     trials.add(2, noise=4.0, folds=1)
-    race, loser = Race(FIFOScheduler(), trials.contest), trial(2)
+    race, loser = Race(FIFOScheduler(), trials.comparison), trial(2)
 
     def decide(folds: int, **result: Any) -> str:
         return race.on_trial_result(None, loser, {"folds_run": folds, **result})

@@ -399,3 +399,19 @@ def test_overtuning_shows_what_luck_adds(search: pd.DataFrame) -> None:
     assert figure.data["corrected"].tolist() == pytest.approx([69, 72])
     with pytest.raises(DataError, match="no search has the validation predictions of all its finished trials"):
         figures.overtuning(search)
+
+
+def test_scores_of_some_folds_do_not_rank(search: pd.DataFrame) -> None:
+    whole = search["trial"] <= 8
+    folded = search.assign(**{"config_data.folds": 3, "folds_run": whole.map({True: 3, False: 1})})
+    assert trial_rows(folded).set_index("trial")["merit"].dropna().index.max() <= 8
+    none_finished = folded.assign(folds_run=1)
+    assert trial_rows(none_finished)["merit"].notna().sum() == search["validation_f1_micro"].notna().sum()
+    for maker in (
+        figures.convergence,
+        figures.importance,
+        figures.parallel_coordinates,
+        figures.swarm,
+        figures.workers,
+    ):
+        check_whole(maker(folded))

@@ -99,6 +99,18 @@ def test_held_out_texts_are_not_learned_from(teacher: Path, labelled: Corpus, tm
         read_unlabelled([output], labelled)
 
 
+def test_texts_of_no_fold_are_learned_from(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
+    output = predicted(teacher, tmp_path, ["fine", labelled.splits["train"].texts[3]])
+    data = {"documents": DOCUMENTS, "unlabelled": [output]}
+    stages = {"teacher": {"start": "embedded"}}
+    alone = corpus_from_config(parse_config({"data": data, "stages": stages}).data)
+    assert alone.unlabelled is not None
+    with pytest.raises(
+        DataError, match=r"1 texts are in the train or validation or test split \(first: more.jsonl#2\)"
+    ):
+        corpus_from_config(parse_config({"data": {**data, "folds": 3}, "stages": stages}).data)
+
+
 def test_predictions_of_earlier_versions_teach(teacher: Path, labelled: Corpus, tmp_path: Path) -> None:
     output = Path(predicted(teacher, tmp_path, [f"the cell {i}" for i in range(6)]))
     now = tmp_path / "now"
