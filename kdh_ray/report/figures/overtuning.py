@@ -28,7 +28,8 @@ def overtuning(frame: pd.DataFrame) -> Plot:
     table = pd.DataFrame(pairs, columns=["score", "corrected"]) * objective.scale
     table.insert(0, "finished trials", range(1, len(table) + 1))
     drawing, (axes,) = canvas(2.6)
-    for index, (name, label) in enumerate((("score", "on those that chose it"), ("corrected", "on documents left out"))):
+    labels = {"score": "on those that chose it", "corrected": "on documents left out"}
+    for index, (name, label) in enumerate(labels.items()):
         axes.plot(table["finished trials"], table[name], label=label, **look(index))
     axes.set_xlabel("finished trials")
     axes.set_ylabel(f"validation {objective.title}{objective.unit}")
