@@ -114,8 +114,12 @@ class SearchFolder:
         return self.path / "weights"
 
     def weights(self, trial: int) -> Path:
-        """Folder of a finished trial's weights."""
+        """Folder of the weights that a trial has trained."""
         return self.all_weights / f"trial-{trial:04d}"
+
+    def model_weights(self, trial: int, fold: int) -> Path:
+        """Folder of the weights of a trial's model of a fold; of its only one if ``fold`` is 0 and there are none."""
+        return self.weights(trial) / f"model-{fold + 1}"
 
     def predictions(self, trial: int) -> Path:
         """File of a trial's validation logits, (n_documents, n_labels) float16, of its best epoch."""

@@ -50,8 +50,8 @@ class BestRun:
     def train(self, trial: Trial) -> None:
         """Train and test the stage with the settings of ``trial``.
 
-        It is copied if it is the stage as configured and is trained already, and takes the trial's weights if there are
-        any: then it is only tested.
+        It is copied if it is the stage as configured and is trained already. The models that the trial has trained take
+        its weights, so that they are only tested.
         """
         plan, best = self.plan, self.plan.best_config(trial.config)
         if self.trained() not in (None, best):
@@ -59,8 +59,9 @@ class BestRun:
         trained_stage = TrainedStage.of(plan)
         if trained_stage is not None and trained_stage.has(trial.config):
             _copy_stages(plan.folder, self.folder, best)
-        elif not plan.config.parts(plan.tuned):  # a trial is the whole stage
-            hand_over_weights(plan.folder.search, trial.number, self.folder.stage(plan.tuned))
+        elif not plan.stage.members > 1:  # a trial is one of the members, without a member's seed
+            stages = [self.folder.stage(name) for name in plan.trained]
+            hand_over_weights(plan.folder.search, trial.number, stages)
         self.perform(best)
 
     def perform(self, config: RunConfig) -> None:

@@ -106,8 +106,6 @@ class TrialTraining:
         if self._over_budget is not None:
             return
         self._stage = configured(task.stage, values)
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._weights: TrialWeights | None = None
         self.fold_scores = FoldScores(task.validation)
         self._begin(0)
 
@@ -118,6 +116,8 @@ class TrialTraining:
         from kdh_ray.models.trial_pass import usable_precision
         from kdh_ray.training.loop import Training
 
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._weights: TrialWeights | None = None
         task, stage, material = self._task, self._stage, self._task.material(fold)
         train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
         validation = material.read(stage.max_tokens)
@@ -155,8 +155,8 @@ class TrialTraining:
         """Train one epoch, and return the result that the trial reports.
 
         Args:
-            trial: Its name, which ends in its number. With a name, the best epoch's validation logits are saved and,
-                without folds, its weights.
+            trial: Its name, which ends in its number. With a name, the best epoch's weights and validation logits are
+                saved.
 
         Raises:
             MemoryError: If the GPU has not enough memory.
@@ -170,7 +170,7 @@ class TrialTraining:
         except torch.OutOfMemoryError as error:
             reason = ". ".join(str(error).split(". ")[:2])
             raise MemoryError(f"lower batch_size, max_tokens or the trials on a GPU ({reason})") from None
-        if trial and len(self._task.validation.folds) == 1:
+        if trial:
             self._keep(number_of(trial), report)
         result = {
             **self._costs,
@@ -187,11 +187,13 @@ class TrialTraining:
         return {**result, **scores, FOLDS_RUN: self.fold_scores.finished}
 
     def _keep(self, number: int, report: EpochReport) -> None:
-        """Save the validation logits and the weights of the best epoch so far."""
-        if report.best and self.training.best_logits is not None:
-            save_predictions(self._task.folder.predictions(number), self.training.best_logits)
+        """Save the weights of the best epoch so far and, without folds, its validation logits."""
+        folder = self._task.folder
+        if report.best and self.training.best_logits is not None and len(self._task.validation.folds) == 1:
+            save_predictions(folder.predictions(number), self.training.best_logits)
         if self._weights is None:
-            self._weights = TrialWeights(self._task.folder.weights(number), self.training, self._facts())
+            weights = folder.model_weights(number, self.fold_scores.finished)
+            self._weights = TrialWeights(weights, self.training, self._facts())
         self._weights.add(report)
 
     def _facts(self) -> dict[str, Any]:

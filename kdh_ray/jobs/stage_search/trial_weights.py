@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -27,14 +27,14 @@ SAVING_SHARE = 0.1  # largest share of a trial's time that may go into its files
 
 
 class TrialWeights:
-    """Stores the weights of one trial's best epoch, in the worker that trains it.
+    """Stores the weights of the best epoch of a trial's model, in the worker that trains it.
 
-    They lie in a hidden folder until the trial has run to its end. A trial that is stopped early leaves none: its
-    training is not over, so nothing could resume from it.
+    They lie in a hidden folder until the training is over. A model whose trial is stopped before leaves none, since
+    nothing could resume from it.
 
     Args:
         folder: Folder for the weights; remains of an interrupted attempt at the same trial are removed.
-        training: The trial's.
+        training: The model's.
         facts: How the trial trains, as columns of a stage's result.
     """
 
@@ -70,14 +70,19 @@ class TrialWeights:
             os.replace(unfinished, self._folder)
 
 
-def hand_over_weights(search: SearchFolder, trial: int, stage: StageFolder) -> bool:
-    """Move a finished trial's weights to a stage that is not begun; return False if there are none."""
-    source = search.weights(trial)
-    if stage.finished or stage.training.exists() or not source.exists():
-        return False
-    stage.path.mkdir(parents=True, exist_ok=True)
-    os.replace(source, stage.training)
-    return True
+def hand_over_weights(search: SearchFolder, trial: int, stages: Sequence[StageFolder]) -> None:
+    """Move a finished trial's weights to the stages that it trained, except to those that are begun.
+
+    Args:
+        search: The search.
+        trial: Number of the trial.
+        stages: The stage that was searched or, with folds, the model of each fold.
+    """
+    for fold, stage in enumerate(stages):
+        source = search.model_weights(trial, fold)
+        if source.exists() and not stage.finished and not stage.training.exists():
+            stage.path.mkdir(parents=True, exist_ok=True)
+            os.replace(source, stage.training)
 
 
 class WinnersWeights:
@@ -106,7 +111,7 @@ class WinnersWeights:
 
 
 def remove_weights(folder: Path) -> None:
-    """Remove the weights of a trial, finished or not."""
+    """Remove weights that a trial has trained, and remains of those that it was training."""
     for each in (folder, _unfinished(folder)):
         shutil.rmtree(each, ignore_errors=True)
 

@@ -2,17 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 from small_stage import search_plan, small
 
 from kdh_ray import run
+from kdh_ray.config import parse_config
 from kdh_ray.data import corpus_from_config
+from kdh_ray.data.folds import refit_corpus
 from kdh_ray.jobs.plan import RunOptions
 from kdh_ray.jobs.stage_search import trial_weights
 from kdh_ray.jobs.stage_search.best import BestRun
 from kdh_ray.jobs.stage_search.trial import TrialTraining
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.jobs.stage_search.trial_weights import WinnersWeights, remove_weights
+from kdh_ray.training.ensemble import out_of_fold
 from kdh_ray.tuning.trials import Report, Trial
 
 NAME, VALUES = "particle-3-trial-0007", {"learning_rate": 3e-3, "layers": 1, "epochs": 2}
@@ -51,11 +55,30 @@ def test_best_configuration_takes_the_weights_of_its_trial(plan):
     times = {"seconds", "documents_per_second", "history", "started", "threads", "device", "precision"}
     for name in taken.keys() - times:  # a trial is the stage itself: the same seed, order, dropout and weights
         assert taken[name] == pytest.approx(trained[name], abs=1e-6, nan_ok=True), name
-    assert not plan.folder.search.weights(7).exists()
+    assert not plan.folder.search.model_weights(7, 0).exists()
+
+
+def test_fold_models_take_the_weights_of_their_trial(encoder, tmp_path):
+    tree = small(encoder).model_dump(mode="json", include={"name", "precision", "tune", "baselines"})
+    tree |= {"data": {**small(encoder).data.model_dump(mode="json"), "folds": 2}}
+    tree |= {"stages": {name: small(encoder).stages[name].model_dump(mode="json") for name in ("teacher", "student")}}
+    config = parse_config(tree)
+    run(config, tmp_path, stages=["teacher-1", "teacher-2", "teacher"], local=True)
+    plan = search_plan(config, tmp_path)
+    trial = started(plan)
+    while not trial.epoch(NAME)["done"]:
+        pass
+    best = BestRun(plan, RunOptions(local=True))
+    best.train(Trial(7, "id", VALUES, "ok"))
+    trained = {each["stage"] for each in map(json.loads, best.folder.events.open()) if each["kind"] == "epoch"}
+    assert trained == {"student"}  # the models of both folds are only scored
+    corpus = refit_corpus(corpus_from_config(config.data))
+    scored = out_of_fold([best.folder.stage(f"student-{fold}") for fold in (1, 2)], corpus)
+    np.testing.assert_allclose(scored, trial.fold_scores.logits, atol=1e-5)
 
 
 def test_stopped_trial_leaves_no_weights(plan):
-    trial, folder = started(plan), plan.folder.search.weights(7)
+    trial, folder = started(plan), plan.folder.search.model_weights(7, 0)
     trial.epoch(NAME)
     assert not folder.exists()
     assert len(list(folder.parent.iterdir())) == 1
@@ -76,7 +99,7 @@ def test_unsaved_weights_are_trained_again(fault, plan, monkeypatch):
 
 
 def test_repeated_trial_replaces_its_weights(plan):
-    folder = plan.folder.search.weights(7)
+    folder = plan.folder.search.model_weights(7, 0)
     for _ in range(2):  # its first worker is lost before the search hears that it is done
         trial = started(plan)
         for _ in range(2):
