@@ -60,6 +60,11 @@ class TuneConfig(Section):
         description="keep the stage's own settings unless the best trial is clearly better, corrected for choosing the"
         " best of many; their trial is then never stopped early",
     )
+    final: Literal["best", "distilled"] = Field(
+        "best",
+        description="the student that the search returns: best, the chosen configuration with the weights of its trial;"
+        " distilled, that configuration taught by the teachers and the trials whose mean scores best",
+    )
     scheduler: Literal["asha", "median", "none"] = Field("asha", description="rule that stops poor trials early")
     grace: Count = Field(1, description="epochs before a trial may be stopped; ASHA's first rung")
     reduction: float = Field(3.0, description="ASHA continues one in so many trials at each rung", gt=1.0)

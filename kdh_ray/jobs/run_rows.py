@@ -23,7 +23,7 @@ _LATER_SETTINGS = {
         "format", "delimiter", "encoding", "sheet", "subset", "folds",
     ),
     "stages": ("members", "fold"),  # of each stage
-    "tune": ("keep_default", "prefer", "tolerance"),
+    "tune": ("keep_default", "prefer", "tolerance", "final"),
     "job": ("dashboard",),
 }  # fmt: skip
 

@@ -14,8 +14,9 @@
 * the best of a search: ``search_choice``, a sentence that says why it was chosen; ``search_gain``, its validation score
   less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
   many, ``_low`` and ``_high``, its 95 % interval; ``search_overtuning``, a list of the best score after each finished
-  trial and of that score corrected for the choice; ``search_kept_default``: the stage's own settings were kept; and
-  ``search_front``, the numbers of the trials on the front of several objectives;
+  trial and of that score corrected for the choice; ``search_kept_default``: the stage's own settings were kept;
+  ``search_front``, the numbers of the trials on the front of several objectives; ``search_ensemble``, those of the
+  trials that teach the student, and ``search_ensemble_score``, the validation score of their mean;
 * trials: number, searcher, particle, worker, validation score, learning curve, epochs; of a search with several
   objectives also ``objectives`` and ``on_front``, True if no other trial of the search beats it in all of them;
 * provenance: ``data_fingerprint`` and ``data_documents`` of the whole corpus, ``commit``, ``device``, ``precision``,
@@ -44,7 +45,7 @@ LATENCY = "latency_p50_ms"
 TEXT_COLUMNS = (
     *(name for name in IDENTITY if name != "seed"),
     *("config_start", "config_teachers"),
-    *("search_choice", "search_overtuning", "curve", "objective", "searcher", "worker"),
+    *("search_choice", "search_overtuning", "search_ensemble", "curve", "objective", "searcher", "worker"),
     *("model", "number_format", "machine"),
     *("data_fingerprint", "commit", "device", "precision", "read_as", "started", "written"),
 )

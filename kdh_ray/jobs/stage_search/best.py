@@ -9,9 +9,10 @@ from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.jobs.plan import RunOptions, make_plan
 from kdh_ray.jobs.run import perform
 from kdh_ray.jobs.run_rows import run_id
-from kdh_ray.jobs.stage_search.choice import saved_columns
+from kdh_ray.jobs.stage_search.choice import Choice, saved_columns
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
+from kdh_ray.jobs.stage_search.trial_ensemble import ensemble_name
 from kdh_ray.jobs.stage_search.trial_weights import hand_over_weights
 from kdh_ray.results import recorded
 from kdh_ray.run_folder import RunFolder
@@ -47,22 +48,31 @@ class BestRun:
         identity = run_id(config, self.options.columns.get("experiment"))
         return {(identity, stage) for stage in config.stages} <= recorded(self.folder.path)
 
-    def train(self, trial: Trial) -> None:
-        """Train and test the stage with the settings of ``trial``.
+    def train(self, choice: Choice) -> None:
+        """Train and test the stage with the settings of the chosen trial.
 
-        It is copied if it is the stage as configured and is trained already. The models that the trial has trained take
-        its weights, so that they are only tested.
+        It is copied if it is the stage as configured and is trained already. The models that trials have trained take
+        their weights, so that they are only tested.
         """
-        plan, best = self.plan, self.plan.best_config(trial.config)
+        plan, best = self.plan, self.plan.best_config(choice.trial.config, choice.ensemble)
         if self.trained() not in (None, best):
             shutil.rmtree(self.folder)  # the best of fewer trials
-        trained_stage = TrainedStage.of(plan)
+        if choice.ensemble is None:
+            self._take_over(choice.trial, best)
+        else:
+            members = best.models(ensemble_name(plan.tuned))
+            for member, trial in zip(members, choice.ensemble.trials, strict=True):
+                hand_over_weights(plan.folder.search, trial.number, [self.folder.stage(member)])
+        self.perform(best)
+
+    def _take_over(self, trial: Trial, best: RunConfig) -> None:
+        """Take over what is trained already of the chosen configuration."""
+        plan, trained_stage = self.plan, TrainedStage.of(self.plan)
         if trained_stage is not None and trained_stage.has(trial.config):
             _copy_stages(plan.folder, self.folder, best)
-        elif not plan.stage.members > 1:  # a trial is one of the members, without a member's seed
+        elif plan.stage.members == 1:  # a trial of several members is one of them, without a member's seed
             stages = [self.folder.stage(name) for name in plan.trained]
             hand_over_weights(plan.folder.search, trial.number, stages)
-        self.perform(best)
 
     def perform(self, config: RunConfig) -> None:
         """Run the best configuration; stages that are finished only get their rows."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdh_ray.data import Corpus
 from kdh_ray.evaluation.objectives import Objective, objective_named
@@ -18,6 +19,7 @@ from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.predictions import read_predictions
 from kdh_ray.jobs.stage_search.space import has_own_settings
+from kdh_ray.jobs.stage_search.trial_ensemble import TrialEnsemble
 from kdh_ray.tuning import SearchResult
 from kdh_ray.tuning.trials import Trial
 
@@ -31,11 +33,13 @@ class Choice:
         sentence: Which configuration it is, by how much it is better than the stage's own settings, and how sure that
             is.
         columns: The same as columns of the row of the best student.
+        ensemble: Trials that teach the student, with ``tune.final: distilled``.
     """
 
     trial: Trial
     sentence: str
     columns: Mapping[str, Any] = field(default_factory=dict)
+    ensemble: TrialEnsemble | None = None
 
     def save(self, file: Path) -> None:
         """Write sentence and columns, for rows that a later call writes."""
@@ -75,13 +79,32 @@ def choose(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> Choice:
     if judged is not None:
         curve = (plan.objective.sign * np.array(judged.scores.overtuning())).tolist()
         choice = replace(choice, columns={**choice.columns, "search_overtuning": curve})
+    if plan.config.tune.final == "distilled":
+        choice = _with_ensemble(plan, judged, choice)
     if len(plan.objectives) == 1:
         return choice
     front = found.front
     shown = "; ".join(f"trial {trial.number} ({_all_scored(plan, trial)})" for trial in front)
     titles = ", ".join(each.title for each in plan.objectives)
     columns = {**choice.columns, "search_front": [trial.number for trial in front]}
-    return Choice(choice.trial, f"{choice.sentence} On the front of {titles}: {shown}.", columns)
+    return replace(choice, sentence=f"{choice.sentence} On the front of {titles}: {shown}.", columns=columns)
+
+
+def _with_ensemble(plan: SearchPlan, judged: _Judged | None, choice: Choice) -> Choice:
+    """Add the trials that teach the final student, and say which they are or why there are none."""
+    if judged is None:
+        reason = "the validation predictions of some trials are missing"
+        return replace(choice, sentence=f"{choice.sentence} No trials teach the student: {reason}.")
+    ensemble = TrialEnsemble.select(judged.trials, judged.logits, judged.targets, plan.objective)
+    if ensemble is None:
+        return replace(choice, sentence=f"{choice.sentence} No trials teach the student: no mean beats the best one.")
+    *others, last = map(str, ensemble.numbers)
+    sentence = (
+        f"{choice.sentence} Trials {', '.join(others)} and {last}, whose mean reaches validation"
+        f" {plan.objective.title} {plan.objective.text(ensemble.score)}, teach the student along with its teachers."
+    )
+    columns = {**choice.columns, "search_ensemble": ensemble.numbers, "search_ensemble_score": ensemble.score}
+    return replace(choice, sentence=sentence, columns=columns, ensemble=ensemble)
 
 
 def _preferred(plan: SearchPlan, found: SearchResult) -> Trial:
@@ -118,7 +141,7 @@ def _best_or_own(plan: SearchPlan, judged: _Judged | None, found: SearchResult) 
         return Choice(best, of_own)
     obstacle, gain = _obstacle(own), None
     if own is not None and not obstacle:
-        gain = None if judged is None else judged.scores.gain(judged.numbers.index(own.number))
+        gain = None if judged is None else judged.gain_over(own)
         obstacle = "" if gain else "the validation predictions of some trials are missing"
     keep = plan.config.tune.keep_default and not (gain and gain.clear) and own is not None and _can_be_kept(own)
     chosen = own if keep and own is not None else best
@@ -147,10 +170,23 @@ def _can_be_kept(own: Trial) -> bool:
 
 @dataclass(frozen=True)
 class _Judged:
-    """The finished trials of a search, by number, and their scores on resamples of the documents."""
+    """The finished trials of a search, and what they say of the documents that judge them.
 
-    numbers: list[int]
+    Attributes:
+        trials: The trials.
+        logits: Of each, (n_documents, n_labels).
+        targets: (n_documents, n_labels) of 0 and 1.
+        scores: Their scores on resamples of the documents.
+    """
+
+    trials: list[Trial]
+    logits: list[NDArray[np.float32]]
+    targets: NDArray[np.int8]
     scores: ResampledScores
+
+    def gain_over(self, reference: Trial) -> CorrectedGain:
+        """Return the gain of choosing the best trial over taking this one."""
+        return self.scores.gain([trial.number for trial in self.trials].index(reference.number))
 
 
 def _judged(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> _Judged | None:
@@ -163,7 +199,7 @@ def _judged(plan: SearchPlan, corpus: Corpus, found: SearchResult) -> _Judged | 
         return None
     probabilities = [logistic(each) for each in logits]
     scores = ResampledScores.of(targets, probabilities, plan.objective, plan.config.seed)
-    return _Judged([trial.number for trial in finished], scores)
+    return _Judged(finished, logits, targets, scores)
 
 
 def _comparison(objective: Objective, best: Trial, own: Trial | None, chosen: Trial, trials: int) -> str:

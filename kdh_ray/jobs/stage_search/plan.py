@@ -20,6 +20,7 @@ from kdh_ray.jobs.stage_search.space import (
     tuned_stage,
 )
 from kdh_ray.jobs.stage_search.student_costs import LATENCY, PARAMETERS
+from kdh_ray.jobs.stage_search.trial_ensemble import TrialEnsemble, ensemble_name
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import TuneSettings
 from kdh_ray.tuning.trials import RATE, VIOLATION
@@ -138,15 +139,31 @@ class SearchPlan:
         trained = self.config.with_parts(self.tuned, *self.config.dependents(self.tuned))
         return self.config.needs(*trained)
 
-    def best_config(self, values: Mapping[str, Any]) -> RunConfig:
+    @property
+    def trial_seed(self) -> int:
+        """Seed of every trial: the tuned stage's."""
+        from kdh_ray.training.stages import stage_seed
+
+        return stage_seed(self.config.seed, self.tuned, self.stage)
+
+    def best_config(self, values: Mapping[str, Any], ensemble: TrialEnsemble | None = None) -> RunConfig:
         """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.
 
         It names earlier stages by their checkpoints in the run's folder, so that it is an ordinary run of its own.
+
+        Args:
+            values: Settings of the chosen trial.
+            ensemble: Trials that teach the stage along with its teachers: a stage before it.
         """
         trained = self.config.with_parts(self.tuned, *self.config.dependents(self.tuned))
         stages = {name: self.config.stages[name] for name in trained}
         for name in self.config.with_parts(self.tuned):
             stages[name] = configured(stages[name], values)
+        if ensemble is not None:
+            teachers = (*self.stage.teachers, ensemble_name(self.tuned))
+            for name in self.config.with_parts(self.tuned):
+                stages[name] = stages[name].model_copy(update={"teachers": teachers})
+            stages = {**ensemble.stages(self.config, self.tuned, self.trial_seed), **stages}
         cache = str(self.config.cache or self.folder.cache)  # share the tokens and logits that trials have used
         return self.config.with_only(
             stages, lambda name: self.folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False}

@@ -23,7 +23,7 @@ from kdh_ray.jobs.publish import publish_run
 from kdh_ray.jobs.run import perform
 from kdh_ray.jobs.run_rows import run_id
 from kdh_ray.jobs.stage_search.best import BestRun
-from kdh_ray.jobs.stage_search.choice import choose
+from kdh_ray.jobs.stage_search.choice import Choice, choose
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.run_trials import TrialRuns
 from kdh_ray.jobs.stage_search.searcher import check_searcher, make_searcher, tuned_variant
@@ -193,8 +193,8 @@ class _Search:
     def _log(self) -> EventLog:
         return EventLog(self.plan.folder.events, self.options.listener)
 
-    def _search(self, corpus: Corpus) -> Trial:
-        """Run the trials, and return the one that was chosen."""
+    def _search(self, corpus: Corpus) -> Choice:
+        """Run the trials, and choose among them."""
         plan = self.plan
         rows = TrialRows(plan, corpus, self.options.columns)
         with claim_folder(plan.folder, plan.config):
@@ -202,4 +202,4 @@ class _Search:
             choice = choose(plan, corpus, trials.run())
             choice.save(plan.folder.search.choice)
             publish_run(plan.config, plan.folder)
-        return choice.trial
+        return choice

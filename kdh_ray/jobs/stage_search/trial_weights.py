@@ -97,17 +97,22 @@ class WinnersWeights:
         self._winners: list[Trial] = []
 
     def add(self, trial: Trial) -> None:
-        """Keep the weights of the best trial so far and, if it may be chosen, of the one with the stage's settings."""
-        trials, config = [*self._winners, trial], self._plan.config
+        """Keep the weights of the trials that may be chosen: of the best so far and, with ``tune.keep_default``, of the
+        one with the stage's settings; of all that are finished if some of them teach the final student.
+        """
+        trials = [*self._winners, trial]
         best = best_of(trials, self._plan.objective.mode)
-        self._winners = [
-            each
-            for each in trials
-            if each is best or (config.tune.keep_default and has_own_settings(config, each.config))
-        ]
+        self._winners = [each for each in trials if each is best or self._may_be_chosen(each)]
         for each in trials:
             if each not in self._winners:
                 remove_weights(self._plan.folder.search.weights(each.number))
+
+    def _may_be_chosen(self, trial: Trial) -> bool:
+        """Return True if a trial may be chosen though another one is better."""
+        config = self._plan.config
+        if config.tune.final == "distilled" and trial.status == "ok":
+            return True
+        return config.tune.keep_default and has_own_settings(config, trial.config)
 
 
 def remove_weights(folder: Path) -> None:

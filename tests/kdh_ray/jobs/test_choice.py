@@ -11,7 +11,9 @@ import pytest
 from small_stage import search_plan, small
 
 from kdh_ray.data import Corpus, corpus_from_config
+from kdh_ray.inference.logits import logistic
 from kdh_ray.jobs.stage_search.choice import Choice, choose, saved_columns
+from kdh_ray.jobs.stage_search.fold_scores import objective_scores
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.predictions import save_predictions
 from kdh_ray.jobs.stage_search.space import own_settings
@@ -137,6 +139,37 @@ def test_choice_is_kept_for_later_rows(plan: SearchPlan, tmp_path: Path) -> None
     import pandas as pd
 
     assert normalise_rows(pd.DataFrame([saved_columns(file)]))["search_choice"].tolist() == ["Chosen."]
+
+
+def distilled(plan: SearchPlan) -> SearchPlan:
+    tune = plan.config.tune.model_copy(update={"final": "distilled"})
+    return SearchPlan(plan.config.model_copy(update={"tune": tune}), plan.folder, plan.tuned)
+
+
+def test_trials_that_err_elsewhere_teach_together(plan: SearchPlan, corpus: Corpus) -> None:
+    save_logits(plan, corpus, 1.0, 1.1, 0.9, -4.0)
+    result = found(plan, trials(plan, 0.7, 0.71, 0.72, 0.1))
+    assert choose(plan, corpus, result).ensemble is None  # unless the configuration asks for it
+    choice = choose(distilled(plan), corpus, result)
+    assert choice.ensemble is not None
+    assert 4 not in choice.ensemble.numbers
+    assert len(choice.ensemble.numbers) > 1
+    logits = [np.load(plan.folder.search.predictions(number)) for number in choice.ensemble.numbers]
+    mean = objective_scores(corpus.splits["validation"].targets, logistic(np.mean(logits, axis=0, dtype=np.float32)))
+    assert choice.columns["search_ensemble_score"] == pytest.approx(mean["validation_f1_micro"])
+    assert choice.columns["search_ensemble"] == choice.ensemble.numbers
+    assert f"and {choice.ensemble.numbers[-1]}, whose mean reaches validation micro F1" in choice.sentence
+    assert choice.sentence.endswith("teach the student along with its teachers.")
+
+
+def test_nothing_is_learnt_from_a_lone_trial(plan: SearchPlan, corpus: Corpus) -> None:
+    save_logits(plan, corpus, 4.0, -4.0)
+    choice = choose(distilled(plan), corpus, found(plan, trials(plan, 0.9, 0.1)))
+    assert choice.ensemble is None
+    assert choice.sentence.endswith("No trials teach the student: no mean beats the best one.")
+    plan.folder.search.predictions(1).unlink()
+    choice = choose(distilled(plan), corpus, found(plan, trials(plan, 0.9, 0.1)))
+    assert "the validation predictions of some trials are missing" in choice.sentence
 
 
 def test_own_settings_are_not_stopped_early(plan: SearchPlan) -> None:

@@ -8,6 +8,7 @@ from small_stage import StageSearch, small
 from kdh_ray.cluster.session import ray_session
 from kdh_ray.config import JobConfig, parse_config
 from kdh_ray.jobs import search
+from kdh_ray.jobs.stage_search import trial_ensemble
 
 pytestmark = pytest.mark.ray
 
@@ -81,6 +82,30 @@ def test_several_workers_train_a_trial_together(ray, encoder, tmp_path):
     assert [len(json.loads(curve)) for curve in trials.curve] == trials.config_epochs.tolist()
     assert (trials.epochs_run == trials.config_epochs).all()
     assert trials.validation_f1_micro.between(0, 1).all()
+
+
+@pytest.mark.slow
+def test_trials_of_a_search_teach_its_student(ray, encoder, tmp_path, monkeypatch):
+    # On 12 documents the mean of such small models rarely beats the best of them.
+    monkeypatch.setattr(trial_ensemble, "forward_selection", lambda logits, score, most: [2, 0])
+    config = small(encoder, particles=2, trials=3, scheduler="none", final="distilled", objective="log_loss")
+    frame = search(config, tmp_path, local=True)
+    rows = frame[frame.search_ensemble.notna()].set_index("stage")
+    numbers = json.loads(rows.loc["student", "search_ensemble"])
+    assert set(rows.index) == {
+        "student",
+        "student-trials",
+        *(f"student-trials-{each + 1}" for each in range(len(numbers))),
+    }
+    assert rows.kind.to_dict().items() >= {"student": "student", "student-trials": "teacher"}.items()
+    expected = rows.loc["student", "search_ensemble_score"]
+    expected = pytest.approx(expected, abs=1e-3)  # trials' logits are kept in half precision
+    assert rows.loc["student-trials", "validation_log_loss"] == expected
+    scores = frame[frame.kind == "trial"].set_index("trial").validation_log_loss
+    for place, number in enumerate(numbers, start=1):
+        assert rows.loc[f"student-trials-{place}", "validation_log_loss"] == pytest.approx(scores[number], abs=1e-6)
+    again = search(config, tmp_path, resume=True, local=True)
+    assert len(again) == len(frame)
 
 
 @pytest.mark.slow

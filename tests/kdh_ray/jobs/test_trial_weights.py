@@ -1,19 +1,24 @@
 """The weights of a finished trial, which the best configuration takes over."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from small_stage import search_plan, small
 
 from kdh_ray import run
-from kdh_ray.config import parse_config
+from kdh_ray.config import load_run_config, parse_config
 from kdh_ray.data import corpus_from_config
 from kdh_ray.data.folds import refit_corpus
-from kdh_ray.jobs.plan import RunOptions
+from kdh_ray.errors import ConfigError
+from kdh_ray.jobs.plan import RunOptions, make_plan
 from kdh_ray.jobs.stage_search import trial_weights
 from kdh_ray.jobs.stage_search.best import BestRun
+from kdh_ray.jobs.stage_search.choice import Choice
+from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trial import TrialTraining
+from kdh_ray.jobs.stage_search.trial_ensemble import TrialEnsemble
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.jobs.stage_search.trial_weights import WinnersWeights, remove_weights
 from kdh_ray.training.ensemble import out_of_fold
@@ -36,7 +41,7 @@ def started(plan, values=VALUES):
 def best_row(plan):
     """Train and test the best configuration, which trial 7 found; return its row and the epochs that it trained."""
     best = BestRun(plan, RunOptions(local=True))
-    best.train(Trial(7, "id", VALUES, "ok"))
+    best.train(Choice(Trial(7, "id", VALUES, "ok"), "chosen"))
     events = [json.loads(line) for line in best.folder.events.read_text().splitlines()]
     return best.folder.stage("student").read_result(), [each["epoch"] for each in events if each["kind"] == "epoch"]
 
@@ -69,12 +74,52 @@ def test_fold_models_take_the_weights_of_their_trial(encoder, tmp_path):
     while not trial.epoch(NAME)["done"]:
         pass
     best = BestRun(plan, RunOptions(local=True))
-    best.train(Trial(7, "id", VALUES, "ok"))
+    best.train(Choice(Trial(7, "id", VALUES, "ok"), "chosen"))
     trained = {each["stage"] for each in map(json.loads, best.folder.events.open()) if each["kind"] == "epoch"}
     assert trained == {"student"}  # the models of both folds are only scored
     corpus = refit_corpus(corpus_from_config(config.data))
     scored = out_of_fold([best.folder.stage(f"student-{fold}") for fold in (1, 2)], corpus)
     np.testing.assert_allclose(scored, trial.fold_scores.logits, atol=1e-5)
+
+
+def test_trials_teach_the_final_student(plan):
+    """Their weights make an ensemble's members, and the student is trained with the chosen settings."""
+    material = trial_task(plan, corpus_from_config(plan.config.data), on_gpu=False)
+    taught = [Trial(7, "a", VALUES, "ok"), Trial(9, "b", {**VALUES, "learning_rate": 1e-3}, "ok")]
+    for trial in taught:
+        training = TrialTraining(material, trial.config, "float32")
+        while not training.epoch(f"trial-{trial.number:04d}")["done"]:
+            pass
+    best = BestRun(plan, RunOptions(local=True))
+    best.train(Choice(taught[0], "chosen", ensemble=TrialEnsemble(tuple(taught), 0.5)))
+    config = load_run_config(best.folder.config)
+    assert config.stages["student"].teachers == (str(plan.folder.stage("teacher").checkpoint), "student-trials")
+    assert config.stages["student"].learning_rate == VALUES["learning_rate"]
+    assert config.stages["student-trials-2"].learning_rate == 1e-3
+    trained = {each["stage"] for each in map(json.loads, best.folder.events.open()) if each["kind"] == "epoch"}
+    assert trained == {"student"}
+    shutil.rmtree(best.folder)  # the configuration alone says how to train the members
+    best.train(Choice(taught[0], "chosen", ensemble=TrialEnsemble(tuple(taught), 0.5)))
+    again = np.load(best.folder.stage("student-trials-2").predictions / "validation.npy")
+    np.testing.assert_allclose(again, training.training.best_logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"data": {"folds": 2}}, r"tune\.final: must be best with data\.folds; got distilled"),
+        ({"stages": {"student": {"teachers": []}}}, r"tune\.final: distilled teaches .* needs a stage with teachers"),
+    ],
+)
+def test_final_student_that_no_trial_can_teach(change, fault, encoder, tmp_path):
+    tree = small(encoder, final="distilled", space={"learning_rate": {"low": 1e-4, "high": 1e-2}}).model_dump(
+        mode="json"
+    )
+    for section, changed in change.items():
+        for name, value in changed.items():
+            tree[section][name] = {**tree[section][name], **value} if isinstance(value, dict) else value
+    with pytest.raises(ConfigError, match=fault):
+        SearchPlan.of(make_plan({**tree, "tune": {**tree["tune"], "stage": "student"}}, tmp_path))
 
 
 def test_stopped_trial_leaves_no_weights(plan):
@@ -107,9 +152,12 @@ def test_repeated_trial_replaces_its_weights(plan):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize(("keep_default", "expected"), [(False, {2}), (True, {2, 3})])
-def test_only_possible_winners_keep_weights(keep_default, expected, encoder, tmp_path):
-    config = small(encoder, keep_default=keep_default)
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, {2}), ({"keep_default": True}, {2, 3}), ({"final": "distilled"}, {1, 2, 3, 5})],
+)
+def test_only_possible_winners_keep_weights(settings, expected, encoder, tmp_path):
+    config = small(encoder, **settings)
     winners, search = WinnersWeights(search_plan(config, tmp_path)), search_plan(config, tmp_path).folder.search
     own = {"learning_rate": config.stages["student"].learning_rate, "layers": 1, "epochs": 3}
     own |= {"loss.alpha": config.stages["student"].loss.alpha, "dropout": config.stages["student"].dropout}
