@@ -9,9 +9,10 @@ So a teacher assistant or a repeated stage needs more stages, but no other mecha
 stand for several; the configuration adds their *parts*, stages called NAME-1, NAME-2, ...:
 
 * an *ensemble*, a stage with ``members``, has a part for each, and is their mean;
-* with ``data.folds`` every stage has a part for each fold, whose start and teachers are the parts of that fold. A stage
-  that others build on is the mean of its parts. One that nothing builds on is a model of its own: all parts of its
-  teachers teach it on all documents, and its own parts say for how many epochs and at which threshold.
+* with ``data.folds`` every other stage, members among them, has a part for each fold, whose start and teachers are the
+  parts of that fold. A stage that others build on is the mean of its parts. One that nothing builds on is a model of
+  its own: all parts of its teachers teach it on all documents, and its own parts say for how many epochs and at which
+  threshold.
 """
 
 from __future__ import annotations
@@ -80,22 +81,33 @@ class RunConfig(Section):
         return reference, layers
 
     def parts(self, stage: str) -> list[str]:
-        """Return the stages that the configuration has added for ``stage``: a model a member, or a model a fold."""
+        """Return the stages that the configuration has added for ``stage``: one a member, or a model a fold."""
         return [part for part in part_names(stage, self.stages[stage], self.data.folds) if part in self.stages]
 
     def with_parts(self, *stages: str) -> list[str]:
-        """Return ``stages`` and their parts, in the order of the run."""
-        wanted = {*stages, *(part for name in stages for part in self.parts(name))}
+        """Return ``stages``, their parts and the parts of these, in the order of the run."""
+        wanted = {*stages}
+        for name in reversed(self.stages):  # parts come before their stage
+            if name in wanted:
+                wanted.update(self.parts(name))
         return [name for name in self.stages if name in wanted]
 
     def is_mean(self, stage: str) -> bool:
         """Return True if ``stage`` is the mean of its parts, rather than a model of its own."""
-        is_built_on = any(stage in (other.start, *other.teachers) for other in self.stages.values())
-        return self.stages[stage].members > 1 or (is_built_on and bool(self.parts(stage)))
+        return self.stages[stage].members > 1 or (bool(self.parts(stage)) and self._is_built_on(stage))
+
+    def _is_built_on(self, stage: str) -> bool:
+        """Return True if another stage starts from ``stage`` or from the ensemble that it is a member of, or learns
+        from one of them.
+        """
+        names = {stage, self.ensemble_of(stage)}
+        return any(names & {other.start, *other.teachers} for other in self.stages.values())
 
     def models(self, stage: str) -> list[str]:
-        """Return the stages whose checkpoints make up ``stage``: the parts of a mean, else the stage itself."""
-        return self.parts(stage) if self.is_mean(stage) else [stage]
+        """Return the stages whose checkpoints make up ``stage``: those of a mean's parts, else the stage itself."""
+        if not self.is_mean(stage):
+            return [stage]
+        return [model for part in self.parts(stage) for model in self.models(part)]
 
     def ensemble_of(self, stage: str) -> str | None:
         """Return the stage that ``stage`` is a part of, None if there is none."""
@@ -180,8 +192,6 @@ class RunConfig(Section):
                 faults += self._faults_of(name, earlier)
             if self.stages[name].members > 1 and whole is not None:
                 faults.append(f"stages.{name}.members: a member of {whole!r} can't have members of its own")
-            elif self.stages[name].members > 1 and self.data.folds > 1:
-                faults.append(f"stages.{name}.members: must be 1 with data.folds, which trains a model a fold already")
             faults += self._faults_of_fold(name, whole)
             earlier.append(name)
         if self.tune.stage is not None:
@@ -212,7 +222,7 @@ class RunConfig(Section):
         if stage.start in self.stages and stage.start not in earlier:
             faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
         elif stage.start in self.stages and self.stages[stage.start].members > 1:
-            first, *_ = self.models(stage.start)
+            first, *_ = self.parts(stage.start)
             faults.append(
                 f"stages.{name}.start: {stage.start!r} has several members, and a model starts from one of them:"
                 f" {first!r}, for example"
@@ -248,10 +258,14 @@ def part_names(name: str, stage: StageConfig, folds: int) -> list[str]:
 def _with_parts(stages: Mapping[str, StageConfig], folds: int) -> dict[str, StageConfig]:
     """Return ``stages`` with the parts of each before it; a part that is there keeps its own settings."""
     complete: dict[str, StageConfig] = {}
-    for name, stage in stages.items():
+
+    def add(name: str, stage: StageConfig) -> None:
         for part in part_names(name, stage, folds):
-            complete[part] = stages.get(part) or _part(stages, name, part)
+            add(part, stages.get(part) or _part({**stages, **complete, name: stage}, name, part))
         complete[name] = stage
+
+    for name, stage in stages.items():
+        add(name, stage)
     return complete
 
 
@@ -261,9 +275,12 @@ def _part(stages: Mapping[str, StageConfig], name: str, part: str) -> StageConfi
     if stage.members > 1:
         return stage.member(number)
 
-    def of_fold(reference: str) -> str:
-        return f"{reference}-{number}" if reference in stages and stages[reference].fold is None else reference
+    def of_fold(reference: str) -> list[str]:
+        if reference not in stages or stages[reference].fold is not None:
+            return [reference]
+        members = part_names(reference, stages[reference], folds=1) or [reference]
+        return [f"{member}-{number}" for member in members]
 
-    return stage.model_copy(
-        update={"fold": number, "start": of_fold(stage.start), "teachers": tuple(map(of_fold, stage.teachers))}
-    )
+    start, *_ = of_fold(stage.start)
+    teachers = [each for teacher in stage.teachers for each in of_fold(teacher)]
+    return stage.model_copy(update={"fold": number, "start": start, "teachers": tuple(teachers)})

@@ -57,4 +57,5 @@ def _way(plan: RunPlan, name: str) -> str:
         return "in order"
     if plan.config.is_mean(name):
         return "mean"
-    return "side by side" if plan.config.ensemble_of(name) else "in order"
+    # A member that is trained on all folds needs its own parts first.
+    return "side by side" if plan.config.ensemble_of(name) and not plan.config.parts(name) else "in order"

@@ -96,6 +96,7 @@ def member_notes(frame: pd.DataFrame) -> list[str]:
     import pandas as pd
 
     members = frame[(frame["kind"] == MEMBER) & (frame["status"] == "ok")]
+    members = members[~members["stage"].str.replace(_NUMBER, "", regex=True).isin(members["stage"])]  # parts of members
     stages = members["stage"].str.replace(_NUMBER, "", regex=True)
     whole = frame[~frame["kind"].isin(NO_METHOD)].drop_duplicates(["run_id", "stage"], keep="last")
     # The variant is that of the mean: the members have another one.

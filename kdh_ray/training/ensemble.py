@@ -22,21 +22,25 @@ _SUMS = ("seconds", "parameters", "documents_trained")
 _SHARED = ("device", "precision", "workers", "threads", *(f"{split}_long_documents" for split in SPLITS))
 
 
-def mean_predictions(members: Sequence[StageFolder], corpus: Corpus) -> dict[str, NDArray[np.float32]]:
-    """Return the members' mean logits of each held-out split, (n_documents, n_labels), from their saved predictions.
+def mean_predictions(
+    parts: Sequence[StageFolder], corpus: Corpus, *, of_folds: bool = False
+) -> dict[str, NDArray[np.float32]]:
+    """Return the parts' mean logits of each held-out split, (n_documents, n_labels), from their saved predictions.
 
-    Of members that are fold models each says its own part of the validation split; see :func:`out_of_fold`.
+    Args:
+        parts: Folders of members, or of fold models in order of the folds.
+        corpus: Documents of the stage.
+        of_folds: They are fold models: each says its own part of the validation split; see :func:`out_of_fold`.
 
     Raises:
-        CheckpointError: If a member's predictions can't be read, or are not of the corpus's documents and labels.
+        CheckpointError: If a part's predictions can't be read, or are not of the corpus's documents and labels.
     """
 
     def mean(split: str) -> NDArray[np.float32]:
-        logits = [_logits(member, split, corpus.splits[split]) for member in members]
+        logits = [_logits(part, split, corpus.splits[split]) for part in parts]
         return np.asarray(np.mean(logits, axis=0, dtype=np.float32))
 
-    validation = mean("validation") if corpus.folds is None else out_of_fold(members, corpus)
-    return {"validation": validation, "test": mean("test")}
+    return {"validation": out_of_fold(parts, corpus) if of_folds else mean("validation"), "test": mean("test")}
 
 
 def out_of_fold(parts: Sequence[StageFolder], corpus: Corpus) -> NDArray[np.float32]:
@@ -66,19 +70,19 @@ def typical_best_epoch(parts: Sequence[StageFolder]) -> int:
 
 
 def ensemble_result(
-    members: Mapping[str, StageFolder], corpus: Corpus, logits: Mapping[str, NDArray[np.float32]]
+    parts: Mapping[str, StageFolder], corpus: Corpus, logits: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Any]:
-    """Return the result of a stage whose members are finished.
+    """Return the result of a stage that is the mean of its parts, which are finished.
 
-    Its threshold is chosen on the mean of the validation logits. Its costs are the members' sums, and ``members`` maps
-    each member to its own validation micro F1.
+    Its threshold is chosen on the mean of the validation logits. Its costs are the parts' sums, and ``members`` maps
+    each part to its own validation micro F1.
 
     Args:
-        members: Folders of the members by name.
+        parts: Folders of the parts by name.
         corpus: Documents of the run.
         logits: From :func:`mean_predictions`.
     """
-    results = {name: folder.read_result() or {} for name, folder in members.items()}
+    results = {name: folder.read_result() or {} for name, folder in parts.items()}
     every = list(results.values())
     return {
         **score_held_out(corpus, {split: logistic(values) for split, values in logits.items()}),

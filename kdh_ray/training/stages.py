@@ -161,11 +161,12 @@ class StageRunner:
     def _average(self, name: str) -> dict[str, Any]:
         """Score the mean logits of a stage's parts, and return its result; fold models each score their own fold."""
         self._write("start", name, host=platform.node(), pid=os.getpid(), workers=distributed.size())
-        members = {member: self._stage_folder(member) for member in self.config.models(name)}
-        logits = mean_predictions(list(members.values()), self.corpus)
+        parts = {part: self._stage_folder(part) for part in self.config.parts(name)}
+        is_fold = all(self.config.stages[part].fold for part in parts)
+        logits = mean_predictions(list(parts.values()), self.corpus, of_folds=is_fold)
         if distributed.rank() == 0:
             _save_predictions(self._stage_folder(name).predictions, self.corpus, logits)
-        return ensemble_result(members, self.corpus, logits)
+        return ensemble_result(parts, self.corpus, logits)
 
     def prepare(self, name: str, stage: StageConfig) -> Material:
         """Return the input of ``stage``, which has the seed of the stage ``name``.
@@ -203,13 +204,13 @@ class StageRunner:
         return self.config.cache or RunFolder(self.folder).cache
 
     def _source(self, reference: str) -> str:
-        """Return the folder of an earlier stage's checkpoint, of the first if it is a mean; or the reference itself."""
+        """Return the folder of an earlier stage's checkpoint, of its first model if it is a mean; or the reference."""
         if reference not in self.config.stages:
             return reference
         return str(self._stage_folder(self.config.models(reference)[0]).checkpoint)
 
     def _models(self, references: Iterable[str]) -> list[str]:
-        """Return the references with each stage that has members replaced by these."""
+        """Return the references with each stage that is a mean replaced by its models."""
         stages = self.config.stages
         return [model for name in references for model in (self.config.models(name) if name in stages else [name])]
 

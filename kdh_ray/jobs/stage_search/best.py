@@ -12,7 +12,6 @@ from kdh_ray.jobs.run_rows import run_id
 from kdh_ray.jobs.stage_search.choice import Choice, saved_columns
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trained_stage import TrainedStage
-from kdh_ray.jobs.stage_search.trial_ensemble import ensemble_name
 from kdh_ray.jobs.stage_search.trial_weights import hand_over_weights
 from kdh_ray.results import recorded
 from kdh_ray.run_folder import RunFolder
@@ -60,9 +59,9 @@ class BestRun:
         if choice.ensemble is None:
             self._take_over(choice.trial, best)
         else:
-            members = best.models(ensemble_name(plan.tuned))
-            for member, trial in zip(members, choice.ensemble.trials, strict=True):
-                hand_over_weights(plan.folder.search, trial.number, [self.folder.stage(member)])
+            for fold, name in enumerate(plan.trained):
+                for model, trial in choice.ensemble.models(plan.tuned, name).items():
+                    hand_over_weights(plan.folder.search.model_weights(trial.number, fold), self.folder.stage(model))
         self.perform(best)
 
     def _take_over(self, trial: Trial, best: RunConfig) -> None:
@@ -71,8 +70,8 @@ class BestRun:
         if trained_stage is not None and trained_stage.has(trial.config):
             _copy_stages(plan.folder, self.folder, best)
         elif plan.stage.members == 1:  # a trial of several members is one of them, without a member's seed
-            stages = [self.folder.stage(name) for name in plan.trained]
-            hand_over_weights(plan.folder.search, trial.number, stages)
+            for fold, name in enumerate(plan.trained):
+                hand_over_weights(plan.folder.search.model_weights(trial.number, fold), self.folder.stage(name))
 
     def perform(self, config: RunConfig) -> None:
         """Run the best configuration; stages that are finished only get their rows."""

@@ -139,13 +139,6 @@ class SearchPlan:
         trained = self.config.with_parts(self.tuned, *self.config.dependents(self.tuned))
         return self.config.needs(*trained)
 
-    @property
-    def trial_seed(self) -> int:
-        """Seed of every trial: the tuned stage's."""
-        from kdh_ray.training.stages import stage_seed
-
-        return stage_seed(self.config.seed, self.tuned, self.stage)
-
     def best_config(self, values: Mapping[str, Any], ensemble: TrialEnsemble | None = None) -> RunConfig:
         """Return a configuration of the tuned stage with ``values``, and of the stages that build on it.
 
@@ -160,10 +153,11 @@ class SearchPlan:
         for name in self.config.with_parts(self.tuned):
             stages[name] = configured(stages[name], values)
         if ensemble is not None:
-            teachers = (*self.stage.teachers, ensemble_name(self.tuned))
             for name in self.config.with_parts(self.tuned):
-                stages[name] = stages[name].model_copy(update={"teachers": teachers})
-            stages = {**ensemble.stages(self.config, self.tuned, self.trial_seed), **stages}
+                of_fold = stages[name].fold is not None
+                trials = ensemble.models(self.tuned, name) if of_fold else [ensemble_name(self.tuned)]
+                stages[name] = stages[name].model_copy(update={"teachers": (*stages[name].teachers, *trials)})
+            stages = {**ensemble.stages(self.config, self.tuned), **stages}
         cache = str(self.config.cache or self.folder.cache)  # share the tokens and logits that trials have used
         return self.config.with_only(
             stages, lambda name: self.folder.stage(name).checkpoint, cache=cache, baselines={"tfidf": False}

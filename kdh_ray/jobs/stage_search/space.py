@@ -104,7 +104,10 @@ def _faults(config: RunConfig, space: SearchSpace) -> list[str]:
     epochs = longest_trial(stage, space)
     if config.tune.grace > epochs:
         faults.append(f"tune.grace: at most the epochs of the longest trial, {epochs}; got {config.tune.grace}")
-    faults += _faults_of_final(config, stage)
+    if stage.members > 1 and config.data.folds > 1:
+        faults.append(f"tune.stage: must have one member with data.folds; {name!r} has {stage.members}")
+    if config.tune.final == "distilled" and not stage.teachers:
+        faults.append("tune.final: distilled teaches the student once more, so it needs a stage with teachers")
     searched = {setting for _, setting, _ in every_range(space)}
     shaping = {"parameters": {"layers"}, "latency_ms": {"layers", "max_tokens"}}
     for cost in shaping.keys() & {*config.tune.objectives}:
@@ -119,18 +122,6 @@ def _faults(config: RunConfig, space: SearchSpace) -> list[str]:
         if setting == "max_tokens" and entry.highest > config.data.max_tokens:
             limit = config.data.max_tokens
             faults.append(f"tune.space.{path}: at most data.max_tokens, {limit}; got {entry.highest:g}")
-    return faults
-
-
-def _faults_of_final(config: RunConfig, stage: StageConfig) -> list[str]:
-    """Return what stands against a student that is taught by trials."""
-    if config.tune.final == "best":
-        return []
-    faults = []
-    if not stage.teachers:
-        faults.append("tune.final: distilled teaches the student once more, so it needs a stage with teachers")
-    if config.data.folds > 1:
-        faults.append("tune.final: must be best with data.folds; got distilled")
     return faults
 
 

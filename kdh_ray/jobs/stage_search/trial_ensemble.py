@@ -63,19 +63,32 @@ class TrialEnsemble:
         """Numbers of the trials."""
         return [trial.number for trial in self.trials]
 
-    def stages(self, config: RunConfig, tuned: str, seed: int) -> dict[str, StageConfig]:
-        """Return the ensemble as a stage of the configuration, after its members: the tuned stage as each trial has it.
+    def models(self, tuned: str, stage: str) -> dict[str, Trial]:
+        """Return the names that a stage's models have as members of the ensemble, with the trial of each.
+
+        Args:
+            tuned: The tuned stage.
+            stage: Itself, or its model of a fold.
+        """
+        of_fold = stage.removeprefix(tuned)
+        return {f"{tuned}-trials-{number}{of_fold}": trial for number, trial in enumerate(self.trials, start=1)}
+
+    def stages(self, config: RunConfig, tuned: str) -> dict[str, StageConfig]:
+        """Return the stages of the ensemble: its members, each the tuned stage as one trial has it, and their mean.
 
         Args:
             config: Configuration of the search.
             tuned: Name of the tuned stage.
-            seed: Seed of the trials.
         """
-        own, name = config.stages[tuned].model_copy(update={"members": 1, "seed": seed}), ensemble_name(tuned)
-        members = {
-            f"{name}-{number}": configured(own, trial.config) for number, trial in enumerate(self.trials, start=1)
-        }
-        return {**members, name: own.model_copy(update={"members": len(members)})}
+        from kdh_ray.training.stages import stage_seed
+
+        stages: dict[str, StageConfig] = {}
+        for name in config.with_parts(tuned) if config.data.folds > 1 else [tuned]:
+            seed = stage_seed(config.seed, name, config.stages[name])  # that of the trials, whatever the name
+            own = config.stages[name].model_copy(update={"members": 1, "seed": seed})
+            stages |= {model: configured(own, trial.config) for model, trial in self.models(tuned, name).items()}
+        members = {"members": len(self.trials), "seed": None}
+        return {**stages, ensemble_name(tuned): config.stages[tuned].model_copy(update=members)}
 
 
 def ensemble_name(tuned: str) -> str:

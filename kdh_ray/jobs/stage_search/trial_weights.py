@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.space import has_own_settings
-from kdh_ray.run_folder import SearchFolder, StageFolder
+from kdh_ray.run_folder import StageFolder
 from kdh_ray.tuning.trials import Trial, best_of
 
 if TYPE_CHECKING:
@@ -70,19 +70,11 @@ class TrialWeights:
             os.replace(unfinished, self._folder)
 
 
-def hand_over_weights(search: SearchFolder, trial: int, stages: Sequence[StageFolder]) -> None:
-    """Move a finished trial's weights to the stages that it trained, except to those that are begun.
-
-    Args:
-        search: The search.
-        trial: Number of the trial.
-        stages: The stage that was searched or, with folds, the model of each fold.
-    """
-    for fold, stage in enumerate(stages):
-        source = search.model_weights(trial, fold)
-        if source.exists() and not stage.finished and not stage.training.exists():
-            stage.path.mkdir(parents=True, exist_ok=True)
-            os.replace(source, stage.training)
+def hand_over_weights(weights: Path, stage: StageFolder) -> None:
+    """Move the weights of a trial's model to a stage that is not begun; do nothing if there are none."""
+    if weights.exists() and not stage.finished and not stage.training.exists():
+        stage.path.mkdir(parents=True, exist_ok=True)
+        os.replace(weights, stage.training)
 
 
 class WinnersWeights:

@@ -20,6 +20,8 @@ from kdh_ray.evaluation.thresholds import tune_global
 from kdh_ray.events import Event
 from kdh_ray.export.facts import _encoder
 from kdh_ray.inference.logits import logistic
+from kdh_ray.jobs.plan import make_plan
+from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.trial import StageTrial
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.models.checkpoint import load_card
@@ -64,10 +66,63 @@ def test_each_stage_gets_a_model_a_fold(encoder: Path) -> None:
     assert parse_config(config.model_dump(mode="json")) == config
 
 
-def test_members_and_folds_exclude_each_other(encoder: Path) -> None:
-    tree = folded(encoder).model_dump(mode="json", include={"data"})
-    with pytest.raises(ConfigError, match=r"stages\.teacher\.members: must be 1 with data\.folds, which trains"):
-        parse_config({**tree, "stages": {"teacher": {"start": str(encoder), "members": 3}}})
+def with_members(encoder: Path, **tune: Any) -> RunConfig:
+    """``folded`` with two members of the teacher, the first of which the student starts from."""
+    tree = folded(encoder, **tune).model_dump(mode="json", include={"name", "data", "precision", "tune"})
+    own = small(encoder).model_dump(mode="json")["stages"]
+    stages = {"teacher": {**own["teacher"], "members": 2}, "student": {**own["student"], "start": "teacher-1"}}
+    return parse_config({**tree, "stages": stages, "baselines": {"tfidf": False}})
+
+
+def test_each_member_gets_a_model_a_fold(encoder: Path) -> None:
+    config = with_members(encoder)
+    assert list(config.stages) == [
+        *("teacher-1-1", "teacher-1-2", "teacher-1", "teacher-2-1", "teacher-2-2", "teacher-2", "teacher"),
+        *("student-1", "student-2", "student"),
+    ]
+    assert config.models("teacher") == ["teacher-1-1", "teacher-1-2", "teacher-2-1", "teacher-2-2"]
+    assert config.stages["student-2"].teachers == ("teacher-1-2", "teacher-2-2")
+    assert config.stages["student-2"].start == "teacher-1-2"
+    assert [name for name in config.stages if config.is_mean(name)] == ["teacher-1", "teacher-2", "teacher"]
+    assert config.with_parts("teacher") == list(config.stages)[:7]
+    assert parse_config(config.model_dump(mode="json")) == config
+    tune = {"stage": "teacher", "space": {"epochs": {"low": 1, "high": 2}}}
+    with pytest.raises(ConfigError, match=r"tune\.stage: must have one member with data\.folds; 'teacher' has 2"):
+        SearchPlan.of(make_plan({**config.model_dump(mode="json"), "tune": tune}, encoder))
+
+
+def test_members_of_all_folds_teach_the_final_student(encoder: Path, tmp_path: Path) -> None:
+    rows = run(with_members(encoder), tmp_path, local=True).set_index("stage")
+    folder = RunFolder(tmp_path)
+    names = ("teacher-1", "teacher-2")
+    for split in ("validation", "test"):
+        mean = (logits(folder, names[0], split) + logits(folder, names[1], split)) / 2
+        np.testing.assert_allclose(logits(folder, "teacher", split), mean, rtol=1e-6)
+    corpus = corpus_from_config(with_members(encoder).data)
+    pool = len(refit_corpus(corpus).splits["train"])
+    cached = sorted((folder.path / "cache" / "logits").glob("logits-*/ids.json"))
+    assert [len(json.loads(file.read_text())) for file in cached].count(pool) == 4
+    documents = TrainingDocuments.load(folder.stage("teacher-2-1").checkpoint)
+    assert documents is not None
+    assert not documents.trained_on(fold_corpus(corpus, 1).splits["validation"].digests).any()
+    assert rows.loc["teacher", "variant"] == "fine-tuned, mean of 4"
+    assert set(rows[rows.kind == "member"].index) == {*with_members(encoder).stages} - {"teacher", "student"}
+    note = stage_table(load_runs(folder.rows)).attrs["note"]
+    assert note.count("mean of models that reach") == 1
+
+
+def test_student_with_members_is_refit_by_each(encoder: Path, tmp_path: Path) -> None:
+    tree = folded(encoder).model_dump(mode="json", include={"name", "data", "precision"})
+    own = small(encoder).model_dump(mode="json")["stages"]["teacher"]
+    config = parse_config({**tree, "stages": {"model": {**own, "members": 2}}, "baselines": {"tfidf": False}})
+    run(config, tmp_path, local=True)
+    folder = RunFolder(tmp_path)
+    documents = TrainingDocuments.load(folder.stage("model-2").checkpoint)
+    assert documents is not None
+    corpus = corpus_from_config(config.data)
+    assert documents.trained_on(refit_corpus(corpus).splits["train"].digests).all()
+    mean = (logits(folder, "model-1", "test") + logits(folder, "model-2", "test")) / 2
+    np.testing.assert_allclose(logits(folder, "model", "test"), mean, rtol=1e-6)
 
 
 def test_names_of_fold_models_are_taken(encoder: Path) -> None:

@@ -34,6 +34,12 @@ def plan(encoder, tmp_path):
     return search_plan(small(encoder), tmp_path)
 
 
+def folded(config):
+    """Return the configuration with two folds."""
+    tree = config.model_dump(mode="json")
+    return parse_config({**tree, "data": {**tree["data"], "folds": 2}})
+
+
 def started(plan, values=VALUES):
     return TrialTraining(trial_task(plan, corpus_from_config(plan.config.data), on_gpu=False), values, "float32")
 
@@ -64,10 +70,7 @@ def test_best_configuration_takes_the_weights_of_its_trial(plan):
 
 
 def test_fold_models_take_the_weights_of_their_trial(encoder, tmp_path):
-    tree = small(encoder).model_dump(mode="json", include={"name", "precision", "tune", "baselines"})
-    tree |= {"data": {**small(encoder).data.model_dump(mode="json"), "folds": 2}}
-    tree |= {"stages": {name: small(encoder).stages[name].model_dump(mode="json") for name in ("teacher", "student")}}
-    config = parse_config(tree)
+    config = folded(small(encoder))
     run(config, tmp_path, stages=["teacher-1", "teacher-2", "teacher"], local=True)
     plan = search_plan(config, tmp_path)
     trial = started(plan)
@@ -104,21 +107,33 @@ def test_trials_teach_the_final_student(plan):
     np.testing.assert_allclose(again, training.training.best_logits, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        ({"data": {"folds": 2}}, r"tune\.final: must be best with data\.folds; got distilled"),
-        ({"stages": {"student": {"teachers": []}}}, r"tune\.final: distilled teaches .* needs a stage with teachers"),
-    ],
-)
-def test_final_student_that_no_trial_can_teach(change, fault, encoder, tmp_path):
+def test_fold_models_of_trials_teach_those_of_the_student(encoder, tmp_path):
+    config = folded(small(encoder))
+    run(config, tmp_path, stages=["teacher-1", "teacher-2", "teacher"], local=True)
+    plan = search_plan(config, tmp_path)
+    trial = started(plan)
+    while not trial.epoch(NAME)["done"]:
+        pass
+    taught = (Trial(7, "a", VALUES, "ok"), Trial(9, "b", {**VALUES, "learning_rate": 1e-3}, "ok"))
+    best = BestRun(plan, RunOptions(local=True))
+    best.train(Choice(taught[0], "chosen", ensemble=TrialEnsemble(taught, 0.5)))
+    config = load_run_config(best.folder.config)
+    fold_teacher = str(plan.folder.stage("teacher-2").checkpoint)
+    assert config.stages["student-2"].teachers == (fold_teacher, "student-trials-1-2", "student-trials-2-2")
+    assert config.stages["student"].teachers[-1] == "student-trials"
+    trained = {each["stage"] for each in map(json.loads, best.folder.events.open()) if each["kind"] == "epoch"}
+    assert trained == {"student", "student-1", "student-2", "student-trials-2-1", "student-trials-2-2"}
+    corpus = refit_corpus(corpus_from_config(config.data))
+    scored = out_of_fold([best.folder.stage(f"student-trials-1-{fold}") for fold in (1, 2)], corpus)
+    np.testing.assert_allclose(scored, trial.fold_scores.logits, atol=1e-5)
+
+
+def test_only_a_stage_with_teachers_is_taught_by_trials(encoder, tmp_path):
     tree = small(encoder, final="distilled", space={"learning_rate": {"low": 1e-4, "high": 1e-2}}).model_dump(
         mode="json"
     )
-    for section, changed in change.items():
-        for name, value in changed.items():
-            tree[section][name] = {**tree[section][name], **value} if isinstance(value, dict) else value
-    with pytest.raises(ConfigError, match=fault):
+    tree["stages"]["student"]["teachers"] = []
+    with pytest.raises(ConfigError, match=r"tune\.final: distilled teaches .* needs a stage with teachers"):
         SearchPlan.of(make_plan({**tree, "tune": {**tree["tune"], "stage": "student"}}, tmp_path))
 
 
