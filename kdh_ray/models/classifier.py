@@ -142,12 +142,13 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     Raises:
         CheckpointError: If the architecture has no such stack.
     """
-    depth = encoder.config.num_hidden_layers
+    depth = getattr(encoder.config, "num_hidden_layers", None)  # a pair of towers, such as CLIP, has two of them
     for name, module in encoder.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth and name.split(".")[-1] in ("layer", "layers"):
             return module
+    found = "none" if depth is None else f"none of {depth}"
     raise CheckpointError(
-        f"{type(encoder).__name__}: an encoder has a stack of layers with weights of their own; found none of {depth}"
+        f"{type(encoder).__name__}: an encoder has a stack of layers with weights of their own; found {found}"
     )
 
 

@@ -13,7 +13,7 @@ from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
 from kdh_ray.models.quiet import quiet
 from kdh_ray.models.vocabulary import check_words, has_tokenizer, lacks_tokenizer
-from kdh_ray.models.weights import Fit, empty_encoder, load_unwrapped, weight_files
+from kdh_ray.models.weights import Fit, empty_encoder, load_unwrapped, quantised, read_shapes, weight_files, without_config
 from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def resolve_encoder(source: str) -> str:
 
     Raises:
         UnavailableError: If ``source`` looks like a folder and there is no such folder, or is a bucket.
+        CheckpointError: If ``source`` is a file.
     """
     if source == EMBEDDED:
         return str(embedded_folder())
@@ -82,6 +83,8 @@ def resolve_encoder(source: str) -> str:
     if path.is_dir():
         is_checkpoint = (path / "classifier.json").exists() and (path / ENCODER).is_dir()
         return str(path / ENCODER if is_checkpoint else path)
+    if path.is_file():
+        raise CheckpointError(f"encoder {source!r} is a file: give the folder that it is in")
     if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
         raise UnavailableError(f"encoder {source!r}: no such folder, and hub names look like owner/name")
     return source
@@ -104,9 +107,14 @@ def read_config(source: str) -> PreTrainedConfig:
     """Read the configuration of an encoder; see :func:`check_reachable`."""
     from transformers import AutoConfig
 
-    if not _is_within_reach(resolve_encoder(source)):
+    name = resolve_encoder(source)
+    if not _is_within_reach(name):
         raise UnavailableError(_out_of_reach(source))
+    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
+        raise CheckpointError(f"{name} {without_config(Path(name))}")
     config: PreTrainedConfig = _from_pretrained(AutoConfig, source)
+    if method := getattr(config, "quantization_config", None):
+        raise quantised(name, str(method.get("quant_method", "see its config.json")))
     return config
 
 
@@ -170,14 +178,13 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
         CheckpointError: If the folder holds something else than an encoder, or lacks some of its weights.
     """
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
     from kdh_ray.models.byte_dropout import use_byte_dropout
 
-    name = resolve_encoder(source)
-    config = _from_pretrained(AutoConfig, source)
+    name, config = resolve_encoder(source), read_config(source)
     set_dropout(config, dropout)
-    local_weights(name)
+    read_shapes(local_weights(name))
     encoder: PreTrainedModel
     encoder, info = _from_pretrained(
         AutoModel, source, config=config, use_safetensors=True, dtype=torch.float32,
@@ -185,10 +192,17 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
     )  # fmt: skip
     if not (fit := Fit.of(encoder, info)).whole:
         encoder = load_unwrapped(local_weights(name), name, config, fit)
+    _check_finite(encoder, name)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # data-parallel training needs every parameter to be used
     use_byte_dropout(encoder)
     return encoder
+
+
+def _check_finite(encoder: PreTrainedModel, name: str) -> None:
+    for key, weight in encoder.named_parameters():
+        if not weight.isfinite().all():
+            raise CheckpointError(f"{name}: {key} holds NaN or infinity, as after a training that diverged: take another")
 
 
 def set_dropout(config: PreTrainedConfig, rate: float) -> None:

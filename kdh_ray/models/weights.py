@@ -26,6 +26,8 @@ _OTHER_FORMATS = ("*.ckpt", "*.pt", "*.pth", "*.bin", "*.h5", "*.msgpack", "*.gg
 _UNUSED = re.compile(r"(^|\.)(pooler\.|position_ids$|inv_freq$)")  # not trained here, or computed
 _WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 _ADAPTERS = re.compile(r"(^|\.)(lora_|ia3_|oft_|base_layer\.|adapters\.|prompt_encoder\.|modules_to_save\.)")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_LFS = b"version https://git-lfs"
 _SAVE_AGAIN = "load the model with the code that wrote it, and save its encoder by save_pretrained"
 
 
@@ -176,12 +178,19 @@ def _removed(prefix: str, inner: Mapping[str, str]) -> str:
 
 
 def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """Build an encoder without memory for its weights."""
+    """Build an encoder without memory for its weights.
+
+    Raises:
+        CheckpointError: If transformers has no encoder of this kind, or only a pair of encoder and decoder.
+    """
     import torch
     from transformers import AutoModel
 
-    with torch.device("meta"), quiet():
-        encoder: PreTrainedModel = AutoModel.from_config(config)
+    try:
+        with torch.device("meta"), quiet():
+            encoder: PreTrainedModel = AutoModel.from_config(config)
+    except ValueError:
+        raise CheckpointError(f"{config.model_type} is not the architecture of an encoder") from None
     return encoder
 
 
@@ -236,7 +245,7 @@ def read_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
     """Return the shape of every tensor in safetensors files, from their headers.
 
     Raises:
-        CheckpointError: If a file is missing or damaged.
+        CheckpointError: If a file is missing or damaged, or holds quantised weights.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -244,10 +253,38 @@ def read_shapes(files: Iterable[Path]) -> dict[str, list[int]]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as content:
-                shapes |= {key: content.get_slice(key).get_shape() for key in content.keys()}  # noqa: SIM118
+                tensors = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file} can't be read: {one_line(error)}") from None
+            raise CheckpointError(f"{file} can't be read: {_lfs_pointer(file) or one_line(error)}") from None
+        for key, tensor in tensors.items():
+            if key.endswith("weight") and tensor.get_dtype() not in _FLOATS:
+                raise quantised(str(file.parent), f"{key} is {tensor.get_dtype()}")
+        shapes |= {key: tensor.get_shape() for key, tensor in tensors.items()}
     return shapes
+
+
+def _lfs_pointer(file: Path) -> str:
+    """Return what a file is that a clone without Git LFS holds in place of weights; empty if it is another."""
+    with suppress(OSError), file.open("rb") as stream:
+        if stream.read(len(_LFS)) == _LFS:
+            return "it is a pointer of Git LFS, not the weights: run git lfs pull in its folder"
+    return ""
+
+
+def quantised(name: str, reason: str) -> CheckpointError:
+    """Return the error for weights that are kept in few bits and can't be trained."""
+    return CheckpointError(f"{name} is quantised ({reason}) and can't be trained: take the encoder in float32 or 16 bits")
+
+
+def without_config(folder: Path) -> str:
+    """Return in words what a folder without a ``config.json`` holds instead, and what to do."""
+    if (folder / ADAPTER).exists():
+        return f"is an adapter (LoRA or the like) of another encoder: {_merge(folder, str(folder))}"
+    if inner := sorted(file.parent.name for file in folder.glob("*/config.json")):
+        return f"has no config.json; did you mean {folder / inner[-1]}?"
+    others = sorted({file.name for pattern in _OTHER_FORMATS for file in folder.glob(pattern)})
+    found = f"has {others[0]}, but no config.json" if others else "has no config.json"
+    return f"{found}; an encoder's folder is what save_pretrained writes"
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:

@@ -49,6 +49,19 @@ def test_encoder_of_pixels_is_refused(tmp_path: Path) -> None:
         check_encoder(str(tmp_path))
 
 
+def test_pairs_of_encoders_are_refused(tmp_path: Path) -> None:
+    from transformers import BertConfig, CLIPConfig, EncoderDecoderConfig
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    bert = BertConfig(vocab_size=9, **sizes)
+    CLIPConfig(text_config={**sizes, "vocab_size": 9}, vision_config=sizes).save_pretrained(tmp_path / "clip")
+    EncoderDecoderConfig.from_encoder_decoder_configs(bert, bert).save_pretrained(tmp_path / "pair")
+    with pytest.raises(CheckpointError, match="CLIPModel: an encoder has a stack of layers"):
+        check_encoder(str(tmp_path / "clip"))
+    with pytest.raises(CheckpointError, match="encoder-decoder is not the architecture of an encoder"):
+        check_encoder(str(tmp_path / "pair"))
+
+
 def test_step_of_a_copy_leaves_random_numbers_alone(plain: Path) -> None:
     config = read_config(str(plain))
     torch.manual_seed(3)

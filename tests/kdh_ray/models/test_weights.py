@@ -221,3 +221,45 @@ def test_damaged_index_is_refused(plain: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("[]")
     with pytest.raises(CheckpointError, match="is not an index of safetensors files"):
         check_encoder(str(folder))
+
+
+def test_adapter_without_its_encoder_is_refused_with_its_base(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
+    save_file({"base_model.model.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "adapter_model.safetensors")
+    assert "is an adapter (LoRA or the like) of another encoder: merge it first" in refusal(tmp_path)
+    assert "'owner/base'" in refusal(tmp_path)
+
+
+def test_folder_around_an_encoder_names_the_one_inside(plain: Path, tmp_path: Path) -> None:
+    rewrite_weights(plain, tmp_path / "checkpoint-500", lambda all_: all_)
+    assert refusal(tmp_path) == f"{tmp_path} has no config.json; did you mean {tmp_path / 'checkpoint-500'}?"
+    weights = tmp_path / "checkpoint-500" / "model.safetensors"
+    assert refusal(weights).endswith("is a file: give the folder that it is in")
+
+
+def test_pointer_of_git_lfs_is_named(plain: Path, tmp_path: Path) -> None:
+    folder = rewrite_weights(plain, tmp_path / "clone", lambda all_: all_)
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "run git lfs pull" in refusal(folder)
+
+
+def test_quantised_weights_are_refused(plain: Path, tmp_path: Path) -> None:
+    def quantise(all_: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: (100 * value).to(torch.int8) if value.ndim == 2 else value for name, value in all_.items()}
+
+    assert "is quantised (" in refusal(rewrite_weights(plain, tmp_path / "int8", quantise))
+    folder = rewrite_weights(plain, tmp_path / "configured", lambda all_: all_)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "is quantised (bitsandbytes) and can't be trained" in refusal(folder)
+
+
+def test_weights_that_diverged_are_refused(plain: Path, tmp_path: Path) -> None:
+    def spoil(all_: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        first = min(name for name in all_ if "layer.1" in name)
+        return {name: value * torch.nan if name == first else value for name, value in all_.items()}
+
+    folder = rewrite_weights(plain, tmp_path / "nan", spoil)
+    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+        load_encoder(str(folder))
