@@ -277,9 +277,15 @@ def _line_row(source: Understood, line: str, number: int) -> Row | Fault:
         return Fault("surrogate", f"line {number} holds half a surrogate pair, which is not Unicode text", row)
     except (ValueError, RecursionError):
         return Fault("json", f"line {number} is not JSON; JSON Lines hold one object per line")
-    if not isinstance(row, dict):
-        return Fault("json", f"line {number} must hold a JSON object; got {type(row).__name__}")
-    return row
+    found = _object(row)
+    return Fault("json", f"line {number} must hold a JSON object; got {type(row).__name__}") if found is None else found
+
+
+def _object(item: Any) -> Row | None:
+    """Return a JSON object, or spaCy's pair of a text and its annotations as one; None for anything else."""
+    if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
+        return {"text": item[0], **item[1]}
+    return item if isinstance(item, dict) else None
 
 
 def _array_rows(source: Understood, lines: TextLines) -> Iterator[Row | Fault]:
@@ -296,9 +302,5 @@ def _array_rows(source: Understood, lines: TextLines) -> Iterator[Row | Fault]:
             f"{shown_name(source.file)}: is not JSON: an array of objects, or an object on each line"
         ) from None
     for number, item in enumerate(items, start=1):
-        if isinstance(item, dict):
-            yield item
-        elif isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
-            yield {"text": item[0], **item[1]}  # spaCy's pairs of a text and its annotations
-        else:
-            yield Fault("json", f"item {number} must be a JSON object; got {type(item).__name__}")
+        row = _object(item)
+        yield Fault("json", f"item {number} must be a JSON object; got {type(item).__name__}") if row is None else row

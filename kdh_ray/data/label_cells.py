@@ -31,7 +31,9 @@ MULTI_HOT = (
     " list, or make a column for each label, see data.label_columns)"
 )
 
-_BRACKETED = re.compile(r"\[.*\]|\{.*\}|(set|frozenset|tuple|list|array|dict)\(.*\)", re.DOTALL)
+_BRACKETED = re.compile(
+    r"\[.*\]|\{.*\}|(set|frozenset|tuple|list|array|dict)\(.*\)|[A-Za-z_][\w.]*\([\[{(].*\)", re.DOTALL
+)  # the last is how Index and other types of pandas write themselves
 _EMPTY_SETS = {"set()", "frozenset()"}
 _WRAPPED_SET = re.compile(r"frozenset\((\{.*\})\)", re.DOTALL)
 _NUMPY_NUMBERS = re.compile(r"\[(\s*(\d+\.?\d*|True|False))(\s+(\d+\.?\d*|True|False))+\s*\]")  # no commas

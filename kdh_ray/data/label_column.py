@@ -10,6 +10,7 @@ from typing import Any
 from kdh_ray.config import DataConfig
 from kdh_ray.data.label_cells import MULTI_HOT, CellError, check_labels, is_plain_text, list_items, says_missing
 from kdh_ray.data.label_separators import find_separator
+from kdh_ray.data.label_surplus import surplus
 from kdh_ray.data.messages import Faults
 
 _NUMBER = re.compile(r"\d{1,9}(\.0)?")
@@ -55,6 +56,7 @@ class LabelColumn:
             [(row, each) for row, cell, each in zip(rows, cells, items, strict=True) if each and is_plain_text(cell)]
         )
         self._check_words(labels)
+        self._check_names(labels)
         return self._whole_numbers(labels)
 
     def warnings(self) -> list[str]:
@@ -191,6 +193,15 @@ class LabelColumn:
             self.faults.add(
                 f"column {self.column!r}: must hold names of labels; got only {', '.join(sorted(words))} (a column of "
                 "one label's 0 and 1 belongs in data.label_columns; data.label_names gives numbers their names)"
+            )
+
+    def _check_names(self, labels: Sequence[list[str] | None]) -> None:
+        """Refuse labels with values, numbers, brackets or markup, of which each variant would become a label."""
+        found = "" if self.names else surplus({label for each in labels for label in each or ()})
+        if found:
+            self.faults.add(
+                f"column {self.column!r}: labels must be plain names; got {found} (where these are the names,"
+                " data.label_names lists them)"
             )
 
 

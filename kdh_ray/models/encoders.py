@@ -13,7 +13,15 @@ from kdh_ray.errors import CheckpointError, UnavailableError
 from kdh_ray.models import model_hub
 from kdh_ray.models.quiet import quiet
 from kdh_ray.models.vocabulary import check_words, has_tokenizer, lacks_tokenizer
-from kdh_ray.models.weights import Fit, empty_encoder, load_unwrapped, quantised, read_shapes, weight_files, without_config
+from kdh_ray.models.weights import (
+    Fit,
+    empty_encoder,
+    load_unwrapped,
+    quantised,
+    read_shapes,
+    weight_files,
+    without_config,
+)
 from kdh_ray.storage import one_line
 
 if TYPE_CHECKING:
@@ -202,7 +210,7 @@ def load_encoder(source: str, dropout: float = 0.0) -> PreTrainedModel:
 def _check_finite(encoder: PreTrainedModel, name: str) -> None:
     for key, weight in encoder.named_parameters():
         if not weight.isfinite().all():
-            raise CheckpointError(f"{name}: {key} holds NaN or infinity, as after a training that diverged: take another")
+            raise CheckpointError(f"{name}: {key} holds NaN or infinity; did its training diverge?")
 
 
 def set_dropout(config: PreTrainedConfig, rate: float) -> None:

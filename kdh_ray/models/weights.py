@@ -273,7 +273,7 @@ def _lfs_pointer(file: Path) -> str:
 
 def quantised(name: str, reason: str) -> CheckpointError:
     """Return the error for weights that are kept in few bits and can't be trained."""
-    return CheckpointError(f"{name} is quantised ({reason}) and can't be trained: take the encoder in float32 or 16 bits")
+    return CheckpointError(f"{name} is quantised ({reason}) and can't be trained: take its float32 or 16-bit weights")
 
 
 def without_config(folder: Path) -> str:

@@ -17,6 +17,7 @@ from kdh_ray.data.label_cells import CellError
 from kdh_ray.data.opening import open_bytes
 from kdh_ray.errors import DataError
 
+_ATTRIBUTE = re.compile(r"^[AM]\S*\t(\S+) ", re.MULTILINE)
 _MARK = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t|\r|$)")
 MARKS = "marks"  # column of a row with the content of its .ann file
 
@@ -58,7 +59,7 @@ def text_of(row: Row, text_column: str) -> Any:
 
 
 def read(row: Row, text_column: str) -> Annotated:
-    """Read one document. Relations, events, attributes and notes are not used.
+    """Read one document. Relations, events and notes are not used; attributes such as Negation are counted.
 
     Raises:
         CellError: If a mark is malformed or not in the text.
@@ -74,4 +75,5 @@ def read(row: Row, text_column: str) -> Annotated:
             begin, end = map(int, piece.split())
             spans.update(marked(begin, end, [found[1]], row["text"]))
     plain = {name: value for name, value in row.items() if name != MARKS}
-    return Annotated(plain, row["text"], spans=frozenset(spans))
+    unread = tuple(f"the attribute {name}" for name in _ATTRIBUTE.findall(row[MARKS]))
+    return Annotated(plain, row["text"], spans=frozenset(spans), unread=unread)

@@ -29,6 +29,7 @@ class Annotated:
         labels: Labels of the whole document.
         spans: Marked parts of it, which may overlap.
         left_out: The reason why the document is no example, such as ``rejected``; empty if it is one.
+        unread: What is said of marks and not read, such as ``the attribute Negation``, once for each mark.
     """
 
     row: Row
@@ -36,6 +37,7 @@ class Annotated:
     labels: frozenset[str] = frozenset()
     spans: frozenset[Span] = frozenset()
     left_out: str = ""
+    unread: tuple[str, ...] = ()
 
 
 def marked(begin: Any, end: Any, labels: Iterable[Any], text: Any) -> list[Span]:

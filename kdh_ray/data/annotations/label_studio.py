@@ -8,7 +8,8 @@ annotation_id,annotator,created_at,id,lead_time,symptom,text,updated_at
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kdh_ray.data.annotations.document import Annotated, Row, Span, marked, merge_repeated
@@ -19,6 +20,7 @@ _OF_THE_TOOL = {
     "total_annotations", "cancelled_annotations", "predictions", "comments", "file_upload", "drafts",
 }  # fmt: skip
 _NAMES = ("labels", "choices", "hypertextlabels")  # keys of a value that lists labels
+_OTHER_NAMES = ("taxonomy", "ranker")  # and whatever else ends in "labels", such as paragraphlabels
 UNFINISHED = "without an annotation"
 
 
@@ -44,9 +46,14 @@ def read_all(rows: Sequence[Row], text_column: str) -> list[Annotated]:
     """Read the rows of an export. Annotations of one task must agree, or one must be marked as ground truth.
 
     Raises:
-        CellError: If annotations differ, or a mark has another form.
+        CellError: If annotations differ, questions share an answer, or a mark has another form.
     """
     fields = _label_fields([row for row in rows if not _is_task(row)], text_column)
+    answers: dict[str, set[str]] = {}
+    for row in rows:
+        for question, chosen in _answers_of_task(row) if _is_task(row) else _answers_of_row(row, fields):
+            answers.setdefault(question, set()).update(chosen)
+    _check_questions(answers)
     read = []
     for number, row in enumerate(rows, start=1):
         document = _read_task(row, text_column) if _is_task(row) else _read_short(row, text_column, fields)
@@ -74,8 +81,46 @@ def _read_results(results: Sequence[Any], text: Any) -> tuple[frozenset[str], fr
     return frozenset(labels), frozenset(spans)
 
 
+def _check_questions(answers: Mapping[str, Iterable[str]]) -> None:
+    """Refuse questions that share an answer, such as two of yes and no: as a label, it would not say to which.
+
+    Args:
+        answers: Name of a question -> the choices that were taken.
+    """
+    asked = Counter(choice for chosen in answers.values() for choice in set(chosen))
+    if shared := next((choice for choice, questions in asked.items() if questions > 1), None):
+        names = " and ".join(repr(name) for name, chosen in answers.items() if shared in chosen)
+        raise CellError(
+            f"has the same choices in several questions ({names}); export CSV, and name them as data.label_columns if"
+            " they are answered by yes and no, or one of them as data.labels_column"
+        )
+
+
+def _answers_of_task(row: Row) -> Iterator[tuple[str, list[str]]]:
+    """Yield each question of a task, and what was chosen for the whole document."""
+    for annotation in row.get("annotations", row.get("completions")):
+        for result in annotation.get("result", []):
+            value = result.get("value", {}) if isinstance(result, dict) else {}
+            if "from_name" in result and "choices" in value and "start" not in value:
+                yield str(result["from_name"]), list(map(str, value["choices"]))
+
+
+def _answers_of_row(row: Row, fields: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each question of a row of JSON-min or CSV, and what was chosen for the whole document."""
+    for name in fields:
+        value = _parse(row.get(name))
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                chosen = item.get("choices", []) if "start" not in item else []
+                yield name, list(map(str, chosen)) if isinstance(chosen, list) else [str(chosen)]
+            elif not is_missing(item):
+                yield name, [str(item)]
+
+
 def _add(value: Any, text: Any, labels: set[str], spans: set[Span]) -> None:
     """Add the labels of one value: of a part if it has a range, else of the document. Ratings and notes have none."""
+    if other := [name for name in value if name in _OTHER_NAMES or (name.endswith("labels") and name not in _NAMES)]:
+        raise CellError(f"has annotations of the kind {other[0]}, which is not read: export choices or labels")
     for name in _NAMES:
         names = value.get(name)
         if names is None:

@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kdh_ray.data.annotations.document import Annotated, Row, Span, marked
-from kdh_ray.data.label_cells import CellError
+from kdh_ray.data.label_cells import CellError, is_missing, list_items
 
 ANSWERS = ("accept", "reject", "ignore")
 _QUESTIONS = ("_input_hash", "_task_hash", "label", "accept", "options", "spans")
@@ -21,12 +20,6 @@ _QUESTIONS = ("_input_hash", "_task_hash", "label", "accept", "options", "spans"
 def matches(row: Row) -> bool:
     """Return whether a row has the form of Prodigy's."""
     return row.get("answer") in ANSWERS and "text" in row and any(name in row for name in _QUESTIONS)
-
-
-def count_unheeded(rows: Sequence[Row]) -> int:
-    """Return how many rows an annotator rejected or ignored, which a plain table would count as labelled."""
-    answers = Counter(str(row.get("answer") or "") for row in rows)
-    return answers["reject"] + answers["ignore"] if answers.keys() <= {*ANSWERS, ""} else 0
 
 
 def text_of(row: Row, text_column: str) -> Any:
@@ -65,15 +58,27 @@ def _read_task(answers: Sequence[Row], text_column: str) -> Annotated:
 
 
 def _is_binary(row: Row) -> bool:
-    return isinstance(row.get("label"), str) and "accept" not in row
+    return isinstance(row.get("label"), str) and is_missing(row.get("accept"))
 
 
 def _names(row: Row) -> frozenset[str]:
-    return frozenset(map(str, row.get("accept") or []))
+    """Return the accepted options, by their ids, or by their texts where the ids are only numbers."""
+    accepted = row.get("accept")
+    accepted = [] if is_missing(accepted) else accepted if isinstance(accepted, list) else list_items(accepted, ";")
+    texts = {str(option.get("id")): str(option.get("text", "")) for option in _parsed(row.get("options"))}
+    if texts and all(id_.isdecimal() and text for id_, text in texts.items()):
+        return frozenset(texts[str(id_)] for id_ in accepted)
+    return frozenset(map(str, accepted))
+
+
+def _parsed(value: Any) -> list[dict[str, Any]]:
+    """Return a list of mappings, also from the cell of a CSV."""
+    items = [] if is_missing(value) else value if isinstance(value, list) else list_items(value, ";")
+    return [item for item in items if isinstance(item, dict)]
 
 
 def _spans(row: Row, text: Any) -> frozenset[Span]:
-    marks = row.get("spans") or []
+    marks = _parsed(row.get("spans"))
     return frozenset(
         span for each in marks for span in marked(each.get("start"), each.get("end"), [each.get("label")], text)
     )

@@ -9,9 +9,11 @@ from typing import Any
 
 from kdh_ray.config import DataConfig
 from kdh_ray.data.annotations import brat, converted, doccano, label_studio, prodigy, spacy
+from kdh_ray.data.annotations.answers import uncounted_answers
 from kdh_ray.data.annotations.document import Annotated, Row
 from kdh_ray.data.annotations.segments import labelled_segments
 from kdh_ray.data.label_cells import CellError
+from kdh_ray.data.messages import listing
 from kdh_ray.data.segmenter import Segmenter
 from kdh_ray.data.table import Table
 from kdh_ray.errors import DataError
@@ -110,6 +112,7 @@ def interpret(tables: Sequence[Table], data: DataConfig) -> tuple[list[Table], D
     if data.format not in TOOLS and (names_labels or data.format == "table"):
         if data.format == "auto":
             _check_answers(tables)
+            _check_columns(tables, data)
         return list(tables), data, []
     if data.format not in TOOLS and all(map(converted.matches, (table.rows[0] for table in tables))):
         return list(tables), _with_columns(data, tables), ["columns as kdh-ray corpus convert writes them"]
@@ -128,12 +131,27 @@ def interpret(tables: Sequence[Table], data: DataConfig) -> tuple[list[Table], D
 
 
 def _check_answers(tables: Sequence[Table]) -> None:
-    """Refuse Prodigy's rejected and ignored rows where the columns of labels are named, as in any other table."""
+    """Refuse rows that an annotator rejected where the columns of labels are named, as in any other table."""
     for table in tables:
-        if count := prodigy.count_unheeded(table.rows):
+        if found := uncounted_answers(table.rows):
+            column, count = found
+            way = "to prodigy to read its answers, or " if column == "answer" else ""
             raise DataError(
-                f"{table.source}: column 'answer' rejects or ignores {count} rows, whose labels would count; set"
-                " data.format to prodigy to read its answers, or to table if it means something else"
+                f"{table.source}: column {column!r} rejects or ignores {count} rows, whose labels would count; "
+                + ("" if way else "leave them out, or ")
+                + f"set data.format {way}to table if it means something else"
+            )
+
+
+def _check_columns(tables: Sequence[Table], data: DataConfig) -> None:
+    """Refuse named columns that a tool's export doesn't have; as an export, it needs none."""
+    named = [*data.label_columns, *filter(None, (data.labels_column, data.segments_column))]
+    for table in tables:
+        tool = None if set(named) & set(table.columns) else find_tool(table.rows, "auto")
+        if tool is not None:
+            raise DataError(
+                f"{table.source}: has no {listing(named, 'column')}; it is an export of {tool.name}, whose labels are"
+                " read if the settings name no columns of labels"
             )
 
 
@@ -183,4 +201,6 @@ def _notes(tool: Tool, read: Sequence[Sequence[Annotated]], segmenter: Segmenter
     if segmenter is not None:
         notes.append(f"marked parts label the {segmenter.rule} that they are in")
     notes += [f"documents left out, since {reason}: {count}" for reason, count in left_out.items()]
+    unread = Counter(kind for documents in read for document in documents for kind in document.unread)
+    notes += [f"marks with {kind} count like any other: {count}" for kind, count in sorted(unread.items())]
     return notes

@@ -81,8 +81,28 @@ WRITERS: dict[str, Callable[[Documents], str]] = {
         ]
     ),
     "prodigy-binary.jsonl": prodigy_binary,
+    "prodigy-numbers.jsonl": lambda documents: lines(
+        [
+            {
+                "text": text,
+                "options": [{"id": place, "text": label} for place, label in enumerate(LABELS, start=1)],
+                "accept": [1 + LABELS.index(label) for label in labels],
+                "answer": "accept",
+            }
+            for text, labels in documents
+        ]
+    ),
+    "prodigy-cells.csv": lambda documents: table(
+        [
+            {"text": text, "accept": str(labels), "answer": "accept", "_input_hash": i}
+            for i, (text, labels) in enumerate(documents)
+        ]
+    ),
     "spacy.jsonl": lambda documents: lines(
         [{"text": text, "cats": {label: float(label in labels) for label in LABELS}} for text, labels in documents]
+    ),
+    "spacy-pairs.jsonl": lambda documents: lines(
+        [[text, {"cats": {label: float(label in labels) for label in LABELS}}] for text, labels in documents]
     ),
     "spacy.json": lambda documents: json.dumps(
         [[text, {"cats": {label: label in labels for label in LABELS}}] for text, labels in documents]
@@ -118,6 +138,7 @@ def test_every_tool_gives_the_same_corpus(tmp_path: Path, name: str, texts: list
     documents = documents_of(texts, chosen)
     (tmp_path / name).write_text(WRITERS[name](documents), encoding="utf-8")
     tool = name.partition(".")[0].removesuffix("-min").removesuffix("-choice").removesuffix("-binary")
+    tool = tool.removesuffix("-numbers").removesuffix("-cells").removesuffix("-pairs")
     assert read(tmp_path / name, format=tool) == dict(documents)
     assert read(tmp_path / name) == dict(documents)
 
@@ -313,6 +334,78 @@ def test_doubtful_annotations_are_refused(tmp_path: Path, name: str, content: st
         load_corpus("table", tmp_path / name)
     assert "secret" not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_attributes_of_marks_are_counted(tmp_path: Path) -> None:
+    brat(tmp_path, 30)
+    for number in range(3):
+        with (tmp_path / f"{number:03}.ann").open("a") as file:
+            file.write("A1\tNegation T1\nM2\tCertainty T1 low\n")
+    notes = load_corpus("table", tmp_path).notes
+    assert "marks with the attribute Negation count like any other: 3" in notes
+    assert "marks with the attribute Certainty count like any other: 3" in notes
+
+
+def test_questions_with_the_same_answers_are_refused(tmp_path: Path) -> None:
+    def answers(i: int) -> dict[str, str]:
+        return {"pain": "yes" if i % 2 else "no", "fever": "no" if i % 3 else "yes"}
+
+    tasks = [
+        {
+            "id": i,
+            "data": {"text": f"Note {i}."},
+            "annotations": [
+                {
+                    "result": [
+                        {"type": "choices", "from_name": question, "value": {"choices": [answer]}}
+                        for question, answer in answers(i).items()
+                    ]
+                }
+            ],
+        }
+        for i in range(30)
+    ]
+    rows = [
+        {"id": i, "text": f"Note {i}.", "lead_time": 1, "annotator": 1}
+        | {question: {"choices": [answer]} for question, answer in answers(i).items()}
+        for i in range(30)
+    ]
+    for content in (tasks, rows):
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        with pytest.raises(DataError, match=r"has the same choices in several questions \('pain' and 'fever'\)"):
+            load_corpus("table", tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("value", [{"taxonomy": [["symptom", "pain"]]}, {"paragraphlabels": ["pain"], "start": "0"}])
+def test_other_kinds_of_label_studio_are_refused(tmp_path: Path, value: dict[str, Any]) -> None:
+    tasks = json.loads(label_studio(documents_of([], [])))
+    tasks[7]["annotations"][0]["result"].append({"type": "x", "value": value})
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    with pytest.raises(DataError, match=f"annotations of the kind {next(iter(value))}, which is not read"):
+        load_corpus("table", tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("column", "dropped", "kept"),
+    [("status", "Discarded", "Validated"), ("labels.responses.status", ["submitted", "draft"], ["submitted"])],
+)
+def test_discarded_rows_of_argilla_are_refused(tmp_path: Path, column: str, dropped: Any, kept: Any) -> None:
+    rows = [
+        {"text": f"Note {i}.", "labels": [LABELS[i % 3]], column: dropped if i in (2, 5) else kept} for i in range(30)
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines(rows))
+    with pytest.raises(DataError, match=f"column '{column}' rejects or ignores 2 rows.*; leave them out, or set"):
+        load_corpus("table", path, labels_column="labels")
+    assert len(read(path, labels_column="labels", format="table")) == 30
+    path.write_text(lines([row for row in rows if row[column] == kept]))
+    assert len(read(path, labels_column="labels")) == 28
+
+
+def test_named_column_that_an_export_lacks_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(label_studio(documents_of([], [])))
+    with pytest.raises(DataError, match="has no column 'symptom'; it is an export of label-studio, whose labels are"):
+        load_corpus("table", tmp_path / "a.json", labels_column="symptom")
 
 
 def test_brat_text_without_marks_is_named(tmp_path: Path) -> None:

@@ -206,12 +206,55 @@ def test_names_that_are_numbers_stay_names() -> None:
         (["['pain', 'fever'"], [], "must hold lists; malformed"),
         (["['pain' 'fever']"], [], "must have commas between labels"),
         ([{"taxonomy": [["pain"]]}], [], "must be non-empty strings"),
+        (["Index(['pain', 'fever'], dtype='str')"], [], "must hold lists; malformed"),
     ],
 )
 def test_what_is_no_label_is_refused(cells: list[Any], names: list[str], said: str) -> None:
     with pytest.raises(DataError) as caught:
         read_column(cells, names)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["pain:1;fever:0", "pain:0;fever:1"], "a value after each name"),
+        (["pain=yes", "fever = NO"], "a value after each name"),
+        (["pain (0.91)", "fever (.5); pain (0.3)"], "a value after each name"),
+        ([["pain: 0.91"], ["fever: 1.0"]], "a value after each name"),
+        (["1. pain; 2. fever", "1. fever"], "numbers before them"),
+        (["1) pain;2) fever", "1) Fever"], "numbers before them"),
+        (["(pain, fever)", "(pain)"], "brackets around several of them"),
+        (["(pain;fever)", "(fever;cough;pain)"], "brackets around several of them"),
+        (["<li>pain</li><li>fever</li>", "<li>pain</li>"], "HTML"),
+        (["pain&#59;fever", "fever"], "HTML"),
+        (["heart &amp lungs", "fever"], "HTML"),
+    ],
+)
+def test_labels_with_more_than_a_name_are_refused(cells: list[Any], said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(f"labels must be plain names; got {said} (where these are")):
+        read_column(cells)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1. Infections", "2. Injuries", "10. Others"],
+        ["stage 0", "stage 1"],
+        ["HLA-B:27", "BRAF:V600E"],
+        ["R&D", "A & E", "< 5 years", "<b"],
+        ["a) pain", "b) fever"],
+        ["(other)", "pain"],
+        ["Diabetes (type 1)", "Diabetes (type 2)"],
+        ["pain:1", "fever"],
+    ],
+)
+def test_names_with_signs_and_numbers_stay_names(names: list[str]) -> None:
+    assert read_column([[name] for name in names]) == [[name] for name in names]
+
+
+def test_named_labels_may_look_like_values() -> None:
+    assert read_column(["T:0;N:1", "T:1"], ["T:0", "T:1", "N:1"]) == [["T:0", "N:1"], ["T:1"]]
 
 
 def test_refusals_say_what_a_cell_looks_like(tmp_path: Path) -> None:
