@@ -13,7 +13,7 @@ from kdh_ray.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from kdh_ray.data.corpus import Texts
 
-FORMATS = ("onnx", "openvino", "sentence-transformers")
+FORMATS = ("onnx", "openvino", "sentence-transformers", "transformers")
 EXAMPLES = """
 examples:
   kdh-ray export runs/my/stages/student/checkpoint student --int8
@@ -69,21 +69,30 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.int8 and args.format != "onnx":
         raise ConfigError(["--int8 goes with --format onnx"], "command line")
-    if args.group_column is not None and (args.texts is not None or args.format == "sentence-transformers"):
+    is_graph = args.format in ("onnx", "openvino")
+    if args.group_column is not None and (args.texts is not None or not is_graph):
         raise ConfigError(["--group-column needs a corpus, and a format with a model card"], "command line")
+    if not is_graph and (args.texts is not None or args.config is not None):
+        raise ConfigError(["--texts and CONFIG go with --format onnx or openvino"], "command line")
     load_card(args.checkpoint)  # fails at once if this is no checkpoint
-    if args.format == "sentence-transformers":
-        from kdh_ray.export.sentence_transformers import export_sentence_transformers
-
-        export_sentence_transformers(args.checkpoint, args.folder)
-        print(f"{args.folder}: written")
-    else:
+    if is_graph:
         _export_onnx(args)
+    else:
+        _export_weights(args)
     if args.push_to_hub is not None:
         from kdh_ray.export.hub import push_to_hub
 
         print(f"{args.folder}: uploaded, {push_to_hub(args.folder, args.push_to_hub)}")
     return 0
+
+
+def _export_weights(args: argparse.Namespace) -> None:
+    from kdh_ray.export.sentence_transformers import export_sentence_transformers
+    from kdh_ray.export.transformers import export_transformers
+
+    export = export_transformers if args.format == "transformers" else export_sentence_transformers
+    export(args.checkpoint, args.folder)
+    print(f"{args.folder}: written")
 
 
 def _export_onnx(args: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from kdh_ray.config.space import (
     ranges_of,
     tunable_settings,
 )
-from kdh_ray.config.stage import LossConfig, StageConfig
+from kdh_ray.config.stage import LossConfig, Pooling, StageConfig
 from kdh_ray.config.tune import MACHINE_SETTINGS, TuneConfig
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "DataConfig",
     "JobConfig",
     "LossConfig",
+    "Pooling",
     "RunConfig",
     "SearchRange",
     "SearchSpace",

@@ -227,6 +227,10 @@ class RunConfig(Section):
                 f"stages.{name}.start: {stage.start!r} has several members, and a model starts from one of them:"
                 f" {first!r}, for example"
             )
+        if stage.start in earlier and (pooling := self.stages[stage.start].pooling) != stage.pooling:
+            faults.append(
+                f"stages.{name}.pooling: must be that of its start {stage.start!r}, {pooling}; got {stage.pooling}"
+            )
         if stage.max_tokens is not None and stage.max_tokens > self.data.max_tokens:
             faults.append(
                 f"stages.{name}.max_tokens: at most data.max_tokens, {self.data.max_tokens}; got {stage.max_tokens}"

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from kdh_ray.config.fields import SEEDS, Count, Fraction, Location, Positive, Section
 
+Pooling = Literal["mean", "cls"]
+
 
 class LossConfig(Section):
     """The loss of a stage: ``alpha * soft + (1 - alpha) * hard + hidden_weight * hidden``."""
@@ -26,6 +28,9 @@ class StageConfig(Section):
 
     start: Location = Field("embedded", description="an earlier stage's name, 'embedded', a folder, or a hub name")
     layers: Count | None = Field(None, description="keep this many of the start's encoder layers, evenly spaced")
+    pooling: Pooling = Field(
+        "mean", description="vector of a document: the mean of its tokens, or its first token (cls), as a start's is"
+    )
     teachers: tuple[Location, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )

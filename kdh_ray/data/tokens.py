@@ -129,7 +129,7 @@ def tokenize(
     """
     fingerprint = _fingerprint(documents, tokenizer)
     file = None if cache is None else cache / f"tokens-{fingerprint[:20]}.arrow"
-    head, tail = _special_tokens(tokenizer)
+    head, tail = special_tokens(tokenizer)
     if file is not None and (stored := _read(file)) is not None:
         return _tokens(*stored, fingerprint, head, tail)
     ids: list[NDArray[np.int32]] = []
@@ -165,7 +165,7 @@ def _tokens(
     return Tokens(ids, segments, offsets, fingerprint, head, tail, np.arange(len(offsets) - 1))
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     """Return how many special tokens a tokenizer puts before and after a text: (1, 1) for encoders like BERT."""
     mask = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
     content = [place for place, special in enumerate(mask) if not special]

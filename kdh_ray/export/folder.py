@@ -209,9 +209,9 @@ def read_digests(folder: Path) -> dict[str, str]:
 
 
 def write_digests(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over every other file of a folder."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != SUMS)
-    lines = [f"{sha256(file)}  {file.name}\n" for file in files]
+    """Write ``SHA256SUMS`` over every other file of a folder and its subfolders."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SUMS)
+    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 

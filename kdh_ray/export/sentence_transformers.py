@@ -1,7 +1,7 @@
 """A classifier in the files of the sentence-transformers library, for whoever serves models with it.
 
     config.json, model.safetensors, tokenizer.json, ...    the encoder
-    1_Pooling/config.json                                  mean of the hidden states
+    1_Pooling/config.json                                  mean of the hidden states, or that of the first token
     2_Dense/config.json, model.safetensors                 the linear head: it returns the logits
     modules.json, sentence_bert_config.json                the order of the three, and the longest text
 
@@ -36,12 +36,21 @@ def export_sentence_transformers(checkpoint: Path, folder: Path) -> None:
         UnavailableError: If the folder can't be replaced.
     """
     classifier = TextClassifier.load(checkpoint)
+    check_reads_whole(classifier, checkpoint, "sentence-transformers")
+    replace_folder(folder, lambda place: _write(place, classifier, checkpoint))
+
+
+def check_reads_whole(classifier: TextClassifier, checkpoint: Path, library: str) -> None:
+    """Check that the logits of a classifier are those of whole texts.
+
+    Raises:
+        CheckpointError: If it combines the logits of a text's parts.
+    """
     if classifier.model.segment_head is not None:
         raise CheckpointError(
-            f"{checkpoint} combines the logits of a text's parts, which sentence-transformers can't express: export it"
-            " to onnx, or train with data.segments=false"
+            f"{checkpoint} combines the logits of a text's parts, which {library} can't express: export it to onnx, or"
+            " train with data.segments=false"
         )
-    replace_folder(folder, lambda place: _write(place, classifier, checkpoint))
 
 
 def _write(place: Path, classifier: TextClassifier, checkpoint: Path) -> None:
@@ -63,7 +72,11 @@ def _write(place: Path, classifier: TextClassifier, checkpoint: Path) -> None:
     )
     _dump(
         place / "1_Pooling" / "config.json",
-        {"word_embedding_dimension": head.in_features, "pooling_mode_mean_tokens": True},
+        {
+            "word_embedding_dimension": head.in_features,
+            "pooling_mode_cls_token": classifier.model.pooling == "cls",
+            "pooling_mode_mean_tokens": classifier.model.pooling == "mean",
+        },
     )
     dense = {"in_features": head.in_features, "out_features": head.out_features, "bias": True}
     _dump(place / "2_Dense" / "config.json", dense | {"activation_function": "torch.nn.modules.linear.Identity"})

@@ -17,7 +17,7 @@ class Logits:
         documents: (n_documents, n_labels) float32.
         segments: One (n_segments, n_labels) float32 array per document; NaN for a segment that was cut off. None from a
             classifier without segments.
-        pooled: (n_documents, hidden) float32 mean hidden states.
+        pooled: (n_documents, hidden) float32 pooled hidden states.
     """
 
     documents: NDArray[np.float32]

@@ -10,7 +10,7 @@ from kdh_ray.data import Corpus, corpus_from_config
 from kdh_ray.errors import UserError
 from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.jobs.publish import check_writable
-from kdh_ray.models.checkpoint import CARD, load_card, verified
+from kdh_ray.models.checkpoint import CARD, check_pooling, load_card, verified
 from kdh_ray.models.encoder_check import check_encoder
 from kdh_ray.models.encoders import encoder_shape
 
@@ -36,6 +36,7 @@ def check_plan(plan: RunPlan) -> list[str]:
         _check_earlier_stages(plan, name)
         if (start := config.stages[name].start) not in notes:
             notes[start] = _check_start(config, name)
+        _check_pooling(config, name)
         _check_teachers(config, name)
         _check_sizes(config, name)
     return [note for found in notes.values() for note in found]
@@ -65,6 +66,16 @@ def _check_start(config: RunConfig, name: str) -> list[str]:
         match = get_close_matches(start, [other for other in config.stages if other != name], n=1)
         hint = f"; did you mean the stage {match[0]!r}?" if match else ""
         raise type(error)(f"stages.{name}.start: {error}{hint}") from None
+
+
+def _check_pooling(config: RunConfig, name: str) -> None:
+    stage = config.stages[name]
+    if stage.start in config.stages:  # the configuration compares the two
+        return
+    try:
+        check_pooling(stage.start, stage.pooling)
+    except UserError as error:
+        raise type(error)(f"stages.{name}: {error}") from None
 
 
 def _check_teachers(config: RunConfig, name: str) -> None:

@@ -19,15 +19,17 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from safetensors.torch import load_file, save_file
 
+from kdh_ray.config import Pooling
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Segmenter
+from kdh_ray.data.tokens import special_tokens
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.classifier import Classifier
-from kdh_ray.models.encoders import ENCODER, load_encoder, sha256
+from kdh_ray.models.encoders import ENCODER, load_encoder, load_tokenizer, sha256
 from kdh_ray.models.quiet import quiet
 from kdh_ray.run_folder import RunFolder, StageFolder
 
@@ -61,6 +63,7 @@ class Card:
         segmenter: Fields of the :class:`Segmenter` that divides raw texts. None in checkpoints from before segmenters,
             whose thresholds were chosen on the corpus's own parts.
         windows: ``overlap`` and ``combine`` of the :class:`Reading`.
+        pooling: ``mean`` of a document's hidden states, or that of its first token, ``cls``.
     """
 
     labels: list[str]
@@ -72,6 +75,7 @@ class Card:
     notes: dict[str, Any] = field(default_factory=dict)
     segmenter: dict[str, Any] | None = None
     windows: dict[str, Any] | None = None
+    pooling: Pooling = "mean"
     format: int = FORMAT
 
     @property
@@ -106,7 +110,11 @@ class Card:
     @property
     def fingerprint(self) -> str:
         """Identity of the classifier: its weights, labels, and how it reads text."""
-        identity = (sorted(self.weights.items()), self.labels, self.segments, sorted(self.reading.to_json().items()))
+        identity: tuple[Any, ...] = (
+            sorted(self.weights.items()), self.labels, self.segments, sorted(self.reading.to_json().items())
+        )  # fmt: skip
+        if self.pooling != "mean":  # so that classifiers from before there was a choice keep their fingerprints
+            identity += (self.pooling,)
         return hashlib.sha256(repr(identity).encode()).hexdigest()
 
     def reads(self, reading: Reading) -> Card:
@@ -179,7 +187,11 @@ def load_card(folder: Path) -> Card:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content.get("format") not in (1, FORMAT):
             raise CheckpointError(f"{file}: format must be 1 or {FORMAT}; got {content.get('format')!r}")
-        return Card(**content)
+        card = Card(**content)
+        if card.pooling not in get_args(Pooling):
+            known = " or ".join(get_args(Pooling))
+            raise CheckpointError(f"{file}: pooling must be {known}; got {card.pooling!r}")
+        return card
     except OSError as error:
         hint = _hint(folder)
         raise CheckpointError(f"{folder} is not a checkpoint: classifier.json: {error.strerror}{hint}") from None
@@ -216,7 +228,7 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
         CheckpointError: If it is missing, corrupt, foreign, or its parts don't belong together.
     """
     card = verified(folder)
-    model = build_classifier(str(folder), len(card.labels), card.segments, dropout)
+    model = build_classifier(str(folder), len(card.labels), card.segments, dropout, card.pooling)
     try:
         problems = model.load_state_dict(load_file(folder / HEAD), strict=False)
         foreign = [name for name in problems.missing_keys if not name.startswith("encoder.")]
@@ -229,9 +241,25 @@ def load_checkpoint(folder: Path, dropout: float = 0.0) -> tuple[Classifier, Car
     return model, card
 
 
-def build_classifier(source: str, n_labels: int, segments: bool, dropout: float) -> Classifier:
+def build_classifier(
+    source: str, n_labels: int, segments: bool, dropout: float, pooling: Pooling = "mean"
+) -> Classifier:
     """Return a classifier with a fresh head over the encoder of ``source`` (folder, hub name or ``embedded``)."""
-    return Classifier(load_encoder(source, dropout), n_labels, segments, dropout)
+    return Classifier(load_encoder(source, dropout), n_labels, segments, dropout, pooling)
+
+
+def check_pooling(source: str, pooling: Pooling) -> None:
+    """Check that a stage with this pooling can start from an encoder or a checkpoint.
+
+    Raises:
+        CheckpointError: If the checkpoint was trained with another pooling, or the tokenizer puts no token before a
+            text whose hidden state could stand for the text.
+    """
+    folder = Path(source).expanduser()
+    if (folder / CARD).exists() and (trained := load_card(folder).pooling) != pooling:
+        raise CheckpointError(f"pooling must be that of the checkpoint {folder}, {trained}; got {pooling}")
+    if pooling == "cls" and special_tokens(load_tokenizer(source))[0] == 0:
+        raise CheckpointError(f"pooling: cls needs a special token before each text; {source} has none: take mean")
 
 
 def _hint(folder: Path) -> str:

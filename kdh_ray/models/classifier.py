@@ -1,4 +1,4 @@
-"""A multi-label classifier: a pretrained encoder, mean pooling, and a linear head; over documents and their parts."""
+"""A multi-label classifier: a pretrained encoder, pooling, and a linear head; over documents and their parts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kdh_ray.config import Pooling
 from kdh_ray.errors import CheckpointError
 from kdh_ray.models.byte_dropout import ByteDropout
 
@@ -25,7 +26,7 @@ class Output:
     Attributes:
         documents: (n_documents, n_labels) logits.
         segments: (n_documents, n_segments, n_labels) logits; padding segments hold -inf. None without segments.
-        pooled: (n_documents, hidden) mean of each document's last hidden states.
+        pooled: (n_documents, hidden) mean of each document's last hidden states, or that of its first token.
     """
 
     documents: Tensor
@@ -36,19 +37,23 @@ class Output:
 class Classifier(nn.Module):
     """Encoder and multi-label head.
 
-    Without segments, a document's logits are a linear map of its mean-pooled hidden states. With segments (sentences,
-    sections), each segment's hidden states are mean-pooled and mapped to segment logits, and
+    Without segments, a document's logits are a linear map of its pooled hidden states: their mean, or that of the first
+    token. With segments (sentences, sections), each segment's hidden states are mean-pooled and mapped to segment
+    logits, and
 
-        document logits = log sum_s exp(segment logits_s) + linear(document mean),
+        document logits = log sum_s exp(segment logits_s) + linear(pooled document),
 
     the log-sum-exp being the smooth maximum of multiple-instance learning (Ramon and De Raedt, "Multi instance neural
     networks", 2000): a document has a label where one of its segments has it. It also shows which segment speaks for
     which label.
     """
 
-    def __init__(self, encoder: PreTrainedModel, n_labels: int, segments: bool, dropout: float) -> None:
+    def __init__(
+        self, encoder: PreTrainedModel, n_labels: int, segments: bool, dropout: float, pooling: Pooling = "mean"
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.pooling = pooling
         hidden = int(encoder.config.hidden_size)
         self.dropout = ByteDropout(dropout)
         self.document_head = nn.Linear(hidden, n_labels)
@@ -107,9 +112,7 @@ class Classifier(nn.Module):
         """
         # (n_documents, n_tokens, hidden)
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weights = attention_mask.to(hidden.dtype)
-        # (n_documents, hidden): h_d = sum_t m_dt h_dt / sum_t m_dt
-        pooled = torch.einsum("bt,bth->bh", weights, hidden) / weights.sum(1, keepdim=True)
+        pooled = hidden[:, 0] if self.pooling == "cls" else _document_means(hidden, attention_mask)
         # (n_documents, n_labels); float32 under autocast too, since losses and log-sum-exp need the digits.
         documents = self.document_head(self.dropout(pooled)).float()
         if self.segment_head is None:
@@ -118,6 +121,12 @@ class Classifier(nn.Module):
         segments = self.segment_head(self.dropout(vectors)).float()  # (n_documents, n_segments, n_labels)
         segments = segments.masked_fill(~present.unsqueeze(-1), float("-inf"))
         return Output(documents + torch.logsumexp(segments, dim=1), segments, pooled)
+
+
+def _document_means(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return (n_documents, hidden) means: h_d = sum_t m_dt h_dt / sum_t m_dt."""
+    weights = attention_mask.to(hidden.dtype)
+    return torch.einsum("bt,bth->bh", weights, hidden) / weights.sum(1, keepdim=True)
 
 
 def _segment_means(

@@ -70,8 +70,8 @@ def hidden_cosine(student_pooled: Tensor, teacher_pooled: Tensor) -> Tensor:
     """Return the mean over documents of 1 - cos(student, teacher): DistilBERT's hidden loss (Sanh et al., 2019).
 
     Args:
-        student_pooled: (n, hidden of the teacher), mean states mapped by a projection that is learnt with the student.
-        teacher_pooled: (n, hidden of the teacher), mean states.
+        student_pooled: (n, hidden of the teacher), pooled states mapped by a projection learnt with the student.
+        teacher_pooled: (n, hidden of the teacher), pooled states.
     """
     return (1 - F.cosine_similarity(student_pooled, teacher_pooled, dim=-1)).mean()
 

@@ -34,7 +34,14 @@ from kdh_ray.inference.classifier import TextClassifier
 from kdh_ray.inference.logits import Logits, mean_logits
 from kdh_ray.inference.scoring import check_labels, score_classifier
 from kdh_ray.models.attention import select_attention
-from kdh_ray.models.checkpoint import Card, build_classifier, load_card, load_checkpoint, save_checkpoint
+from kdh_ray.models.checkpoint import (
+    Card,
+    build_classifier,
+    check_pooling,
+    load_card,
+    load_checkpoint,
+    save_checkpoint,
+)
 from kdh_ray.models.classifier import Classifier, take_layers
 from kdh_ray.models.encoders import load_tokenizer
 from kdh_ray.models.training_documents import TrainingDocuments
@@ -218,13 +225,14 @@ class StageRunner:
         """Return the model before training. A checkpoint's heads are kept if its labels and segments are this run's."""
         source, labels = self._source(stage.start), list(self.corpus.labels)
         segments = reading.segmenter.rule != "none"
+        check_pooling(source, stage.pooling)
         model: Classifier | None = None
         if (Path(source) / "classifier.json").exists():
             loaded, card = load_checkpoint(Path(source), stage.dropout)
             if card.labels == labels and card.segments == segments:
                 model = loaded
         if model is None:
-            model = build_classifier(source, len(labels), segments, stage.dropout)
+            model = build_classifier(source, len(labels), segments, stage.dropout, stage.pooling)
             model.start_from_priors(*label_rates(self.corpus))
         if stage.layers is not None:
             model = take_layers(model, stage.layers)
@@ -270,6 +278,7 @@ class StageRunner:
                 thresholds=[result["threshold"]] * len(labels),
                 max_tokens=material.reading.max_tokens,
                 segments=material.model.segment_head is not None,
+                pooling=material.model.pooling,
                 corpus={
                     "name": self.corpus.name,
                     "fingerprint": self.corpus.fingerprint(),

@@ -54,6 +54,10 @@ def test_all_faults_are_reported_at_once() -> None:
         ({}, "stages: is required"),
         ({"stages": {"s": {"teachers": ["nobody"]}}}, "'nobody' is neither an earlier stage"),
         ({"stages": {"s": {"start": "t"}, "t": {}}}, "stages.s.start: stage 't' does not come before 's'"),
+        (
+            {"stages": {"t": {"pooling": "cls"}, "s": {"start": "t"}}},
+            "stages.s.pooling: must be that of its start 't', cls; got mean",
+        ),
         ({"stages": {"embedded": {}}}, "a stage's name"),
         (
             {"stages": {"t": {"seed": 2**31}}},

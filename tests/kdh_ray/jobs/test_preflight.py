@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,25 @@ def save(encoder: Path, folder: Path) -> Path:
     with (folder / "head.safetensors").open("ab") as file:
         file.write(b"x")
     return folder
+
+
+def test_start_of_another_pooling_is_refused(plain: Path, tmp_path: Path) -> None:
+    model = build_classifier(str(plain), 1, segments=False, dropout=0.0)
+    card = Card(["pain"], [0.5], 24, False, {})
+    save_checkpoint(tmp_path / "checkpoint", model, load_tokenizer(str(plain)), card)
+    stages = {"student": {"start": str(tmp_path / "checkpoint"), "pooling": "cls", **FAST}}
+    with pytest.raises(CheckpointError, match=r"stages.student: pooling must be that of .*, mean; got cls$"):
+        run({"data": UNREAD, "stages": stages}, tmp_path / "out", local=True)
+
+
+def test_no_first_token_stands_for_a_text_without_special_tokens(plain: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(plain, tmp_path / "encoder")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    stages = {"student": {"start": str(folder), "pooling": "cls", **FAST}}
+    with pytest.raises(CheckpointError, match=r"stages.student: pooling: cls needs a special token before each text"):
+        run({"data": UNREAD, "stages": stages}, tmp_path / "out", local=True)
 
 
 def test_damaged_checkpoint_is_no_start(plain: Path, tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ def test_ids_of_version_0_1_are_kept() -> None:
     assert run_id(config(max_tokens=65)) == "x-3-4a0abd02"
 
 
+def test_another_pooling_is_another_run() -> None:
+    tree = config().model_dump(mode="json")
+    pooled = {name: {**stage, "pooling": "cls"} for name, stage in tree["stages"].items()}
+    assert run_id(parse_config({**tree, "stages": pooled})) != run_id(config())
+
+
 def test_another_reading_is_another_run() -> None:
     changes: list[dict[str, Any]] = [{"segmenter": "lines"}, {"language": "de"}, {"window_overlap": 8}]
     assert len({run_id(config()), *(run_id(config(**change)) for change in changes)}) == 4

@@ -107,8 +107,21 @@ def test_run_folder_is_answered_with_its_checkpoints(tmp_path: Path) -> None:
         load_card(tmp_path)
 
 
+UNKNOWN_POOLING = json.dumps(
+    {
+        "format": 2,
+        "labels": ["a"],
+        "thresholds": [0.5],
+        "max_tokens": 8,
+        "segments": False,
+        "corpus": {},
+        "pooling": "max",
+    }
+)
+
+
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 1, "labels": 3, "x": 1}']
+    "content", ["{", "[]", '{"format": 1}', '{"format": 99}', '{"format": 1, "labels": 3, "x": 1}', UNKNOWN_POOLING]
 )
 def test_refuses_a_foreign_card(tmp_path: Path, content: str) -> None:
     (tmp_path / "classifier.json").write_text(content)
@@ -130,6 +143,8 @@ def test_fingerprint_depends_on_weights_labels_and_reading() -> None:
         values = {"labels": ["a"], "thresholds": [0.5], "max_tokens": 8, "segments": False, "corpus": {}}
         return Card(**{**values, "weights": {"w": "1"}, **changes}).fingerprint  # type: ignore[arg-type]
 
-    changed = [{"weights": {"w": "2"}}, {"labels": ["b"]}, {"max_tokens": 9}, {"segments": True}]
-    assert len({fingerprint(), *(fingerprint(**change) for change in changed)}) == 5
+    changed = [{"weights": {"w": "2"}}, {"labels": ["b"]}, {"max_tokens": 9}, {"segments": True}, {"pooling": "cls"}]
+    assert len({fingerprint(), *(fingerprint(**change) for change in changed)}) == 6
     assert fingerprint(thresholds=[0.1]) == fingerprint()
+    first = "d8eab5eab107dfcd784eb3ab0ddf3c5cd9a75b6e368c1047d9fc51c64bc3095a"  # as the first version wrote it
+    assert fingerprint() == first

@@ -42,6 +42,19 @@ def test_student_of_layers_that_differ_is_read_as_it_was_written(encoder: Path, 
     assert len(teacher.encoder.config.layer_types) == 4
 
 
+def test_first_token_stands_for_the_document(encoder: Path, tmp_path: Path) -> None:
+    model = take_layers(build_classifier(str(encoder), 3, False, 0.0, "cls"), 2).eval()
+    ids = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
+    mask = (ids != 0).long()
+    first = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+    torch.testing.assert_close(model(ids, mask).pooled, first)
+    torch.testing.assert_close(model(ids, mask).documents, model.document_head(first))
+    card = Card(["a", "b", "c"], [0.5] * 3, 16, False, {}, pooling="cls")
+    save_checkpoint(tmp_path / "student", model, load_tokenizer(str(encoder)), card)
+    read = load_checkpoint(tmp_path / "student")[0].eval()
+    torch.testing.assert_close(read(ids, mask).documents, model(ids, mask).documents)
+
+
 def test_refuses_more_layers_than_there_are(encoder: Path) -> None:
     teacher = build_classifier(str(encoder), 3, segments=False, dropout=0.0)
     with pytest.raises(CheckpointError, match="has 4 encoder layers; got 5"):

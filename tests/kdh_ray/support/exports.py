@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from kdh_ray.config import Pooling
 from kdh_ray.data.reading import Reading
 from kdh_ray.data.segmenter import Rule, Segmenter
 from kdh_ray.models.checkpoint import Card, build_classifier, save_checkpoint
@@ -17,16 +18,22 @@ THRESHOLDS = [0.45, 0.5, 0.55]
 
 
 def make_checkpoint(
-    folder: Path, encoder: Path, segments: bool = True, rule: Rule = "sentences", max_tokens: int = 16
+    folder: Path,
+    encoder: Path,
+    segments: bool = True,
+    rule: Rule = "sentences",
+    max_tokens: int = 16,
+    pooling: Pooling = "mean",
 ) -> Path:
     """Write a classifier whose probabilities differ from text to text; longer documents have windows."""
     torch.manual_seed(3)
-    model = build_classifier(str(encoder), len(LABELS), segments, 0.0)
+    model = build_classifier(str(encoder), len(LABELS), segments, 0.0, pooling)
     with torch.no_grad():
         for head in model.heads():
             head.weight.mul_(40)
     reading = Reading(max_tokens, Segmenter(rule), 4)
-    card = Card(LABELS, THRESHOLDS, max_tokens, segments, {"name": "tiny"}, notes={"run": "small", "stage": "student"})
+    notes = {"run": "small", "stage": "student"}
+    card = Card(LABELS, THRESHOLDS, max_tokens, segments, {"name": "tiny"}, notes=notes, pooling=pooling)
     save_checkpoint(folder, model, load_tokenizer(str(encoder)), card.reads(reading))
     return folder
 
