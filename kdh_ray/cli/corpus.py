@@ -97,9 +97,9 @@ def _convert(args: argparse.Namespace) -> int:
     from kdh_ray.data.convert import write_corpus
 
     data, _ = _data_and_encoder(args)
-    corpus = corpus_from_config(data)
+    corpus = corpus_from_config(data, few=True)
     write_corpus(corpus, args.output, args.overwrite)
-    for note in corpus.notes:
+    for note in (*corpus.notes, *(f"warning: {warning}" for warning in corpus.warnings)):
         print(f"  {note}")
     documents = sum(len(split) for split in corpus.splits.values())
     print(f"{args.output}: {documents} documents, {len(corpus.labels)} labels; use data.path={args.output}")
@@ -112,8 +112,8 @@ def _describe(args: argparse.Namespace) -> int:
 
     data, encoder = _data_and_encoder(args)
     tokenizer, notes = _tokenizer(args.encoder or encoder, refuse=args.encoder is not None)
-    corpus = corpus_from_config(data)
-    if tokenizer is not None:
+    corpus = corpus_from_config(data, few=True)
+    if tokenizer is not None and corpus.splits["train"].texts:
         notes += _unknown_words(corpus.splits["train"].texts, tokenizer)
     description = describe(corpus, tokenizer, data.max_tokens)
     with stdout_console() as console:

@@ -9,6 +9,8 @@ from kdh_ray.data.corpus import SPLIT_NAMES, Corpus
 from kdh_ray.data.messages import listing
 from kdh_ray.errors import DataError
 
+FEW = 20  # documents with which splits made here can come out empty
+
 
 def check_corpus(corpus: Corpus) -> None:
     """Check that every split has documents and that every label can be learnt.
@@ -16,14 +18,18 @@ def check_corpus(corpus: Corpus) -> None:
     Raises:
         DataError: With every fault found, in one line.
     """
-    faults = [
-        f"split {name!r} has no document"
-        for name in SPLIT_NAMES
-        if name not in corpus.splits or len(corpus.splits[name]) == 0
-    ]
-    faults = faults or _label_faults(corpus)
+    faults = empty_splits(corpus) or _label_faults(corpus)
     if faults:
         raise DataError(f"corpus {corpus.name!r}: " + "; ".join(faults))
+
+
+def empty_splits(corpus: Corpus) -> list[str]:
+    """Return a line for each split without documents, and one if there are too few for three splits."""
+    counts = {name: len(corpus.splits[name]) if name in corpus.splits else 0 for name in SPLIT_NAMES}
+    faults = [f"split {name!r} has no document" for name, count in counts.items() if not count]
+    if faults and sum(counts.values()) < FEW:
+        faults.append(f"{sum(counts.values())} documents are too few to train, validate and test on")
+    return faults
 
 
 def _label_faults(corpus: Corpus) -> list[str]:

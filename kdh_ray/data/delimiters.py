@@ -44,7 +44,7 @@ def recognise_delimiter(lines: Iterable[str], usual: str) -> str:
 
     Args:
         lines: Lines from the start of the file. Only :data:`SAMPLE_LINES` are read.
-        usual: The comma for CSV, the tab for TSV.
+        usual: The comma for CSV, the tab for TSV; empty if the format has none.
     """
     sample = list(islice(lines, SAMPLE_LINES + 1))
     is_cut = len(sample) > SAMPLE_LINES

@@ -90,7 +90,7 @@ class Description:
     Attributes:
         name: Name of the corpus.
         labels: Names, in the order of ``support`` and ``cooccurrence``.
-        splits: Train, validation and test, in this order.
+        splits: Train, validation and test, in this order, without those that have no document.
         cooccurrence: (n_labels, n_labels) number of documents with both labels, over all splits. Its diagonal is the
             support.
         duplicates: Documents with the same text.
@@ -113,7 +113,7 @@ def describe(corpus: Corpus, tokenizer: PreTrainedTokenizerBase | None = None, m
         tokenizer: Counts tokens. Without one, ``tokens`` and ``truncated`` of splits are None.
         max_tokens: Tokens to which training would cut documents, special tokens included.
     """
-    names = [name for name in SPLIT_NAMES if name in corpus.splits]
+    names = [name for name in SPLIT_NAMES if name in corpus.splits and len(corpus.splits[name])]
     splits = [_describe_split(name, corpus.splits[name], tokenizer, max_tokens) for name in names]
     targets = np.concatenate([corpus.splits[name].targets for name in names]).astype(np.int64)
     duplicates = _duplicates(corpus)

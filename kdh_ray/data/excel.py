@@ -17,7 +17,7 @@ def excel_rows(file: str, sheet: str | None) -> Iterator[list[Any]]:
 
     Args:
         file: Path or URL of a workbook.
-        sheet: Name of the sheet; the only one that isn't empty if None.
+        sheet: Name of the sheet; the only one that isn't hidden or empty if None.
 
     Raises:
         DataError: If the workbook is damaged, has no such sheet or several with content, or the sheet is empty.
@@ -48,7 +48,8 @@ def _sheet(file: str, book: Any, name: str | None) -> Any:
         if name not in sheets:
             raise DataError(f"{shown_name(file)}: has no sheet {name!r}; it has {len(sheets)}")
         return sheets[name]
-    filled = [each for each in sheets.values() if next(_rows(each), None) is not None]
+    shown = [each for each in sheets.values() if each.sheet_state == "visible"]
+    filled = [each for each in shown if next(_rows(each), None) is not None]
     if len(filled) != 1:
         raise DataError(
             f"{shown_name(file)}: "

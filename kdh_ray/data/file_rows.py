@@ -38,7 +38,8 @@ from kdh_ray.data.text_files import (
 from kdh_ray.errors import DataError
 
 Row = dict[str, Any]
-_NAMES = {".csv": "CSV", ".tsv": "TSV", ".json": "JSON", ".parquet": "Parquet", ".txt": "fastText"}
+_NAMES = {".csv": "CSV", ".psv": "text", ".json": "JSON", ".parquet": "Parquet", ".txt": "fastText"}
+_NAMES |= dict.fromkeys((".tsv", ".tab"), "TSV")
 _SIGNS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 
 
@@ -109,6 +110,7 @@ class Understood:
     def describe(self) -> str:
         """Return the format, delimiter and encoding in words: ``CSV with ';' between fields, cp1252``."""
         name = "Excel" if self.format in EXCEL else _NAMES.get(self.format, "JSON Lines")
+        name = "text" if self.format == ".txt" and self.delimiter else name
         sign = f" with {_SIGNS.get(self.delimiter, repr(self.delimiter))} between fields" if self.delimiter else ""
         sheet = f", sheet {self.sheet!r}" if self.sheet else ""
         encoding = "" if self.format in (*EXCEL, ".parquet") else f", {self.encoding.name}"
@@ -135,8 +137,8 @@ def understand(file: str, reading: Reading | None = None) -> Understood:
         return _understand_delimited(file, suffix, encoding, reading.delimiter)
     if suffix == ".json" and not _is_array(file, encoding):
         suffix = JSON_LINES[0]
-    if suffix == ".txt" and reading.format != "fasttext":
-        _check_fasttext(file, encoding)
+    if suffix == ".txt" and reading.format != "fasttext" and not _is_fasttext(file, encoding):
+        return _understand_delimited(file, suffix, encoding, reading.delimiter)
     return Understood(file, suffix, encoding, start=encoding.mark)
 
 
@@ -154,7 +156,12 @@ def _format(file: str, reading: Reading) -> str:
 def _understand_delimited(file: str, suffix: str, encoding: Encoding, delimiter: str | None) -> Understood:
     if delimiter is None:
         with open_bytes(file) as stream:
-            delimiter = recognise_delimiter(lines_of(file, stream, encoding), DELIMITERS[suffix])
+            delimiter = recognise_delimiter(lines_of(file, stream, encoding), DELIMITERS.get(suffix, ""))
+    if not delimiter:
+        raise DataError(
+            f"{shown_name(file)}: a .txt file is read if its lines begin with {LABEL_PREFIX}, as fastText's do, or if"
+            " it is a table whose delimiter is certain, or named as data.delimiter"
+        )
     with open_bytes(file) as stream:
         lines = lines_of(file, stream, encoding)
         try:
@@ -197,13 +204,9 @@ def _is_array(file: str, encoding: Encoding) -> bool:
         return next((line.lstrip()[:1] for line in lines_of(file, stream, encoding) if line.strip()), "") == "["
 
 
-def _check_fasttext(file: str, encoding: Encoding) -> None:
+def _is_fasttext(file: str, encoding: Encoding) -> bool:
     with open_bytes(file) as stream:
-        first = next((line for line in lines_of(file, stream, encoding) if line.strip()), "")
-    if not first.startswith(LABEL_PREFIX):
-        raise DataError(
-            f"{shown_name(file)}: a .txt file is read if its lines begin with {LABEL_PREFIX}, as fastText's do"
-        )
+        return next((line for line in lines_of(file, stream, encoding) if line.strip()), "").startswith(LABEL_PREFIX)
 
 
 def iterate_rows(source: Understood, start: int | None = None) -> Iterator[tuple[Row | Fault, int]]:

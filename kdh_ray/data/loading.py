@@ -41,18 +41,24 @@ def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options
     return corpus_from_config(parse_data({"corpus": name, "path": path, **options}, "load_corpus"))
 
 
-def corpus_from_config(data: DataConfig) -> Corpus:
+def corpus_from_config(data: DataConfig, few: bool = False) -> Corpus:
     """Load, sample and check the corpus that a configuration names.
+
+    Args:
+        data: The data section.
+        few: Return a corpus of too few documents for three splits as it is, with a warning, to look at it.
 
     Raises:
         DataError: If the corpus is missing or can't be used as it is.
     """
-    from kdh_ray.data.corpus_checks import check_corpus
+    from kdh_ray.data.corpus_checks import check_corpus, empty_splits
     from kdh_ray.data.sampling import nested_sample
 
     if data.corpus not in READERS:
         raise DataError(f"corpus must be one of {', '.join(READERS)}; got {data.corpus!r}")
     corpus = READERS[data.corpus](data)
+    if few and (faults := empty_splits(corpus)):
+        return replace(corpus, warnings=(*corpus.warnings, "; ".join(faults)))
     check_corpus(corpus)
     sample = nested_sample(corpus, data.size, data.sample_seed, _document_of_each_item(corpus), _quarters(corpus, data))
     if sample is not corpus:

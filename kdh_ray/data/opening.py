@@ -80,9 +80,11 @@ def _is_web(file: str) -> bool:
 
 
 def _open_arrow_stream(source: Any, compression: str) -> Any:
+    import lzma
+
     import pyarrow as pa
 
-    return pa.CompressedInputStream(source, compression)
+    return lzma.open(source) if compression == "xz" else pa.CompressedInputStream(source, compression)
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def zip_member(file: str) -> str:
 
 
 def _one_member(file: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    members = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")]
+    members = [each for each in archive.infolist() if not each.is_dir() and not _is_of_the_system(each.filename)]
     if len(members) != 1:
         raise DataError(f"{shown_name(file)}: a zip archive must hold one file; got {len(members)}")
     name = members[0].filename
@@ -119,6 +121,11 @@ def _one_member(file: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     if members[0].flag_bits & ENCRYPTED:
         raise DataError(f"{shown_name(file)}: is encrypted; unpack it first")
     return members[0]
+
+
+def _is_of_the_system(member: str) -> bool:
+    """Return whether macOS put a file into an archive: ``__MACOSX/._a.csv``, ``.DS_Store``."""
+    return member.startswith("__MACOSX/") or PurePosixPath(member).name == ".DS_Store"
 
 
 def check_expansion(file: str, expanded: int, size: int) -> None:
@@ -147,6 +154,7 @@ class _Expanding(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        import lzma
         import zlib
 
         import pyarrow as pa
@@ -154,7 +162,7 @@ class _Expanding(io.RawIOBase):
         view = memoryview(buffer)
         try:
             content = self._inner.read(len(view))
-        except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile):
+        except (pa.ArrowException, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile):
             raise DataError(f"{shown_name(self._file)}: is not an intact {self._compression} file") from None
         self._expanded += len(content)
         check_expansion(self._file, self._expanded, self._size)

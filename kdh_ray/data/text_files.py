@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from kdh_ray.errors import DataError, UnavailableError
 from kdh_ray.storage import locate, one_line
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
 JSON_LINES = (".jsonl", ".ndjson")
 EXCEL = (".xlsx", ".xlsm")
 TEXT_FORMATS = (*DELIMITERS, *JSON_LINES, ".json")
 FORMATS = (".parquet", *TEXT_FORMATS, *EXCEL)
-COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
+COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy")
 
 
@@ -55,7 +55,7 @@ def unknown_format(file: str) -> DataError:
     """Return the error for a file whose name has none of the endings that are read."""
     reason = "; a pickle is never opened, since it can run code" if file_suffix(file) in PICKLES else ""
     return DataError(
-        f"{shown_name(file)}: files end in one of {', '.join([*DELIMITERS, *FORMATS[3:], '.parquet'])}"
+        f"{shown_name(file)}: files end in one of {', '.join([*FORMATS[1:], FORMATS[0]])}"
         f" (text also in {', '.join(COMPRESSED)}); got {file_suffix(file)!r}{reason}"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import re
 import zipfile
 from pathlib import Path
@@ -52,7 +53,9 @@ def compressed(name: str, content: bytes) -> bytes:
         with zipfile.ZipFile(buffer, "w") as archive:
             archive.writestr("notes.csv", content)
         return buffer.getvalue()
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(Path(name).suffix)
+    if name.endswith(".xz"):
+        return lzma.compress(content)
+    codec = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}.get(Path(name).suffix)
     if codec is None:
         return content
     sink = pa.BufferOutputStream()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from table_formats import COLUMNS, FORMATS, Cells, compressed, delimited
 from user_tables import by_id, fault, load, rows
 
+from kdh_ray.data import load_corpus
 from kdh_ray.data.file_rows import Reading
 from kdh_ray.data.table_files import read_tables
 from kdh_ray.errors import DataError
@@ -156,6 +158,11 @@ def test_sheet_with_content_is_read(tmp_path: Path) -> None:
     book["Notes"].append([1, "It hurts."])
     book.save(tmp_path / "notes.xlsx")
     assert read_tables(tmp_path / "notes.xlsx")[0].rows == [{"id": 1, "text": "It hurts."}]
+    hidden = book.create_sheet("legend")
+    hidden.append(["other"])
+    hidden.sheet_state = "hidden"
+    book.save(tmp_path / "notes.xlsx")
+    assert read_tables(tmp_path / "notes.xlsx")[0].columns == ("id", "text")
     book.worksheets[0].append(["other"])
     book.save(tmp_path / "notes.xlsx")
     with pytest.raises(DataError, match="has 2 sheets with content"):
@@ -260,6 +267,31 @@ def test_folder_of_archives_names_splits(tmp_path: Path) -> None:
         (tmp_path / f"{name}.csv.gz").write_bytes(compressed(delimited(cells), "gzip"))
     corpus = load(tmp_path)
     assert [len(split) for split in corpus.splits.values()] == [30, 10, 10]
+
+
+def test_files_of_macos_in_an_archive_are_passed_over(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+        archive.writestr("export/notes.csv", delimited(table_of(["It hurts."])))
+        archive.writestr("export/.DS_Store", "x")
+        archive.writestr("__MACOSX/export/._notes.csv", "x")
+    assert read_tables(tmp_path / "notes.zip")[0].columns == tuple(COLUMNS)
+
+
+def test_two_documents_are_described_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from kdh_ray.cli.main import main
+
+    path = tmp_path / "notes.csv"
+    path.write_text("text;pain;fever\nhot, dry;0;1\nknee;1;0\n")
+    said = "split 'test' has no document; 2 documents are too few to train, validate and test on"
+    options = ["--path", str(path), "--set", "data.label_columns=[pain,fever]"]
+    for verb, output in (("describe", []), ("convert", [f"{tmp_path}/notes.parquet"])):
+        assert main(["corpus", verb, *options, *output]) == 0
+        printed = capsys.readouterr().out
+        assert "read as CSV with ';' between fields" in printed
+        assert said in printed.replace("\n", " ")
+    assert len(pd.read_parquet(tmp_path / "notes.parquet")) == 2
+    with pytest.raises(DataError, match=said):
+        load_corpus("table", path, label_columns=["pain", "fever"])
 
 
 def test_description_names_what_was_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

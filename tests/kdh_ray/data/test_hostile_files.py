@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import pickle
 import resource
 import zipfile
@@ -52,6 +53,7 @@ HOSTILE = {
     "bomb.csv.zip": (lambda: archive(("notes.csv", BOMB)), "expands to more than 200 times its size"),
     "bomb.csv.gz": (lambda: compressed(BOMB, "gzip"), "expands to more than 200 times its size"),
     "bomb.csv.zst": (lambda: compressed(BOMB, "zstd"), "expands to more than 200 times its size"),
+    "bomb.csv.xz": (lambda: lzma.compress(BOMB, preset=0), "expands to more than 200 times its size"),
     "bomb.xlsx": (workbook_bomb, "expands to more than 200 times its size"),
     "several.zip": (lambda: archive(("a.csv", HEADER), ("b.csv", HEADER)), "must hold one file; got 2"),
     "empty.zip": (lambda: archive(), "is not an intact zip file"),
@@ -62,6 +64,9 @@ HOSTILE = {
     "damaged.zip": (lambda: archive(("notes.csv", HEADER))[:40], "is not an intact zip file"),
     "damaged.csv.gz": (lambda: compressed(HEADER * 999, "gzip")[:-9], "is not an intact gzip file"),
     "damaged.csv.zst": (lambda: compressed(HEADER * 999, "zstd")[:-9], "is not an intact zstd file"),
+    "damaged.csv.xz": (lambda: lzma.compress(HEADER * 999)[:-40], "is not an intact xz file"),
+    "damaged.csv.bz2": (lambda: compressed(HEADER * 999, "bz2")[:-9], "is not an intact bz2 file"),
+    "notes.txt": (lambda: b"It hurts.\nNo fever.\n", "a .txt file is read if its lines begin with __label__"),
     "damaged.xlsx": (lambda: archive(("xl/workbook.xml", b"<workbook")), "is not a readable Excel workbook"),
     "notes.pkl": (lambda: pickle.dumps(Harm()), "a pickle is never opened"),
     "pickle.csv": (lambda: pickle.dumps(Harm()), "must be UTF-8"),

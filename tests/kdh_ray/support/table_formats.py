@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import io
 import json
+import lzma
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -74,6 +76,11 @@ FORMATS: dict[str, Callable[[Cells], bytes]] = {
     "utf-32.csv": partial(delimited, encoding="utf-32"),
     "notes.csv.gz": lambda cells: compressed(delimited(cells), "gzip"),
     "notes.csv.zst": lambda cells: compressed(delimited(cells), "zstd"),
+    "notes.csv.bz2": lambda cells: bz2.compress(delimited(cells)),
+    "notes.csv.xz": lambda cells: lzma.compress(delimited(cells)),
+    "notes.tab": partial(delimited, delimiter="\t"),
+    "notes.psv": partial(delimited, delimiter="|"),
+    "tabs.txt": partial(delimited, delimiter="\t"),
     "notes.csv.zip": lambda cells: zipped(delimited(cells)),
     "notes.zip": lambda cells: zipped(delimited(cells)),
     "notes.json": lambda cells: json.dumps(as_objects(cells), indent=1).encode(),
