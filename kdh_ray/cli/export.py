@@ -65,6 +65,7 @@ def execute(args: argparse.Namespace) -> int:
         ConfigError: If no texts are known to check the file on, or options don't go together.
         UnavailableError: If a package of the ``export`` extra is missing, or the hub refuses the upload.
     """
+    from kdh_ray.export.folder import check_packages, check_replaceable
     from kdh_ray.models.checkpoint import load_card
 
     if args.int8 and args.format != "onnx":
@@ -75,7 +76,9 @@ def execute(args: argparse.Namespace) -> int:
     if not is_graph and (args.texts is not None or args.config is not None):
         raise ConfigError(["--texts and CONFIG go with --format onnx or openvino"], "command line")
     load_card(args.checkpoint)  # fails at once if this is no checkpoint
+    check_replaceable(args.folder)
     if is_graph:
+        check_packages(args.format == "openvino")
         _export_onnx(args)
     else:
         _export_weights(args)
@@ -135,9 +138,11 @@ def _lines(file: Path) -> Texts:
     from kdh_ray.data.corpus import Texts
 
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} can't be read as UTF-8 text: {type(error).__name__}") from None
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{file} must hold a text per line, in UTF-8; it is in another encoding") from None
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {error.strerror}") from None
     if not any(lines):
         raise DataError(f"{file} must hold a text per line; it is empty")
     return Texts.numbered(lines)

@@ -80,9 +80,8 @@ def export_onnx(
             from the original.
         UnavailableError: If a package of the ``export`` extra is missing, or the folder can't be replaced.
     """
-    require("export", "export", "onnx", "onnxscript", "onnxruntime")
-    if openvino:
-        require("export to OpenVINO", "openvino", "openvino")
+    check_packages(openvino)
+    check_replaceable(folder)
     classifier = TextClassifier.load(checkpoint)
     # Evenly spread over the split, and the same texts at every export.
     chosen = np.linspace(0, len(texts) - 1, min(len(texts), MOST_TEXTS)).round().astype(np.int64)
@@ -96,6 +95,17 @@ def export_onnx(
         return replace(exported, kept_cards=kept)
 
     return replace_folder(folder, write)
+
+
+def check_packages(openvino: bool) -> None:
+    """Check that the packages for an export are installed.
+
+    Raises:
+        UnavailableError: Says which one is not.
+    """
+    require("export", "export", "onnx", "onnxscript", "onnxruntime")
+    if openvino:
+        require("export to OpenVINO", "openvino", "openvino")
 
 
 def _write(
@@ -215,15 +225,30 @@ def write_digests(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
+def check_replaceable(folder: Path) -> None:
+    """Check that an export can be written to ``folder``, so that it is refused before the classifier is scored.
+
+    Raises:
+        UnavailableError: If ``folder`` holds something that is no export, or can't be made.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder.is_dir() and ((folder / SUMS).is_file() or not any(folder.iterdir()))):
+        raise UnavailableError(f"{folder} must be empty, an earlier export, or not exist")
+    place = next(parent for parent in folder.parents if parent.exists())
+    if not place.is_dir():
+        raise UnavailableError(f"{folder} can't be written: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UnavailableError(f"{folder} can't be written: {place} is read-only for this user")
+
+
 def replace_folder(folder: Path, write: Callable[[Path], Result]) -> Result:
     """Have ``write`` fill a temporary folder and rename that to ``folder``, so that readers never see half of it.
 
     Raises:
         UnavailableError: If ``folder`` holds something that is no export, or can't be written.
     """
+    check_replaceable(folder)
     folder = folder.absolute()
-    if folder.exists() and not (folder.is_dir() and ((folder / SUMS).is_file() or not any(folder.iterdir()))):
-        raise UnavailableError(f"{folder} must be empty, an earlier export, or not exist")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))

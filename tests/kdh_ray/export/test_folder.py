@@ -165,6 +165,26 @@ def test_verb_needs_texts_to_check_on(checkpoint: Path, tmp_path: Path, capsys: 
     assert "--texts FILE" in capsys.readouterr().err
 
 
+def test_folder_in_use_is_refused_before_anything_is_scored(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdh_ray.inference.classifier.TextClassifier.load", None)  # called by none of these
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "notes.txt").write_text("a note\n")
+    for name, reason in (("used", "must be empty"), ("used/notes.txt", "must be empty"), ("used/notes.txt/out", "not")):
+        line = ["export", str(checkpoint), str(tmp_path / name), "--texts", str(tmp_path / "used" / "notes.txt")]
+        assert main(line) == 2
+        assert reason in capsys.readouterr().err
+    assert (tmp_path / "used" / "notes.txt").read_text() == "a note\n"
+
+
+def test_texts_that_are_not_there_are_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(checkpoint), str(tmp_path / "out"), "--texts", str(tmp_path / "none.txt")]) == 2
+    assert capsys.readouterr().err.endswith("none.txt can't be read: No such file or directory\n")
+
+
 def test_classifier_with_segments_is_no_sentence_transformer(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="sentence-transformers can't express"):
         export_sentence_transformers(checkpoint, tmp_path / "out")
