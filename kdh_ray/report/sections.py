@@ -37,7 +37,7 @@ from kdh_ray.results.method_rows import (
     largest_size,
     ranked_methods,
 )
-from kdh_ray.results.notes import repetitions
+from kdh_ray.results.notes import member_notes, repetitions
 from kdh_ray.results.search_trials import searched_settings, shared_objective, trial_rows
 from kdh_ray.results.tables import REFERENCE, significance, stage_table
 
@@ -225,7 +225,8 @@ def _scores(
     section = Section(f"Scores{label}")
     runs = part[~part["kind"].isin(NO_METHOD)]
     if len(runs):
-        section.tables.append(Table("All methods", stage_table(runs)))
+        note = " ".join(f"{each[0].upper()}{each[1:]}." for each in member_notes(part))
+        section.tables.append(Table("All methods", stage_table(runs), note))
     made, section.left_out = attempt(makers, part)
     more, left_out = attempt([calibration], _ranked_predictions(part, predictions))
     section.figures, section.left_out = _named(made + more, label), section.left_out + left_out
@@ -308,9 +309,9 @@ def _search(part: pd.DataFrame, label: str) -> Section:
     except DataError as error:
         section.left_out.append(LeftOut("Search", str(error)))
         return section
-    section.intro = (
-        "A trial trains one configuration and is scored on the validation split only; early stopping ends poor trials."
-    )
+    in_folds = "folds_run" in rows and rows["folds_run"].notna().any()
+    judge = "fold by fold on documents that its models never saw" if in_folds else "on the validation split only"
+    section.intro = f"A trial trains one configuration and is scored {judge}; early stopping ends poor trials."
     objective = shared_objective(rows)
     section.intro = " ".join([section.intro, *part["search_choice"].dropna().drop_duplicates()])
     several = [front] if "objectives" in part and part["objectives"].notna().any() else []

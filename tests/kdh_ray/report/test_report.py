@@ -309,3 +309,20 @@ def test_best_trials_show_all_settings(search: pd.DataFrame) -> None:
     assert {"epochs", "epochs run", "trial"} <= set(best.frame.columns)
     assert best.frame["score"].iloc[0] == f"{100 * search['validation_f1_micro'].max():.1f}"
     assert best.note == "Scores are validation micro F1 in %."
+
+
+def test_search_over_folds_names_its_judge(search: pd.DataFrame) -> None:
+    def intro(rows: pd.DataFrame) -> str:
+        return next(part.intro for part in make_report(rows).sections if part.title.startswith("Search"))
+
+    assert "scored on the validation split only" in intro(search)
+    assert "scored fold by fold on documents that its models never saw" in intro(search.assign(folds_run=3.0))
+
+
+def test_report_says_what_fold_models_reach(study: pd.DataFrame) -> None:
+    one = study[study["kind"] == "student"].head(1).assign(method=None, refit_epochs=3.0)
+    stage = one["stage"].iloc[0]
+    folds = pd.concat([one.assign(kind="member", stage=f"{stage}-{fold}", refit_epochs=None) for fold in (1, 2)])
+    report = make_report(pd.concat([one, folds, study[study["kind"] == "baseline"].assign(method=None)]))
+    notes = [table.note for section in report.sections for table in section.tables if table.title == "All methods"]
+    assert any(f"{stage.capitalize()} is trained on all folds; its fold models reach" in note for note in notes), notes
