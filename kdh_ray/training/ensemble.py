@@ -18,7 +18,8 @@ from kdh_ray.inference.scoring import READ_AS, score_held_out
 from kdh_ray.run_folder import StageFolder
 
 SPLITS = ("validation", "test")
-_SUMS = ("seconds", "parameters", "documents_trained")
+_COSTS = ("seconds", "documents_trained")
+_SUMS = (*_COSTS, "parameters")
 _SHARED = ("device", "precision", "workers", "threads", *(f"{split}_long_documents" for split in SPLITS))
 
 
@@ -67,6 +68,12 @@ def typical_best_epoch(parts: Sequence[StageFolder]) -> int:
     histories = [(part.read_result() or {})["history"] for part in parts]
     kept = [max(entry["epoch"] for entry in history if entry["best"]) for history in histories]
     return int(np.median(kept) + 0.5)
+
+
+def costs_with(parts: Sequence[StageFolder], result: Mapping[str, Any]) -> dict[str, float]:
+    """Return what it cost to train a model and the fold models that judge it, as columns of its result."""
+    every = [result, *(part.read_result() or {} for part in parts)]
+    return {name: sum(each[name] for each in every) for name in _COSTS if all(name in each for each in every)}
 
 
 def ensemble_result(

@@ -48,7 +48,7 @@ from kdh_ray.models.training_documents import TrainingDocuments
 from kdh_ray.models.trial_pass import usable_precision
 from kdh_ray.run_folder import RunFolder, StageFolder
 from kdh_ray.training.documents import documents_of_stage, is_refit
-from kdh_ray.training.ensemble import ensemble_result, mean_predictions, out_of_fold, typical_best_epoch
+from kdh_ray.training.ensemble import costs_with, ensemble_result, mean_predictions, out_of_fold, typical_best_epoch
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import EpochReport, Hooks, Training
 from kdh_ray.training.teacher_logits import teacher_logits
@@ -163,7 +163,8 @@ class StageRunner:
         learnt = {**self.corpus.identity.columns(), "documents_trained": training.documents_trained}
         if last_epoch:
             learnt["refit_epochs"] = last_epoch
-        return self._score(name, material, history) | learnt | facts
+        result = self._score(name, material, history) | learnt | facts
+        return result | costs_with(parts, result)
 
     def _average(self, name: str) -> dict[str, Any]:
         """Score the mean logits of a stage's parts, and return its result; fold models each score their own fold."""

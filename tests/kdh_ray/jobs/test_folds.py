@@ -173,6 +173,10 @@ def test_final_student_learns_from_all_documents(finished: RunFolder, encoder: P
     result = finished.stage("student").read_result()
     assert result is not None
     assert len(result["history"]) == int(np.median(kept) + 0.5)
+    whole = len(refit_corpus(corpus).splits["train"]) * len(result["history"])
+    of_folds = [len(fold_corpus(corpus, fold).splits["train"]) * len(histories[fold - 1]) for fold in (1, 2)]
+    assert result["documents_trained"] == whole + sum(of_folds)
+    assert result["seconds"] > sum(epoch["seconds"] for epoch in result["history"])
     shown = [
         (event["epoch"], event["epochs"]) for event in events if (event["kind"], event["stage"]) == ("epoch", "student")
     ]
