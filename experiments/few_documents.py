@@ -1,0 +1,103 @@
+"""What a user with few documents gains from several teachers, from folds, and from a search.
+
+    python -m experiments.few_documents notes.jsonl.gz --out runs/few [--documents 600] [--seeds 3] [--ways recipe ...]
+
+The table has columns `id`, `split`, `labels` and `segments` (see experiments/configs/few-documents.yaml). Each seed
+draws its own documents from the training split, an eighth of which validate; the test split is always the whole one.
+All ways of a seed share documents and settings:
+
+* recipe: one teacher, one student;
+* members: three teachers that differ by their seeds teach the student;
+* folds: three folds in place of the validation split; see `data.folds`;
+* search: the recipe is the first of 12 trials, which then teach the student; see `tune.final`. Its table has the best
+  trial as `student-trials-1`.
+
+Every way resumes where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdh_ray import run, search
+from kdh_ray.config import RunConfig, load_config
+from kdh_ray.errors import UserError
+from kdh_ray.results import load_runs
+from kdh_ray.results.tables import run_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIG = Path(__file__).parent / "configs" / "few-documents.yaml"
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "recipe": {},
+    "members": {"stages.teacher.members": 3, "stages.student.start": "teacher-1"},
+    "folds": {"data.folds": 3},
+    "search": {"tune.trials": 12, "tune.particles": 6, "tune.final": "distilled"},
+}
+
+
+def draw_documents(table: Path, target: Path, documents: int, seed: int) -> None:
+    """Write a table of ``documents`` training documents, an eighth of them for validation, and the whole test split."""
+    import pandas as pd
+
+    rows = pd.read_json(table, lines=True, dtype=False)
+    train, test = rows[rows["split"] == "train"], rows[rows["split"] == "test"]
+    if len(train) < documents:
+        raise UserError(f"{table.name}: has {len(train)} training documents, got --documents {documents}")
+    drawn = train.iloc[np.random.default_rng(seed).permutation(len(train))[:documents]]
+    splits = ["validation" if place < documents // 8 else "train" for place in range(documents)]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat([drawn.assign(split=splits), test]).to_json(target, orient="records", lines=True)
+
+
+def configured(way: str, table: Path, seed: int, overrides: list[str]) -> RunConfig:
+    """Return the configuration of a way."""
+    own = {"name": f"{way}-{seed}", "seed": seed, "data.path": table, **WAYS[way]}
+    return load_config(CONFIG, [*overrides, *(f"{name}={value}" for name, value in own.items())])
+
+
+def perform(way: str, config: RunConfig, out: Path) -> None:
+    """Train one way, or resume it."""
+    columns = {"experiment": "few-documents", "method": way}
+    if config.tune.trials is None:
+        run(config, out, columns=columns)
+    else:
+        search(config, out, whole=True, resume=True, columns=columns)
+
+
+def scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a line per way and stage: mean and standard deviation over seeds of micro F1, in %."""
+    rows = run_table(frame[frame["kind"] != "trial"], ("validation_f1_micro", "test_f1_micro"))
+    groups = rows.groupby(["method", "stage"], sort=False)[["validation_f1_micro", "test_f1_micro"]]
+    return (100 * groups.agg(["mean", "std", "count"])).round(1)
+
+
+def main(arguments: list[str] | None = None, perform: Callable[[str, RunConfig, Path], None] = perform) -> int:
+    """Perform all ways with all seeds, and print the scores."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="JSON Lines with id, split, labels and segments")
+    parser.add_argument("--out", type=Path, default=Path("runs/few-documents"))
+    parser.add_argument("--documents", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args(arguments)
+    for seed in range(args.seeds):
+        table = args.out / f"documents-{seed}.jsonl"
+        if not table.exists():
+            draw_documents(args.table, table, args.documents, seed)
+        for way in args.ways:
+            perform(way, configured(way, table, seed, args.set), args.out / f"{way}-{seed}")
+    print(scores(load_runs(args.out)).to_string())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The experiment on few documents: its samples, and the configurations of its ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.few_documents import WAYS, configured, draw_documents, main
+from kdh_ray.config import RunConfig
+from kdh_ray.errors import DataError
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    splits = ["train"] * 40 + ["validation"] * 5 + ["test"] * 7
+    labels = [["pain"], [], ["pain", "fever"]] * len(splits)
+    rows = [
+        {
+            "id": f"{place:03}",
+            "split": split,
+            "labels": labels[place],
+            "segments": [{"text": f"note {place}", "labels": []}],
+        }
+        for place, split in enumerate(splits)
+    ]
+    file = tmp_path / "notes.jsonl"
+    pd.DataFrame(rows).to_json(file, orient="records", lines=True)
+    return file
+
+
+def test_sample_has_an_eighth_for_validation_and_the_whole_test_split(table: Path, tmp_path: Path) -> None:
+    samples = []
+    for seed in (0, 0, 1):
+        draw_documents(table, tmp_path / "few" / "sample.jsonl", 16, seed)
+        samples.append(pd.read_json(tmp_path / "few" / "sample.jsonl", lines=True, dtype=False))
+    assert samples[0]["split"].value_counts().to_dict() == {"train": 14, "validation": 2, "test": 7}
+    assert samples[0].equals(samples[1])
+    assert set(samples[0]["id"]) != set(samples[2]["id"])
+    assert set(samples[0][samples[0]["split"] == "test"]["id"]) == {f"{place:03}" for place in range(45, 52)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_differ_from_the_recipe_in_one_thing(way: str, table: Path) -> None:
+    config = configured(way, table, 3, [])
+    assert (config.seed, config.data.path) == (3, table)
+    assert config.is_mean("teacher") == (way in ("members", "folds"))
+    assert config.data.folds == (3 if way == "folds" else 1)
+    assert config.tune.trials == (12 if way == "search" else None)
+    student = config.stages["student"]
+    assert student.start == ("teacher-1" if way == "members" else "teacher")
+    assert student == configured("recipe", table, 3, []).stages["student"].model_copy(update={"start": student.start})
+
+
+def test_each_seed_performs_all_ways(table: Path, tmp_path: Path) -> None:
+    performed = []
+
+    def perform(way: str, config: RunConfig, out: Path) -> None:
+        performed.append((way, config.seed, out.name))
+
+    with pytest.raises(DataError, match="no result rows"):
+        main([str(table), "--out", str(tmp_path / "few"), "--documents", "16", "--seeds", "2"], perform)
+    assert performed == [(way, seed, f"{way}-{seed}") for seed in (0, 1) for way in WAYS]
