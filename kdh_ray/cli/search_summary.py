@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kdh_ray.cli.trials import Board, epochs, settings
 from kdh_ray.errors import DataError
 from kdh_ray.evaluation.objectives import OBJECTIVES
+from kdh_ray.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def print_summary(frame: pd.DataFrame, config: RunConfig, board: Board, out: Path) -> None:
     """Print the best trial, the savings of early stopping, the best score at each cost, and where the files are."""
+    from kdh_ray.jobs.stage_search.space import tuned_stage
+
     if board.best() is not None:
         _print_best(config, board)
         _print_choice(frame)
@@ -27,6 +30,9 @@ def print_summary(frame: pd.DataFrame, config: RunConfig, board: Board, out: Pat
     _print(f"\nFiles of the run: {out}")
     _print(f"  search/rows/       a result row per trial: kdh-ray results {out}")
     _print("  best/config.yaml   the best configuration, for kdh-ray run")
+    name = tuned_stage(config)
+    if RunFolder(out).best.stage(name).checkpoint.exists():  # an ensemble's mean has none
+        _print(f"  best/stages/{name}/checkpoint  the classifier that it trained")
 
 
 def _print_best(config: RunConfig, board: Board) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -121,7 +122,7 @@ class TuneConfig(Section):
         if not names or names[0] not in SCORES or not {*names} <= {*SCORES, *COSTS}:
             raise ValueError(
                 f"takes {', '.join(SCORES)}, or a list that begins with one of these and goes on with others,"
-                f" {' or '.join(COSTS)}; got {value!r}"
+                f" {' or '.join(COSTS)}; got {value!r}{_meant(names)}"
             )
         if len(set(names)) < len(names):
             raise ValueError(f"takes each objective once; got {value!r}")
@@ -162,6 +163,13 @@ class TuneConfig(Section):
         if faults:
             raise ValueError("\n".join(faults))
         return checked
+
+
+def _meant(names: Sequence[Any]) -> str:
+    """Return the objective that an unknown name may mean, as the end of a message."""
+    unknown = [str(name).lower() for name in names if name not in (*SCORES, *COSTS)]
+    found = [close for name in unknown for close in get_close_matches(name, [*SCORES, *COSTS], n=1)]
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _with_unit(value: Any, units: Mapping[str, float], allowed: str) -> Any:

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.corpus import Corpus, Folds, Split
+from kdh_ray.data.messages import listing
 from kdh_ray.errors import DataError
+
+FEW_IN_A_FOLD = 10
 
 Dealer = Callable[[Split, Sequence[float]], NDArray[np.int64]]
 """Maps documents and each part's share of them to (n_documents,) numbers of parts, from 0."""
@@ -40,7 +43,33 @@ def with_folds(corpus: Corpus, number: int, deal: Dealer, splits: Sequence[str])
             f" make only {int((counts > 0).sum())}"
         )
     note = f"{number} folds of {counts.min()} to {counts.max()} documents, of {' and '.join(splits)}"
-    return replace(corpus, folds=Folds(parts, tuple(splits)), notes=(*corpus.notes, note))
+    return replace(
+        corpus,
+        folds=Folds(parts, tuple(splits)),
+        notes=(*corpus.notes, note),
+        warnings=(*corpus.warnings, *_small_fold_warnings(corpus.labels, pool, parts)),
+    )
+
+
+def _small_fold_warnings(labels: Sequence[str], pool: Split, parts: NDArray[np.int64]) -> list[str]:
+    """Return a line if folds are so small that their scores say little.
+
+    Args:
+        labels: Names of the labels.
+        pool: Documents of all folds.
+        parts: (n_documents,) fold of each, from 1.
+    """
+    numbers = range(1, int(parts.max()) + 1)
+    support = np.array([pool.targets[parts == number].sum(axis=0) for number in numbers])  # (n_folds, n_labels)
+    lacking = [label for label, counts in zip(labels, support.T, strict=True) if not counts.all()]
+    smallest = int(np.bincount(parts)[1:].min())
+    reasons = [f"the smallest has {smallest} documents"] if smallest < FEW_IN_A_FOLD else []
+    reasons += [f"some have no document with {listing(lacking, 'label')}"] if lacking else []
+    if not reasons:
+        return []
+    return [
+        f"data.folds: {len(numbers)} folds are small ({'; '.join(reasons)}): their scores say little, so take fewer"
+    ]
 
 
 def fold_corpus(corpus: Corpus, number: int) -> Corpus:

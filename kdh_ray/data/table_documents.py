@@ -204,7 +204,8 @@ class _Reader:
             return None
         value = row.values.get(column)
         if is_blank(value):
-            self._faults.add(f"column {column!r} must hold a group; missing", row.name)
+            hint = "give such a row a group of its own, such as its id, or do without data.group_column"
+            self._faults.add(f"column {column!r} must hold a group; missing", row.name, hint)
         return str(value).strip()
 
     def _has_text(self, row: _Row) -> bool:

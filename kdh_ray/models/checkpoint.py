@@ -270,6 +270,9 @@ def _hint(folder: Path) -> str:
             f"; the stage is the mean of {len(members)} members: distil them into a student, or name one of them,"
             f" such as {StageFolder(stage.path.with_name(next(iter(members)))).checkpoint}"
         )
+    best = RunFolder.of_checkpoint(folder).best.stage(stage.path.name)
+    if best.finished:  # the folder of a search has its stage in the run of the best configuration
+        return f"; did you mean {best.checkpoint}?"
     finished = RunFolder(folder).finished_stages()
     found = [stage.checkpoint for stage in finished if "members" not in (stage.read_result() or {})]
     return f"; did you mean {' or '.join(map(str, found))}?" if found else ""

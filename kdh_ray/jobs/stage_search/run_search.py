@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from kdh_ray.config import RunConfig
     from kdh_ray.data import Corpus
+    from kdh_ray.events import Event
 
 
 def search(
@@ -99,11 +100,23 @@ def search(
     steps = _Search(
         plan,
         make_searcher(plan.config) if searcher is None else searcher,
-        RunOptions(local, verbose, listener, columns, allow_changed_data),
+        RunOptions(local, verbose, hear_notes_once(listener), columns, allow_changed_data),
         on_trial,
         run_plan.stages if whole else tuple(plan.needed_stages),
     )
     return steps.perform(resume)
+
+
+def hear_notes_once(listener: Listener | None) -> Listener | None:
+    """Return a listener without repeated notes: the stages before a search and its best share a corpus's warnings."""
+    heard: set[str] = set()
+
+    def listen(event: Event) -> None:
+        if listener is not None and not (event["kind"] == "note" and event["text"] in heard):
+            heard.update([event["text"]] if event["kind"] == "note" else [])
+            listener(event)
+
+    return None if listener is None else listen
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,7 @@ class _Search:
             if warnings:  # the data have changed: trials that ended have learnt from others
                 shutil.rmtree(folder.search.all_weights, ignore_errors=True)
             trained = best.trained()
-            for note in notes:
+            for note in [*notes, *self._done_earlier()]:
                 self._log.note(note)
         if trained is not None and not self._has_more_time():
             if not best.has_rows(trained):
@@ -160,6 +173,12 @@ class _Search:
         folder = self.plan.folder
         if (folder.search.path / FILE).exists() and not resume:
             raise UserError(f"{folder} holds a search: resume it with --resume, or give another --out")
+
+    def _done_earlier(self) -> list[str]:
+        """Return a note about the trials of earlier calls, if there are any."""
+        folder, number = self.plan.folder.search.path, self.plan.config.tune.n_trials
+        ended = sum(trial.ended for trial in Ledger(folder).trials) if (folder / FILE).exists() else 0
+        return [f"resuming the search: {ended} of {number} trials are done"] if ended else []
 
     def _unfinished_stages(self) -> RunPlan:
         """Plan the stages to train first that lack a result or its row; a kill may come between the two."""

@@ -17,6 +17,7 @@ from kdh_ray.cli.trials import Board, duration, epochs, settings, show_trials
 from kdh_ray.config import load_config, parse_config
 from kdh_ray.jobs.stage_search.searcher import make_searcher
 from kdh_ray.jobs.stage_search.space import domains, own_settings, search_space
+from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning.ledger import Ledger
 from kdh_ray.tuning.trials import Report, Trial
 
@@ -221,6 +222,10 @@ def test_summary_shows_how_trial_1_ended(tmp_path, capsys):
     board.trials[1] = trial(1, "stopped", 0.4)
     print_summary(pd.DataFrame(), config, board, tmp_path)
     assert f"{said}40.0, stopped after 1 epoch\n" in capsys.readouterr().err
+    assert "checkpoint" not in capsys.readouterr().err
+    RunFolder(tmp_path).best.stage("student").checkpoint.mkdir(parents=True)
+    print_summary(pd.DataFrame(), config, board, tmp_path)
+    assert "\n  best/stages/student/checkpoint  the classifier that it trained\n" in capsys.readouterr().err
     elsewhere = parse_config({**TREE, "tune": {"space": {"learning_rate": {"low": 0.01, "high": 0.1}}}})
     print_summary(pd.DataFrame(), elsewhere, board, tmp_path)
     assert "; trial 1: 40.0, stopped after 1 epoch\n" in capsys.readouterr().err

@@ -83,3 +83,12 @@ def test_more_folds_than_documents_are_refused(corpus: Corpus) -> None:
     few = replace(corpus, splits={name: split.take([0, 1]) for name, split in corpus.splits.items()})
     with pytest.raises(DataError, match=r"data\.folds: each of 5 folds must get documents; 4 documents make only 4"):
         with_folds(few, 5, lambda pool, shares: np.arange(len(pool)), ("train", "validation"))
+
+
+def test_small_folds_are_warned_of(tmp_path: Path) -> None:
+    content = [{**row, "fever": int(number < 30 and number % 4 == 0)} for number, row in enumerate(rows(124))]
+    path = write(tmp_path / "notes.csv", content)
+    (warning,) = table(path, folds=20).warnings
+    assert warning.startswith("data.folds: 20 folds are small (the smallest has ")
+    assert "some have no document with label 'fever'): their scores say little" in warning
+    assert not table(write(tmp_path / "more.csv", rows(400)), folds=4).warnings

@@ -103,7 +103,8 @@ def test_groups_stay_in_one_split(tmp_path: Path, rule: str) -> None:
 def test_missing_group_is_named(tmp_path: Path) -> None:
     content = [{**row, "patient": "" if number == 7 else "p"} for number, row in enumerate(rows(20))]
     path = write(tmp_path / "notes.csv", content)
-    assert "column 'patient' must hold a group; missing: row 'd7'" in fault(path, group_column="patient")
+    message = fault(path, group_column="patient")
+    assert "column 'patient' must hold a group; missing: row 'd7'; give such a row a group of its own" in message
     assert "has no column 'patiant'" in fault(path, group_column="patiant")
 
 

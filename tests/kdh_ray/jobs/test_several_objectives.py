@@ -48,6 +48,8 @@ def found(trials=TRIALS):
     ("tune", "fault"),
     [
         ({"objective": "f1"}, "tune.objective: takes f1_micro, .*got 'f1'"),
+        ({"objective": "f1_mirco"}, r"got 'f1_mirco'; did you mean 'f1_micro'\?"),
+        ({"objective": ["f1_macro", "Latency"]}, r"got \['f1_macro', 'Latency'\]; did you mean 'latency_ms'\?"),
         ({"objective": ["parameters", "f1_micro"]}, "a list that begins with one of these"),
         ({"objective": ["f1_micro", "size"]}, "parameters or latency_ms; got"),
         ({"objective": ["f1_micro", "f1_micro"]}, "takes each objective once"),

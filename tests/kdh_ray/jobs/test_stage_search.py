@@ -1,6 +1,8 @@
 """Searches for a stage's settings: their checks, their resumption, and the run of the best configuration."""
 
+import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from cheap_search import RandomSearch
@@ -12,10 +14,11 @@ from kdh_ray.config import dump_config, parse_config
 from kdh_ray.errors import ConfigError, UnavailableError
 from kdh_ray.jobs import search
 from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.run_search import hear_notes_once
 from kdh_ray.jobs.stage_search.trial_task import trial_resources
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.tuning import SearchResult
-from kdh_ray.tuning.ledger import Ledger
+from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.trials import OUT_OF_TIME, Report, Trial
 
 RUN_TRIALS = "kdh_ray.jobs.stage_search.run_trials.TrialRuns.run"
@@ -119,6 +122,25 @@ def test_resumed_search_writes_missing_rows(searched):
         searched(interrupted="assistant")
     rows = searched().set_index("stage")
     assert rows.loc[["teacher", "assistant", "tf-idf"]].status.tolist() == ["ok"] * 3
+
+
+def test_notes_are_heard_once():
+    heard = []
+    listen = hear_notes_once(heard.append)
+    note, epoch = {"kind": "note", "text": "warning: cells"}, {"kind": "epoch", "epoch": 1}
+    for event in (note, epoch, note, epoch, {**note, "text": "other"}):
+        listen(event)
+    assert heard == [note, epoch, epoch, {**note, "text": "other"}]
+
+
+def test_resumed_search_says_what_is_done(searched, tmp_path, monkeypatch):
+    ledger = SimpleNamespace(trials=[SimpleNamespace(ended=ended, error="") for ended in (True, True, False)])
+    monkeypatch.setattr("kdh_ray.jobs.stage_search.run_search.Ledger", lambda folder: ledger)
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / FILE).touch()
+    searched(only=["teacher"], changes={"stage": "teacher", "trials": 9})
+    events = [json.loads(line) for line in RunFolder(tmp_path).events.read_text().splitlines()]
+    assert "resuming the search: 2 of 9 trials are done" in [event.get("text") for event in events]
 
 
 def test_resumed_search_trains_dependent_stages(searched):

@@ -107,6 +107,14 @@ def test_run_folder_is_answered_with_its_checkpoints(tmp_path: Path) -> None:
         load_card(tmp_path)
 
 
+def test_stage_of_a_search_is_answered_with_its_best(tmp_path: Path) -> None:
+    stage = RunFolder(tmp_path).best.stage("student")
+    stage.path.mkdir(parents=True)
+    stage.result.write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"; did you mean {stage.checkpoint}\?"):
+        load_card(RunFolder(tmp_path).stage("student").checkpoint)
+
+
 UNKNOWN_POOLING = json.dumps(
     {
         "format": 2,
