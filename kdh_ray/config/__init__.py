@@ -15,6 +15,7 @@ from kdh_ray.config.space import (
     is_numeric,
     lowest,
     ranges_of,
+    spaces_by_start,
     tunable_settings,
 )
 from kdh_ray.config.stage import LossConfig, Pooling, StageConfig
@@ -48,5 +49,6 @@ __all__ = [
     "parse_config",
     "parse_data",
     "ranges_of",
+    "spaces_by_start",
     "tunable_settings",
 ]

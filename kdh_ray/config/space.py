@@ -132,7 +132,6 @@ def active_ranges(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, 
 
 
 NOT_TUNED = (
-    "start",
     "teachers",
     "members",
     "fold",
@@ -140,6 +139,19 @@ NOT_TUNED = (
     "patience",
     "seed",
 )  # they define where a stage is, not how it learns
+
+
+def spaces_by_start(space: SearchSpace, own: str) -> dict[str, SearchSpace]:
+    """Return each start that a trial may have, and the ranges of such a trial's other settings.
+
+    Args:
+        space: The search space.
+        own: Start of all trials if it is not searched.
+    """
+    if "start" not in space:
+        return {own: space}
+    others, starts = {name: entry for name, entry in space.items() if name != "start"}, space["start"]
+    return {start: {**others, **starts.brought.get(start, {})} for start in starts.choices or ()}
 
 
 def tunable_settings() -> dict[str, FieldInfo]:
@@ -181,6 +193,9 @@ def _checked_range(name: str, entry: SearchRange, faults: list[str], path: str) 
     settings = tunable_settings()
     if name in NOT_TUNED:
         faults.append(f"{path}{name}: can't be searched: it says where a stage is, not how it learns")
+        return entry
+    if name == "start" and path:
+        faults.append(f"{path}{name}: is searched at the top of the space only, and its choices bring other settings")
         return entry
     if name not in settings:
         match = get_close_matches(name, settings, n=1)

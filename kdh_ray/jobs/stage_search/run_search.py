@@ -7,7 +7,7 @@ configuration as a run of its own (``best``).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from kdh_ray.jobs.stage_search.choice import Choice, choose
 from kdh_ray.jobs.stage_search.plan import SearchPlan
 from kdh_ray.jobs.stage_search.run_trials import TrialRuns
 from kdh_ray.jobs.stage_search.searcher import check_searcher, make_searcher, tuned_variant
+from kdh_ray.jobs.stage_search.space import searches_by_start
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
 from kdh_ray.jobs.stage_search.trial_task import trial_resources
 from kdh_ray.results import load_runs, recorded
@@ -145,9 +146,11 @@ class _Search:
         earlier = self._unfinished_stages()
         tuned = plan.config.with_parts(plan.tuned)
         everything = RunPlan(plan.config, folder, tuple(dict.fromkeys([*earlier.stages, *tuned])))
-        notes = check_plan(everything)
+        starts = self._with_each_start(everything)
+        notes = list(dict.fromkeys(note for each in starts for note in check_plan(each)))
         corpus = load_data(everything)
-        warnings = check_data(everything, corpus, self.options.allow_changed_data)
+        allowed = self.options.allow_changed_data
+        warnings = list(dict.fromkeys(said for each in starts for said in check_data(each, corpus, allowed)))
         with claim_folder(folder, plan.config):  # refuse before a cluster is started
             record_corpus(folder, corpus)
             for warning in warnings:
@@ -161,7 +164,7 @@ class _Search:
             if not best.has_rows(trained):
                 best.perform(trained)
             return load_runs(folder)
-        with self._ray_session(everything):  # one for teachers, trials and the best
+        with self._ray_session(starts):  # one for teachers, trials and the best
             trial_resources(plan.config)  # refuse before the teacher is trained
             if earlier.stages or self._lacks_baseline():
                 perform(earlier, replace(self.options, columns={}))
@@ -201,9 +204,17 @@ class _Search:
         within_budget = settings.time_budget is None or ledger.seconds < settings.time_budget
         return ended and len(ledger.trials) < settings.n_trials and within_budget
 
-    def _ray_session(self, everything: RunPlan) -> Any:
+    def _with_each_start(self, everything: RunPlan) -> list[RunPlan]:
+        """Return the plan with each start that the tuned stage may have, in a trial or with its own settings."""
+        configs = [config for config, _ in searches_by_start(everything.config).values()]
+        if self.plan.tuned in self.first and everything.config not in configs:
+            configs.append(everything.config)
+        return [replace(everything, config=config) for config in configs]
+
+    def _ray_session(self, starts: Sequence[RunPlan]) -> Any:
         def check_machines() -> None:
-            nodes.check_machines(everything.folder.path, everything.encoders)
+            encoders = sorted({encoder for each in starts for encoder in each.encoders})
+            nodes.check_machines(self.plan.folder.path, encoders)
 
         job = self.plan.config.job
         return session.ray_session(job, self.options.verbose, check=check_machines, log=self._log)

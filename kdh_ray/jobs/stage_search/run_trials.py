@@ -52,7 +52,7 @@ class TrialRuns:
         """
         resources = trial_resources(self.plan.config)
         task = trial_task(self.plan, self.rows.corpus, resources["GPU"] > 0, self.log)
-        check_budget(task.costs, self.plan.config.tune)
+        check_budget([*task.costs.values()], self.plan.config.tune)
         trained = TrainedStage.of(self.plan)
         # With its own settings the stage is one of the trials, so it need not be trained twice.
         first = trained and trained.as_first_trial(self.searcher, task.costs_of)

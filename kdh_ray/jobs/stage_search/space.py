@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kdh_ray.config import (
@@ -16,8 +17,9 @@ from kdh_ray.config import (
     flatten,
     highest,
     is_integer,
+    spaces_by_start,
 )
-from kdh_ray.errors import ConfigError
+from kdh_ray.errors import ConfigError, UserError
 
 # Ranges that the literature on fine-tuning and distilling BERT-sized encoders finds worth trying. The number of layers
 # is not among them: without a budget for size or latency, more layers are always better.
@@ -109,20 +111,51 @@ def _faults(config: RunConfig, space: SearchSpace) -> list[str]:
     if config.tune.final == "distilled" and not stage.teachers:
         faults.append("tune.final: distilled teaches the student once more, so it needs a stage with teachers")
     searched = {setting for _, setting, _ in every_range(space)}
-    shaping = {"parameters": {"layers"}, "latency_ms": {"layers", "max_tokens"}}
+    shaping = {"parameters": {"layers", "start"}, "latency_ms": {"layers", "max_tokens", "start"}}
     for cost in shaping.keys() & {*config.tune.objectives}:
         if not shaping[cost] & searched:
-            needed = " or ".join(sorted(shaping[cost]))
+            needed = " or ".join(sorted(shaping[cost] - {"start"}))
             faults.append(f"tune.objective: {cost} is the same in all trials: search {needed}, too")
     for path, setting, entry in every_range(space):
         if setting in _NEED_TEACHERS and not stage.teachers:
             faults.append(f"tune.space.{path}: stage {name!r} has no teachers, so nothing reads this")
-        if setting == "layers" and entry.highest > (depth := _depth(config, stage.start)):
+        if setting == "layers" and "start" not in space and entry.highest > (depth := _depth(config, stage.start)):
             faults.append(f"tune.space.{path}: the stage's start has {depth} encoder layers; got {entry.highest:g}")
         if setting == "max_tokens" and entry.highest > config.data.max_tokens:
             limit = config.data.max_tokens
             faults.append(f"tune.space.{path}: at most data.max_tokens, {limit}; got {entry.highest:g}")
+    return faults + (_faults_of_starts(config, space, stage) if "start" in space else [])
+
+
+def _faults_of_starts(config: RunConfig, space: SearchSpace, stage: StageConfig) -> list[str]:
+    """Return what is wrong with the starts that are searched; ``preflight`` says which can't be used at all."""
+    faults = []
+    for start, ranges in spaces_by_start(space, stage.start).items():
+        most, depth = highest(ranges, "layers", 0), math.inf
+        with suppress(UserError):
+            depth = _depth(config, start)
+        if start in config.stages:
+            faults.append(f"tune.space.start: takes encoders and folders of checkpoints; {start!r} is a stage")
+        elif most > depth:
+            way = "let each start bring its own range of layers"
+            faults.append(f"tune.space.start: {start} has {depth} encoder layers; got up to {most:g} ({way})")
     return faults
+
+
+def searches_by_start(config: RunConfig) -> dict[str, tuple[RunConfig, SearchSpace]]:
+    """Return the configuration and the ranges of each start that a trial may have, as if it were the only one.
+
+    Starts differ in what they need and cost: weights, tokens, memory, size and latency.
+    """
+    name, space = tuned_stage(config), search_space(config)
+    if "start" not in space:
+        return {config.stages[name].start: (config, space)}
+    searches = {}
+    for start, ranges in spaces_by_start(space, config.stages[name].start).items():
+        own: dict[str, Any] = {"start": start, **({"layers": None} if "layers" in ranges else {})}
+        changed = {part: config.stages[part].model_copy(update=own) for part in config.with_parts(name)}
+        searches[start] = config.model_copy(update={"stages": {**config.stages, **changed}}), ranges
+    return searches
 
 
 def own_settings(config: RunConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ _LENGTHS = 4  # timed maximum lengths of a range; those in between are interpola
 
 @dataclass(frozen=True)
 class Costs:
-    """Sizes and latencies of students, by the settings that they depend on.
+    """Sizes and latencies of the students of one start, by the settings that they depend on.
 
     Attributes:
         parameters: Number of layers to number of parameters.
@@ -62,15 +62,19 @@ def violation(costs: Mapping[str, float], limits: TuneConfig) -> float:
     return sum(max(0.0, value / limit - 1.0) for value, limit in pairs if limit is not None)
 
 
-def check_budget(costs: Costs, limits: TuneConfig) -> None:
+def check_budget(costs: Sequence[Costs], limits: TuneConfig) -> None:
     """Refuse a search in which no student could keep its budget.
+
+    Args:
+        costs: Those of each start.
+        limits: Settings of the search.
 
     Raises:
         UserError: With the cost of the cheapest student.
     """
     least = {
-        "max_parameters": ("parameters", min(costs.parameters.values())),
-        "max_latency_ms": ("ms a document", min(min(latencies) for latencies in costs.latency_ms.values())),
+        "max_parameters": ("parameters", min(number for each in costs for number in each.parameters.values())),
+        "max_latency_ms": ("ms a document", min(min(times) for each in costs for times in each.latency_ms.values())),
     }
     for setting, (unit, value) in least.items():
         limit = getattr(limits, setting)
@@ -155,6 +159,6 @@ def _latency(model: Classifier, documents: Tokens) -> float:
 def varied_cost(config: RunConfig) -> str | None:
     """Return the cost that differs among the trials of a search: parameters, latency, or None if there is none."""
     searched = {setting for _, setting, _ in every_range(search_space(config))}
-    if not config.tune.searches_costs and not set(SMALLER_SPACE) & searched:
+    if not config.tune.searches_costs and not {*SMALLER_SPACE, "start"} & searched:
         return None
     return PARAMETERS if config.tune.max_latency_ms is None and config.tune.max_parameters else LATENCY

@@ -41,38 +41,40 @@ class StageTask:
 
     Attributes:
         stage: The stage, before a trial's settings.
-        materials: Of each fold, or one if there are none: tokens, labels, teacher logits and the start's weights, with
-            every layer and placeholder dropout; or references to them in Ray's object store.
+        materials: By start, of each fold, or one if there are none: tokens, labels, teacher logits and the start's
+            weights, with every layer and placeholder dropout; or references to them in Ray's object store.
         validation: The documents that judge a trial.
         precision: As configured.
         device: ``cpu`` or ``cuda``.
         folder: Of the search, on storage that all machines share.
         tune: Settings of the search.
-        costs: Costs of every student that a trial may build.
+        costs: By start, costs of every student that a trial may build.
     """
 
     stage: StageConfig
-    materials: Sequence[Any]
+    materials: Mapping[str, Sequence[Any]]
     validation: ValidationFolds
     precision: str
     device: str
     folder: SearchFolder
     tune: TuneConfig
-    costs: Costs
+    costs: Mapping[str, Costs]
 
-    def material(self, fold: int) -> Material:
-        """Return the material of a fold; folds count from 0 here."""
-        reference = self.materials[fold]
+    def material(self, start: str, fold: int) -> Material:
+        """Return the material of a start and a fold; folds count from 0 here."""
+        reference = self.materials[start][fold]
         material: Material = ray.get(reference) if isinstance(reference, ray.ObjectRef) else reference
         return material
 
     def in_object_store(self) -> StageTask:
-        """Return the task with references in place of materials, so that a worker has those of one fold in memory."""
-        return replace(self, materials=[ray.put(material) for material in self.materials])
+        """Return the task with references for materials, so that a worker has those of one start and fold in memory."""
+        materials = {start: [ray.put(each) for each in materials] for start, materials in self.materials.items()}
+        return replace(self, materials=materials)
 
     def costs_of(self, values: Mapping[str, Any]) -> dict[str, float]:
         """Return parameters and latency of a trial's student, and by how much it exceeds its budgets."""
-        costs = self.costs.of(configured(self.stage, values))
+        stage = configured(self.stage, values)
+        costs = self.costs[stage.start].of(stage)
         return {**costs, VIOLATION: violation(costs, self.tune)}
 
     def over_budget(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -118,7 +120,7 @@ class TrialTraining:
 
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._weights: TrialWeights | None = None
-        task, stage, material = self._task, self._stage, self._task.material(fold)
+        task, stage, material = self._task, self._stage, self._task.material(self._stage.start, fold)
         train = material.train if stage.max_tokens is None else material.train.cut(stage.max_tokens)
         validation = material.read(stage.max_tokens)
         model = student(material.model, stage).to(task.device)

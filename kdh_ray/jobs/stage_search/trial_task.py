@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdh_ray.config import RunConfig
 from kdh_ray.data import Corpus
@@ -11,6 +11,7 @@ from kdh_ray.events import EventLog
 from kdh_ray.jobs.stage_search.fold_scores import ValidationFolds
 from kdh_ray.jobs.stage_search.memory import memory_per_trial
 from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.space import searches_by_start
 from kdh_ray.jobs.stage_search.student_costs import measure_costs
 
 if TYPE_CHECKING:
@@ -60,19 +61,21 @@ def trial_task(plan: SearchPlan, corpus: Corpus, on_gpu: bool, log: EventLog | N
     from kdh_ray.jobs.stage_search.trial import StageTask
     from kdh_ray.training.stages import StageRunner
 
-    config, stage = plan.config, plan.stage
+    config = plan.config
     here = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
-    runner = StageRunner(
-        config, corpus, plan.folder.path, precision=precision(config.precision), device=here, events=log or EventLog()
-    )
     largest = {"layers": None, "max_tokens": None, "dropout": PLACEHOLDER_DROPOUT}  # trials cut this down
-    materials = []
-    for name in plan.trained:
-        part = config.stages[name].model_copy(update=largest)
-        materials.append(runner.on_documents_of(name).prepare(name, part))
-        materials[-1].model.to("cpu")  # workers may lack this process's GPU
-    costs = measure_costs(materials[0], stage, plan.space, config.tune.cpus_per_trial)
+    materials: dict[str, list[Any]] = {}
+    costs = {}
+    for start, (search, space) in searches_by_start(config).items():
+        runner = StageRunner(
+            search, corpus, plan.folder.path, precision(config.precision), device=here, events=log or EventLog()
+        )
+        materials[start] = []
+        for name in plan.trained:
+            part = search.stages[name].model_copy(update=largest)
+            materials[start].append(runner.on_documents_of(name).prepare(name, part))
+            materials[start][-1].model.to("cpu")  # workers may lack this process's GPU
+        costs[start] = measure_costs(materials[start][0], search.stages[plan.tuned], space, config.tune.cpus_per_trial)
     device = "cuda" if on_gpu else "cpu"
-    return StageTask(
-        stage, materials, ValidationFolds.of(corpus), config.precision, device, plan.folder.search, config.tune, costs
-    )
+    folder, folds = plan.folder.search, ValidationFolds.of(corpus)
+    return StageTask(plan.stage, materials, folds, config.precision, device, folder, config.tune, costs)

@@ -57,9 +57,12 @@ def config(text=SPACE, **student):
         ("{batch_size: {choices: {8: {freeze: {choices: [0, 1]}}, 16: }}, loss.soft: {choices: {softmax-kl: {freeze:"
          " {choices: [1, 2]}}, bernoulli-kl: }}}",
          "tune.space: loss.soft.choices.softmax-kl.freeze: freeze is searched at batch_size.choices.8.freeze, too"),
-        ("loss.soft: {choices: {bernoulli-kl: {start: {choices: [a, b]}}, softmax-kl: }}",
-         "tune.space: loss.soft.choices.bernoulli-kl.start: can't be searched: it says where a stage is, not how it"
+        ("loss.soft: {choices: {bernoulli-kl: {teachers: {choices: [a, b]}}, softmax-kl: }}",
+         "tune.space: loss.soft.choices.bernoulli-kl.teachers: can't be searched: it says where a stage is, not how it"
          " learns"),
+        ("loss.soft: {choices: {bernoulli-kl: {start: {choices: [a, b]}}, softmax-kl: }}",
+         "tune.space: loss.soft.choices.bernoulli-kl.start: is searched at the top of the space only, and its choices"
+         " bring other settings"),
         ("batch_size: {choices: {8: , '8': , 9: }}", "tune.space: batch_size.choices: each value once; got [8, 8, 9]"),
     ],
 )  # fmt: skip

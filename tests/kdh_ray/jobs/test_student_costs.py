@@ -24,11 +24,11 @@ def test_violation_sums_shares_over_budget():
 
 
 def test_impossible_budget_is_refused():
-    check_budget(COSTS, TuneConfig(max_parameters=100, max_latency_ms=1))
+    check_budget([COSTS], TuneConfig(max_parameters=100, max_latency_ms=1))
     with pytest.raises(UserError, match=r"tune\.max_parameters: .* cheapest student has 100 parameters; got 99"):
-        check_budget(COSTS, TuneConfig(max_parameters=99))
+        check_budget([COSTS], TuneConfig(max_parameters=99))
     with pytest.raises(UserError, match=r"tune\.max_latency_ms: .* has 1 ms a document; got 0\.5"):
-        check_budget(COSTS, TuneConfig(max_latency_ms=0.5))
+        check_budget([COSTS], TuneConfig(max_latency_ms=0.5))
 
 
 def test_measured_integers_cover_the_range():

@@ -34,7 +34,7 @@ def started(task, values):
 
 
 def test_infeasible_student_is_not_trained(encoder, folder):
-    sizes = task_of(small(encoder), folder).costs.parameters
+    sizes = task_of(small(encoder), folder).costs["teacher"].parameters
     task = task_of(small(encoder, objective="f1_macro", max_parameters=sizes[1] + 1), folder)
     trial = started(task, {"layers": 2, "epochs": 1})
     over = trial.step()
@@ -94,4 +94,4 @@ def test_resumed_trial_equals_uninterrupted_one(encoder, folder):
     first.save_checkpoint(str(folder / "state"))
     second.load_checkpoint(str(folder / "state"))
     assert [second.step()[score] for _ in range(2)] == [result[score] for result in expected[1:]]
-    assert not hasattr(task.materials[0], "test")
+    assert not hasattr(task.materials["teacher"][0], "test")
