@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ class TextClassifier:
             batch_size: Texts per forward pass.
 
         Raises:
-            DataError: If ``texts`` is one string instead of a sequence of them, or an item is not Unicode text.
+            DataError: If ``texts`` is not a sequence, such as one string, or an item is not Unicode text.
 
         See :func:`load_classifier` for an example.
         """
@@ -220,6 +220,9 @@ def load_classifier(
 def _checked(texts: Any) -> list[str]:
     if isinstance(texts, str | bytes):
         raise DataError("predict takes a sequence of texts; got one: put it into a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set) or getattr(texts, "ndim", 1) != 1:
+        kind = type(texts).__name__  # a table's items are its columns' names, and a set has no order
+        raise DataError(f"predict takes a sequence of texts, such as a list or a table's column; got {kind}")
     checked = list(texts)
     for number, text in enumerate(checked):
         if not isinstance(text, str):

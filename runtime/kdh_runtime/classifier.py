@@ -67,7 +67,7 @@ class Classifier:
             batch_size: Windows per pass, at most.
 
         Raises:
-            TextError: If ``texts`` is one string instead of a sequence of them, or an item is not Unicode text.
+            TextError: If ``texts`` is not a sequence, such as one string, or an item is not Unicode text.
         """
         items = checked(texts)
         spans = self._reader.spans(items)

@@ -17,19 +17,24 @@ Graph = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
 
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
+_PACKAGES = {
+    "onnxruntime": "onnxruntime: pip install onnxruntime",
+    "openvino": "OpenVINO: pip install 'kdh-runtime[openvino]'",
+}  # by engine
+
 
 def open_graph(folder: Path, config: Config, threads: int | None) -> Graph:
     """Open the graph of an exported classifier on the CPU.
 
     Raises:
-        FolderError: If the file can't be read, or needs OpenVINO and that is not installed.
+        FolderError: If the file can't be read, or the engine that it needs is not installed.
     """
     try:
         if config.engine == "openvino":
             return openvino_graph(folder / "model.xml", config.precision, threads)
         return onnxruntime_graph(folder / "model.onnx", threads)
     except ModuleNotFoundError:
-        raise FolderError(f"{folder} needs OpenVINO: pip install 'kdh-runtime[openvino]'") from None
+        raise FolderError(f"{folder} needs {_PACKAGES[config.engine]}") from None
     except Exception as error:  # the exceptions of both libraries have no public base
         raise FolderError(f"{folder}: the graph can't be read: {' '.join(str(error).split())[:200]}") from None
 

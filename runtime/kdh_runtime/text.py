@@ -7,7 +7,7 @@ classifier reads a text as the original does. A test of kdh-ray compares the two
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +95,13 @@ def checked(texts: Any) -> list[str]:
     """Return the texts as a list.
 
     Raises:
-        TextError: If ``texts`` is one string, or an item is not a string or not Unicode text.
+        TextError: If ``texts`` is not a sequence, such as one string, or an item is not Unicode text.
     """
     if isinstance(texts, str | bytes):
         raise TextError("predict takes a sequence of texts; got one: put it into a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set) or getattr(texts, "ndim", 1) != 1:
+        kind = type(texts).__name__  # a table's items are its columns' names, and a set has no order
+        raise TextError(f"predict takes a sequence of texts, such as a list or a table's column; got {kind}")
     items = list(texts)
     for number, text in enumerate(items):
         if not isinstance(text, str):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,6 +75,10 @@ def test_digests_stay_in_the_folder(copied: Path) -> None:
     [
         ("one text", "put it into a list"),
         ([None], "got NoneType at position 0"),
+        (None, "sequence of texts, .* got NoneType"),
+        ({"secret": 1}, "sequence of texts, .* got dict"),
+        ({"secret"}, "sequence of texts, .* got set"),
+        (np.array([["secret"]]), "sequence of texts, .* got ndarray"),
         (["fine", 3], "got int at position 1"),
         (["fine", "secret \ud800"], "text 1 holds half a surrogate pair"),
     ],
@@ -82,6 +87,17 @@ def test_what_is_no_text_is_refused(classifier: kdh_runtime.Classifier, texts: o
     with pytest.raises(kdh_runtime.TextError, match=message) as caught:
         classifier.predict(texts)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)
+
+
+def test_missing_engine_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
+    with pytest.raises(kdh_runtime.FolderError, match=r"needs onnxruntime: pip install onnxruntime$"):
+        kdh_runtime.load(folder)
+
+
+def test_kdh_ray_brings_the_commands_along() -> None:
+    own, whole = (tomllib.loads((folder / "pyproject.toml").read_text()) for folder in (RUNTIME, RUNTIME.parent))
+    assert own["project"]["scripts"].items() <= whole["project"]["scripts"].items()
 
 
 def test_a_probability_at_its_threshold_is_a_label(folder: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tokenizers import processors
@@ -127,6 +128,9 @@ def test_a_hundred_thousand_words_are_read(classifier: TextClassifier) -> None:
     [
         ("one text", "put it into a list"),
         (["fine", None], "must be a string; got NoneType at position 1"),
+        (None, "sequence of texts, .* got NoneType"),
+        (pd.DataFrame({"text": ["fine"]}), "sequence of texts, .* got DataFrame"),
+        ({"text": "fine"}, "sequence of texts, .* got dict"),
         (["fine", "a\ud800"], "text 1 holds half a surrogate pair"),
     ],
 )
