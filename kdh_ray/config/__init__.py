@@ -1,6 +1,6 @@
 """The configuration of a run: one typed tree, read from YAML, and all its faults are reported at once."""
 
-from kdh_ray.config.data import DataConfig, data_of_run
+from kdh_ray.config.data import DataConfig, UnlabelledConfig, data_of_run
 from kdh_ray.config.fields import Section
 from kdh_ray.config.load import dump_config, flatten, load_config, load_run_config, parse_config, parse_data
 from kdh_ray.config.overrides import apply_overrides
@@ -34,6 +34,7 @@ __all__ = [
     "Section",
     "StageConfig",
     "TuneConfig",
+    "UnlabelledConfig",
     "active_ranges",
     "apply_overrides",
     "data_of_run",

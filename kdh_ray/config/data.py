@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
-from kdh_ray.config.fields import Count, DataPath, Location, Section, Seed
+from kdh_ray.config.fields import Count, DataPath, Delimiter, Encoding, Location, Section, Seed, unescaped
 
 DataFormat = Literal["auto", "table", "doccano", "label-studio", "prodigy", "spacy", "brat", "fasttext"]
 
-_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # written as two characters, by a shell or in YAML without double quotes
+UNLABELLED_KINDS = ("a list of predictions", "a section of settings")
+"""Names of the two forms of ``data.unlabelled``, which pydantic adds to the location of a fault."""
+
+
+class UnlabelledConfig(Section):
+    """Text without labels that a run predicts with its own teachers, once they are trained."""
+
+    path: Location = Field(description="file, folder, pattern or URL of texts, of any format that a table may have")
+    teachers: tuple[Location, ...] = Field(
+        (), description="earlier stages, or folders of checkpoints, that predict it; each distillation's own if empty"
+    )
+    text_column: str | None = Field(None, description="column of the text; data.text_column if not set")
+    id_column: str | None = Field(None, description="column of document ids; file and row number if not set")
+    delimiter: Delimiter | None = Field(None, description="character between fields; recognised if not set")
+    encoding: Encoding | None = Field(None, description="encoding of text files; recognised if not set")
+    sheet: str | None = Field(None, description="sheet of an Excel workbook that has several")
+    sample: Count | None = Field(
+        None, description="documents of it that an epoch trains on, drawn anew for each; all if not set"
+    )
+    held_out: Literal["refuse", "drop"] = Field(
+        "refuse", description="texts of it that are among the documents which judge a model"
+    )
+
+
+_Predictions = Annotated[tuple[Location, ...], Tag(UNLABELLED_KINDS[0])]
+_Text = Annotated[UnlabelledConfig, Tag(UNLABELLED_KINDS[1])]
 
 
 class DataConfig(Section):
@@ -24,10 +49,10 @@ class DataConfig(Section):
     format: DataFormat = Field(
         "auto", description="annotation tool whose export the files are; table: none; auto: what is recognised"
     )
-    delimiter: str | None = Field(
-        None, description="character between the fields of CSV and TSV; recognised if not set", min_length=1
+    delimiter: Delimiter | None = Field(
+        None, description="character between the fields of CSV and TSV; recognised if not set"
     )
-    encoding: str | None = Field(None, description="encoding of text files, such as cp1252; recognised if not set")
+    encoding: Encoding | None = Field(None, description="encoding of text files, such as cp1252; recognised if not set")
     sheet: str | None = Field(None, description="sheet of an Excel workbook that has several")
     subset: str | None = Field(None, description="subset of a dataset on the hub that has several")
     size: Literal["small", "medium", "large"] = Field("large", description="25, 50 or 100 % of the training split")
@@ -86,32 +111,24 @@ class DataConfig(Section):
     window_logits: Literal["max", "mean"] = Field(
         "max", description="how the logits of a document's windows become the document's"
     )
-    unlabelled: tuple[Location, ...] = Field(
-        (), description="outputs of kdh-ray predict --logits; distillations learn from their texts and logits as well"
+    unlabelled: Annotated[
+        _Predictions | _Text,
+        Discriminator(lambda value: UNLABELLED_KINDS[isinstance(value, Mapping | UnlabelledConfig)]),
+    ] = Field(
+        (),
+        description="text without labels that distillations learn from as well: a section of settings, or a list of"
+        " outputs of kdh-ray predict --logits",
     )
 
     @field_validator("label_separator")
     @classmethod
     def _unescaped(cls, separator: str) -> str:
-        return _ESCAPES.get(separator, separator)
+        return unescaped(separator)
 
-    @field_validator("delimiter")
-    @classmethod
-    def _one_character(cls, delimiter: str | None) -> str | None:
-        delimiter = _ESCAPES.get(delimiter or "", delimiter)
-        if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
-            raise ValueError(f"must be one character, and no quote or line end; got {delimiter!r}")
-        return delimiter
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, encoding: str | None) -> str | None:
-        if encoding is not None:
-            try:
-                "".encode(encoding)  # refuses codecs that are not of text, such as zip
-            except (LookupError, ValueError):
-                raise ValueError(f"must be an encoding that Python knows, such as cp1252; got {encoding!r}") from None
-        return encoding
+    @property
+    def unlabelled_text(self) -> UnlabelledConfig | None:
+        """Unlabelled text that a run predicts itself; None if there is none, or ``unlabelled`` names predictions."""
+        return self.unlabelled if isinstance(self.unlabelled, UnlabelledConfig) else None
 
 
 SETTINGS_BEFORE = {"split_rule": "stratified"}

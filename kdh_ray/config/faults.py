@@ -6,12 +6,14 @@ from difflib import get_close_matches
 
 from pydantic import BaseModel, ValidationError
 
+from kdh_ray.config.data import UNLABELLED_KINDS, DataConfig, UnlabelledConfig
 from kdh_ray.config.run import RunConfig
 from kdh_ray.config.space import CHOICE_KINDS, SearchRange
 from kdh_ray.config.stage import StageConfig
 from kdh_ray.config.tune import TuneConfig
 
 _OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_KINDS = (*CHOICE_KINDS, *UNLABELLED_KINDS)
 _WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -24,7 +26,7 @@ def faults_of(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """
     faults: list[str] = []
     for fault in error.errors(include_url=False):
-        location = ".".join(str(part) for part in fault["loc"] if part not in CHOICE_KINDS)
+        location = ".".join(str(part) for part in fault["loc"] if part not in _KINDS)
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             faults.append(f"{location}: no such setting{_nearest(fault['loc'], root)}")
@@ -34,6 +36,10 @@ def faults_of(error: ValidationError, root: type[BaseModel]) -> list[str]:
             faults.append(f"{location or 'configuration'}: must be a section of settings; got {fault['input']!r}")
         elif fault["type"] == "dict_type" and fault["loc"][1:2] == ("space",):
             faults.append(f"{location}: takes settings and their ranges; got {fault['input']!r}")
+        elif fault["type"] == "tuple_type" and UNLABELLED_KINDS[0] in fault["loc"]:
+            faults.append(
+                f"{location}: must be {{path: FILE}}, or a list of outputs of kdh-ray predict; got {fault['input']!r}"
+            )
         elif fault["type"] == "tuple_type":
             faults.append(f"{location}: must be a list, such as [a, b]; got {fault['input']!r}")
         elif fault["type"] == "missing":
@@ -79,6 +85,8 @@ def _section(location: tuple[int | str, ...], root: type[BaseModel]) -> type[Bas
 def _child(section: type[BaseModel], name: str) -> type[BaseModel] | None:
     if section is SearchRange:  # a setting, or a choice that brings settings
         return section
+    if (section is DataConfig and name == "unlabelled") or name in UNLABELLED_KINDS:
+        return UnlabelledConfig
     if name not in section.model_fields:  # a key of the mapping of stages, so a stage's name
         return StageConfig if section is RunConfig or section is StageConfig else None
     if section is TuneConfig and name == "space":

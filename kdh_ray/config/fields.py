@@ -22,6 +22,33 @@ DataPath = Annotated[Path | str, BeforeValidator(lambda path: _path_or_url(path)
 """A path on this machine, with ``~`` expanded, or a URL."""
 
 
+Delimiter = Annotated[str, Field(min_length=1), AfterValidator(lambda delimiter: _one_character(delimiter))]
+"""A character between the fields of a table."""
+Encoding = Annotated[str, AfterValidator(lambda encoding: _known_encoding(encoding))]
+"""Python's name of a codec of text."""
+_ESCAPES = {r"\t": "\t", r"\n": "\n"}  # written as two characters, by a shell or in YAML without double quotes
+
+
+def unescaped(text: str) -> str:
+    """Return a tab or a line end for its escape, and any other text as it is."""
+    return _ESCAPES.get(text, text)
+
+
+def _one_character(delimiter: str) -> str:
+    delimiter = unescaped(delimiter)
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise ValueError(f"must be one character, and no quote or line end; got {delimiter!r}")
+    return delimiter
+
+
+def _known_encoding(encoding: str) -> str:
+    try:
+        "".encode(encoding)  # refuses codecs that are not of text, such as zip
+    except (LookupError, ValueError):
+        raise ValueError(f"must be an encoding that Python knows, such as cp1252; got {encoding!r}") from None
+    return encoding
+
+
 def _path_or_url(path: Any) -> Any:
     """Return a URL as it is, since a ``Path`` would lose one of its slashes, and anything else as a path."""
     if not isinstance(path, str | Path):

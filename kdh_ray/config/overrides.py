@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
-from kdh_ray.config.data import DataConfig
+from kdh_ray.config.data import DataConfig, UnlabelledConfig
 from kdh_ray.errors import ConfigError
 
 # ValueError: an impossible date; RecursionError: thousands of open brackets
@@ -47,7 +47,7 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     node = tree
     for section in sections:
         child = node.get(section)
-        if child is not None and not isinstance(child, dict):
+        if child not in (None, []) and not isinstance(child, dict):  # []: data.unlabelled that is not set
             return f"--set {override}: {section!r} is not a section"
         node[section] = {**(child or {})}
         node = node[section]
@@ -87,8 +87,11 @@ def _parse_value(key: str, text: str) -> Any:
 
 def _kinds(name: str) -> set[Any]:
     """Return the types that a setting of the data section takes; none if there is no such setting."""
-    kind = get_type_hints(DataConfig).get(name)
-    return {tuple} if get_origin(kind) is tuple else set(get_args(kind)) or {kind}
+    inner = name.removeprefix("unlabelled.")
+    kind = get_type_hints(DataConfig if inner == name else UnlabelledConfig).get(inner)
+    kinds = set(get_args(kind))
+    is_list = any(get_origin(each) is tuple for each in (kind, *kinds))
+    return {tuple} if is_list else kinds or {kind}
 
 
 def _scalar(text: str) -> Any:

@@ -18,7 +18,7 @@ stand for several; the configuration adds their *parts*, stages called NAME-1, N
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,7 +101,7 @@ class RunConfig(Section):
         from one of them.
         """
         names = {stage, self.ensemble_of(stage)}
-        return any(names & {other.start, *other.teachers} for other in self.stages.values())
+        return any(names & {other.start, *self._taught_by(other)} for other in self.stages.values())
 
     def models(self, stage: str) -> list[str]:
         """Return the stages whose checkpoints make up ``stage``: those of a mean's parts, else the stage itself."""
@@ -109,14 +109,44 @@ class RunConfig(Section):
             return [stage]
         return [model for part in self.parts(stage) for model in self.models(part)]
 
+    def checkpoints(self, references: Iterable[str], of_stage: Callable[[str], Path]) -> list[Path]:
+        """Return the folders of the checkpoints behind stages and references, each once; of a mean, those of its parts.
+
+        Args:
+            references: Names of stages, and folders of checkpoints.
+            of_stage: Maps the name of a stage to the folder of its checkpoint.
+        """
+        found = []
+        for name in references:
+            found += [of_stage(model) for model in self.models(name)] if name in self.stages else [Path(name)]
+        return list(dict.fromkeys(found))
+
     def ensemble_of(self, stage: str) -> str | None:
         """Return the stage that ``stage`` is a part of, None if there is none."""
         return next((name for name in self.stages if stage in self.parts(name)), None)
 
+    def unlabelled_teachers(self, stage: str) -> tuple[str, ...]:
+        """Return the stages and checkpoints whose mean logits teach ``stage`` on unlabelled text; none if nothing does.
+
+        A fold model is taught by the models of its fold, so that no label of the documents that judge it reaches it.
+        """
+        return self._unlabelled_teachers(self.stages[stage])
+
+    def _unlabelled_teachers(self, stage: StageConfig) -> tuple[str, ...]:
+        text = self.data.unlabelled_text
+        if text is None or not stage.teachers:
+            return ()
+        named = tuple(model for teacher in text.teachers for model in _of_fold(self.stages, stage.fold, teacher))
+        return stage.unlabelled_teachers or named or stage.teachers
+
+    def _taught_by(self, stage: StageConfig) -> tuple[str, ...]:
+        """Return the teachers of a stage, on documents with and without labels."""
+        return (*stage.teachers, *self._unlabelled_teachers(stage))
+
     def direct_needs(self, stage: str) -> list[str]:
         """Return the stages whose files ``stage`` reads, in the run's order: its start and teachers, and its parts."""
         own = self.stages[stage]
-        references = {*self.parts(stage), *(() if self.is_mean(stage) else (own.start, *own.teachers))}
+        references = {*self.parts(stage), *(() if self.is_mean(stage) else (own.start, *self._taught_by(own)))}
         return [name for name in self.stages if name in references]
 
     def needs(self, *stages: str) -> list[str]:
@@ -133,7 +163,8 @@ class RunConfig(Section):
 
     def teacher_stages(self) -> list[str]:
         """Return the stages that teach another one, and the stages that those need; empty without teachers."""
-        teachers = {teacher for stage in self.stages.values() for teacher in stage.teachers if teacher in self.stages}
+        taught_by = {teacher for stage in self.stages.values() for teacher in self._taught_by(stage)}
+        teachers = taught_by & self.stages.keys()
         needed = self.needs(*teachers)
         return [name for name in self.stages if name in teachers or name in needed]
 
@@ -159,16 +190,24 @@ class RunConfig(Section):
             left_out = reference in self.stages and reference not in stages
             return [resolve(model) for model in self.models(reference)] if left_out else [reference]
 
+        def named_apart(stage: StageConfig) -> tuple[str, ...]:
+            teachers = self._unlabelled_teachers(stage)
+            return () if teachers == stage.teachers else teachers
+
         resolved = {
             name: {
                 **stage.model_dump(mode="json"),
                 "start": resolve(stage.start),
                 "teachers": [path for teacher in stage.teachers for path in resolve_models(teacher)],
+                "unlabelled_teachers": [path for teacher in named_apart(stage) for path in resolve_models(teacher)],
             }
             for name, stage in stages.items()
         }
         # Validate a tree of plain values: it equals what is read back from YAML.
         kept = self.model_dump(mode="json", exclude={"stages", "tune"})
+        if self.data.unlabelled_text is not None:  # each stage names its own teachers now
+            learns = any(stage.teachers for stage in stages.values())
+            kept["data"]["unlabelled"] = {**kept["data"]["unlabelled"], "teachers": []} if learns else []
         return RunConfig.model_validate({**kept, "stages": resolved, **changes})
 
     @field_validator("stages")
@@ -194,6 +233,8 @@ class RunConfig(Section):
                 faults.append(f"stages.{name}.members: a member of {whole!r} can't have members of its own")
             faults += self._faults_of_fold(name, whole)
             earlier.append(name)
+        if self.data.unlabelled_text is not None and not any(stage.teachers for stage in self.stages.values()):
+            faults.append("data.unlabelled: no stage has teachers, so none would learn from it")
         if self.tune.stage is not None:
             faults += self._faults_of_tuned(self.tune.stage)
         if faults:
@@ -212,13 +253,7 @@ class RunConfig(Section):
     def _faults_of(self, name: str, earlier: list[str]) -> list[str]:
         """Return what is wrong with a stage, given the names of those before it."""
         stage = self.stages[name]
-        faults = [
-            f"stages.{name}.teachers: {teacher!r} is neither an earlier stage"
-            f" (earlier: {', '.join(earlier) or 'none'}) nor a folder"
-            for teacher in stage.teachers
-            # Only training checks paths: a configuration must load where its teachers are gone.
-            if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
-        ]
+        faults = self._faults_of_teachers(name, earlier)
         if stage.start in self.stages and stage.start not in earlier:
             faults.append(f"stages.{name}.start: stage {stage.start!r} does not come before {name!r}")
         elif stage.start in self.stages and self.stages[stage.start].members > 1:
@@ -238,6 +273,24 @@ class RunConfig(Section):
         if stage.finetune_epochs and not stage.teachers:
             faults.append(f"stages.{name}.finetune_epochs: the stage has no teachers, so epochs are on labels anyway")
         return faults
+
+    def _faults_of_teachers(self, name: str, earlier: list[str]) -> list[str]:
+        """Return what is wrong with a stage's teachers, on documents with and without labels."""
+        stage = self.stages[name]
+        if stage.unlabelled_teachers and not (stage.teachers and self.data.unlabelled_text):
+            return [f"stages.{name}.unlabelled_teachers: needs teachers, and text in data.unlabelled.path"]
+        further = [teacher for teacher in self.unlabelled_teachers(name) if teacher not in stage.teachers]
+        whose = f"stages.{name}.unlabelled_teachers" if stage.unlabelled_teachers else "data.unlabelled.teachers"
+        named = [
+            *((f"stages.{name}.teachers", teacher) for teacher in stage.teachers),
+            *((whose, each) for each in further),
+        ]
+        return [
+            f"{where}: {teacher!r} is neither an earlier stage (earlier: {', '.join(earlier) or 'none'}) nor a folder"
+            for where, teacher in named
+            # Only training checks paths: a configuration must load where its teachers are gone.
+            if teacher not in earlier and "/" not in teacher and not Path(teacher).is_dir()
+        ]
 
     def _faults_of_tuned(self, name: str) -> list[str]:
         """Return what is wrong with ``tune.stage``."""
@@ -279,12 +332,21 @@ def _part(stages: Mapping[str, StageConfig], name: str, part: str) -> StageConfi
     if stage.members > 1:
         return stage.member(number)
 
-    def of_fold(reference: str) -> list[str]:
-        if reference not in stages or stages[reference].fold is not None:
-            return [reference]
-        members = part_names(reference, stages[reference], folds=1) or [reference]
-        return [f"{member}-{number}" for member in members]
+    def of_fold(references: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(model for reference in references for model in _of_fold(stages, number, reference))
 
-    start, *_ = of_fold(stage.start)
-    teachers = [each for teacher in stage.teachers for each in of_fold(teacher)]
-    return stage.model_copy(update={"fold": number, "start": start, "teachers": tuple(teachers)})
+    changes = {
+        "fold": number,
+        "start": _of_fold(stages, number, stage.start)[0],
+        "teachers": of_fold(stage.teachers),
+        "unlabelled_teachers": of_fold(stage.unlabelled_teachers),
+    }
+    return stage.model_copy(update=changes)
+
+
+def _of_fold(stages: Mapping[str, StageConfig], fold: int | None, reference: str) -> list[str]:
+    """Return the models of a fold, if one is given, for a stage or each of its members; any other reference itself."""
+    if fold is None or reference not in stages or stages[reference].fold is not None:
+        return [reference]
+    members = part_names(reference, stages[reference], folds=1) or [reference]
+    return [f"{member}-{fold}" for member in members]

@@ -133,6 +133,7 @@ def active_ranges(space: SearchSpace, settings: Mapping[str, Any]) -> dict[str, 
 
 NOT_TUNED = (
     "teachers",
+    "unlabelled_teachers",
     "members",
     "fold",
     "accumulate",

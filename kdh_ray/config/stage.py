@@ -34,6 +34,9 @@ class StageConfig(Section):
     teachers: tuple[Location, ...] = Field(
         (), description="earlier stages, or folders of checkpoints, whose mean logits are distilled"
     )
+    unlabelled_teachers: tuple[Location, ...] = Field(
+        (), description="teachers of this stage on data.unlabelled.path; data.unlabelled.teachers if empty"
+    )
     members: int = Field(
         1, description="models that differ by their seeds, trained as NAME-1, NAME-2, ..; the stage is their mean",
         ge=1, le=99,

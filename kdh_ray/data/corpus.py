@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdh_ray.data.text_digest import text_digest
+
+if TYPE_CHECKING:
+    from kdh_ray.data.text_pool import TextPool
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -145,10 +148,14 @@ class Unlabelled:
     Attributes:
         texts: The documents.
         logits: (n_documents, n_labels) of the teacher, or mean logits of several.
+        teachers: Names of what predicted them: stages, checkpoints, or folders of predictions.
+        sample: Documents that an epoch trains on, drawn anew for each; None: all.
     """
 
     texts: Texts
     logits: NDArray[np.float32] = field(repr=False)
+    teachers: Sequence[str] = ()
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,7 @@ class Corpus:
         metric: The protocol's official metric, a name known to ``kdh_ray.evaluation.metrics``.
         notes: How the files were read, and how the splits were made.
         unlabelled: Further text with teacher logits but no labels.
+        pool: Further text without labels or logits, which the teachers of a run are to predict.
         warnings: What a reader changed or left out.
         sample_of: The whole corpus, of which this one has a sample of the training split; None if it is whole itself.
         folds: A division of the documents, if models are cross-fitted.
@@ -189,6 +197,7 @@ class Corpus:
     warnings: Sequence[str] = field(default=())
     folds: Folds | None = field(default=None)
     sample_of: CorpusIdentity | None = None
+    pool: TextPool | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> CorpusIdentity:

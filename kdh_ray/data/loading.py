@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdh_ray.data.corpus import SPLIT_NAMES, Corpus, Split
+from kdh_ray.data.corpus import Corpus, Split
 from kdh_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def load_corpus(name: str, path: str | os.PathLike[str] | None = None, **options
 
 
 def corpus_from_config(data: DataConfig, few: bool = False) -> Corpus:
-    """Load, sample and check the corpus that a configuration names.
+    """Load, sample and check the corpus that a configuration names; text that a run predicts itself is not read.
 
     Args:
         data: The data section.
@@ -63,12 +63,12 @@ def corpus_from_config(data: DataConfig, few: bool = False) -> Corpus:
     sample = nested_sample(corpus, data.size, data.sample_seed, _document_of_each_item(corpus), _quarters(corpus, data))
     if sample is not corpus:
         check_corpus(sample)  # a small sample may have lost a label
-    if data.unlabelled:
+    if isinstance(data.unlabelled, tuple) and data.unlabelled:
+        from kdh_ray.data.text_pool import held_out_splits
         from kdh_ray.data.unlabelled import read_unlabelled
 
-        # Every fold is held out once.
-        held_out = ("validation", "test") if data.folds == 1 else SPLIT_NAMES
-        sample = replace(sample, unlabelled=read_unlabelled(data.unlabelled, sample, held_out))
+        unlabelled = read_unlabelled(data.unlabelled, sample, held_out_splits(data.folds))
+        sample = replace(sample, unlabelled=unlabelled)
     return sample if data.folds == 1 else _with_folds(sample, data)
 
 

@@ -59,6 +59,26 @@ def near_duplicates(corpus: Corpus) -> dict[tuple[str, str], list[str]]:
     }
 
 
+class Lookup:
+    """Finds texts that are nearly the same as one of ``known``; the same ones count, too."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        from datasketch import MinHashLSH
+
+        self._known = known
+        self._index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
+        for number, signature in enumerate(_signatures(known)):
+            self._index.insert(number, signature, check_duplication=False)
+
+    def near(self, texts: Sequence[str]) -> list[int]:
+        """Return the places of those texts that are nearly the same as a known one."""
+        return [
+            place
+            for place, signature in enumerate(_signatures(texts))
+            if any(_have_pairs_in_common(texts[place], self._known[other]) for other in self._index.query(signature))
+        ]
+
+
 def _signatures(texts: Sequence[str]) -> Iterator[MinHash]:
     from datasketch import MinHash
 
@@ -69,12 +89,19 @@ def _signatures(texts: Sequence[str]) -> Iterator[MinHash]:
 def _are_near(first: Split, number: int, second: Split, other: int) -> bool:
     if first.digests[number] == second.digests[other]:
         return False
-    one, two = word_pairs(first.texts[number]), word_pairs(second.texts[other])
+    return _have_pairs_in_common(first.texts[number], second.texts[other])
+
+
+def _have_pairs_in_common(text: str, other: str) -> bool:
+    one, two = _pairs_of_candidate(text), _pairs_of_candidate(other)
     return len(one & two) >= SIMILARITY * len(one | two)
 
 
-@lru_cache(maxsize=10_000)  # a candidate is compared with several others
 def word_pairs(text: str) -> frozenset[str]:
     """Return the pairs of words that follow each other, in lower case and without punctuation."""
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return frozenset(" ".join(words[start : start + 2]) for start in range(max(1, len(words) - 1)))
+
+
+# A candidate is compared with several others. Pairs of every text would take 30 KB each.
+_pairs_of_candidate = lru_cache(maxsize=10_000)(word_pairs)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from kdh_ray.data.corpus import Spans, Texts
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_ROWS_PER_CUT = 4096
 OUTSIDE = -1  # segment number of a token that belongs to no segment
 
 
@@ -67,13 +70,22 @@ class Tokens:
         Args:
             max_tokens: Special tokens included; those at the end of a row are kept.
         """
+        fingerprint = f"{self.fingerprint}-cut-{max_tokens}"
         lengths = np.minimum(self.lengths, max_tokens)
+        if np.array_equal(lengths, self.lengths):
+            return replace(self, fingerprint=fingerprint)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        begins, ends = (np.repeat(bound, lengths) for bound in (self.offsets[:-1], self.offsets[1:]))
-        place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        from_end = np.repeat(lengths, lengths) - place
-        source = np.where(from_end <= self.tail, ends - from_end, begins + place)
-        return self._taken(source, offsets, f"{self.fingerprint}-cut-{max_tokens}", self.documents)
+        ids, segments = (np.empty(offsets[-1], dtype=np.int32) for _ in range(2))
+        for first in range(0, len(self), _ROWS_PER_CUT):  # the indices below take 40 bytes a token
+            last = min(first + _ROWS_PER_CUT, len(self))
+            own, begins = lengths[first:last], offsets[first:last]
+            place = np.arange(begins[0], offsets[last]) - np.repeat(begins, own)
+            from_end = np.repeat(own, own) - place
+            starts, ends = (np.repeat(bound[first:last], own) for bound in (self.offsets[:-1], self.offsets[1:]))
+            source = np.where(from_end <= self.tail, ends - from_end, starts + place)
+            part = slice(begins[0], offsets[last])
+            ids[part], segments[part] = self.ids[source], self.segments[source]
+        return replace(self, ids=ids, segments=segments, offsets=offsets, fingerprint=fingerprint)
 
     def windows(self, max_tokens: int, overlap: int) -> Tokens:
         """Return the rows in windows of at most ``max_tokens``, each with the special tokens of a whole row.
@@ -132,26 +144,71 @@ def tokenize(
     head, tail = special_tokens(tokenizer)
     if file is not None and (stored := _read(file)) is not None:
         return _tokens(*stored, fingerprint, head, tail)
-    ids: list[NDArray[np.int32]] = []
-    owners: list[NDArray[np.int32]] = []
-    for start in range(0, len(documents), batch):
-        encoded = tokenizer(
-            list(documents.texts[start : start + batch]),
-            truncation=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # no advice about texts that are longer than the encoder reads at once
-        )
-        for row, (row_ids, spans) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
-            ids.append(np.asarray(row_ids, dtype=np.int32))
-            owners.append(_owners(np.asarray(spans, dtype=np.int32), documents.spans, start + row))
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
-    empty = np.zeros(0, dtype=np.int32)
-    tokens = _tokens(np.concatenate([empty, *ids]), np.concatenate([empty, *owners]), offsets, fingerprint, head, tail)
-    if file is not None:
+    with _Spool(None if file is None else file.parent) as spool:
+        for start in range(0, len(documents), batch):
+            encoded = tokenizer(
+                list(documents.texts[start : start + batch]),
+                truncation=False,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,  # no advice about texts that are longer than the encoder reads at once
+            )
+            rows = enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True), start)
+            spool.add(
+                [
+                    (np.asarray(ids, dtype=np.int32), _owners(np.asarray(spans, dtype=np.int32), documents.spans, row))
+                    for row, (ids, spans) in rows
+                ]
+            )
+        tokens = _tokens(*spool.arrays(), fingerprint, head, tail)
+        if file is None:
+            return tokens
         _write(file, tokens)
-    return tokens
+    stored = _read(file)
+    return tokens if stored is None else _tokens(*stored, fingerprint, head, tail)
+
+
+class _Spool:
+    """Tokens on their way to a file: on the disk, since those of a million documents would take gigabytes.
+
+    Args:
+        folder: Where a temporary file is made; None keeps the tokens in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._stack = ExitStack()
+        self._files: list[IO[bytes]] = []  # of ids and of segments
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._files = [self._stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(2)]  # noqa: SIM115
+        self._parts: list[NDArray[np.int32]] = []  # (2, n_tokens) of each batch, without files
+        self._lengths: list[int] = []
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, rows: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]]) -> None:
+        """Add the ids and segments of some documents."""
+        self._lengths += [len(ids) for ids, _ in rows]
+        both = np.array([np.concatenate(each) for each in zip(*rows, strict=True)], dtype=np.int32)  # (2, n_tokens)
+        if not self._files:
+            self._parts.append(both)
+        else:
+            for file, values in zip(self._files, both, strict=True):
+                file.write(values.tobytes())
+
+    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+        """Return ids, segments and offsets of all documents."""
+        offsets = np.concatenate([[0], np.cumsum(self._lengths)]).astype(np.int64)
+        if not self._files or offsets[-1] == 0:
+            ids, segments = np.concatenate([np.zeros((2, 0), dtype=np.int32), *self._parts], axis=1)
+            return ids, segments, offsets
+        ids, segments = (_mapped(file) for file in self._files)
+        return ids, segments, offsets
 
 
 def _tokens(
@@ -163,6 +220,11 @@ def _tokens(
     tail: int,
 ) -> Tokens:
     return Tokens(ids, segments, offsets, fingerprint, head, tail, np.arange(len(offsets) - 1))
+
+
+def _mapped(file: IO[bytes]) -> NDArray[np.int32]:
+    file.flush()
+    return np.memmap(file, dtype=np.int32, mode="r")
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:

@@ -76,11 +76,9 @@ def _earlier_models(plan: RunPlan, corpus: Corpus) -> Iterator[tuple[Path, Corpu
     for name in plan.stages:
         if plan.folder.stage(name).finished or plan.config.is_mean(name):
             continue
-        references = (stages[name].start, *stages[name].teachers)
-        models = [model for each in references for model in (plan.config.models(each) if each in stages else [each])]
-        folders = [plan.folder.stage(model).checkpoint if model in stages else Path(model) for model in models]
+        references = (stages[name].start, *stages[name].teachers, *plan.config.unlabelled_teachers(name))
         documents = documents_of_stage(plan.config, name, corpus)
-        for folder in folders:
+        for folder in plan.config.checkpoints(references, lambda model: plan.folder.stage(model).checkpoint):
             if (folder / "classifier.json").exists() and (folder, documents.fingerprint()) not in seen:
                 seen.add((folder, documents.fingerprint()))
                 yield folder, documents

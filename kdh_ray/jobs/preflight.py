@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdh_ray.config import RunConfig
 from kdh_ray.data import Corpus, corpus_from_config
+from kdh_ray.data.text_pool import find_files
 from kdh_ray.errors import UserError
 from kdh_ray.jobs.plan import RunPlan
 from kdh_ray.jobs.publish import check_writable
@@ -31,6 +32,7 @@ def check_plan(plan: RunPlan) -> list[str]:
         check_writable(str(config.cache), "cache")
     if unknown := [name for name in plan.stages if name not in config.stages]:
         raise UserError(f"no such stage: {', '.join(unknown)} (stages: {', '.join(config.stages)})")
+    find_files(config.data)
     notes: dict[str, list[str]] = {}
     for name in plan.stages:
         _check_earlier_stages(plan, name)
@@ -88,8 +90,9 @@ def _check_teachers(config: RunConfig, name: str) -> None:
 
 
 def _outside_teachers(config: RunConfig, name: str) -> list[str]:
-    """Teachers of a stage that are checkpoints of other runs."""
-    return [teacher for teacher in config.stages[name].teachers if teacher not in config.stages]
+    """Return the teachers of a stage that are checkpoints of other runs."""
+    taught_by = (*config.stages[name].teachers, *config.unlabelled_teachers(name))
+    return [teacher for teacher in dict.fromkeys(taught_by) if teacher not in config.stages]
 
 
 def _check_sizes(config: RunConfig, name: str) -> None:

@@ -21,6 +21,7 @@ from kdh_ray.jobs.plan import Listener, RunOptions, RunPlan, make_plan
 from kdh_ray.jobs.preflight import check_plan, load_data
 from kdh_ray.jobs.publish import publish_run
 from kdh_ray.jobs.run_rows import RunRows
+from kdh_ray.jobs.unlabelled import predict_text, with_text
 from kdh_ray.results import load_runs
 
 if TYPE_CHECKING:
@@ -78,13 +79,14 @@ def perform(plan: RunPlan, options: RunOptions) -> pd.DataFrame:
     notes = check_plan(plan)
     corpus = load_data(plan)
     warnings = check_data(plan, corpus, options.allow_changed_data)
+    corpus = with_text(plan, corpus, options)
     rows = RunRows(plan, corpus, options.columns)
     with claim_folder(plan.folder, plan.config), ThreadPoolExecutor(1) as background:
         record_corpus(plan.folder, corpus)
         log = EventLog(plan.folder.events, options.listener)
         if not plan.finished:
             warnings += near_duplicate_warnings(corpus)
-        warnings = [*corpus.warnings, *leak_warnings(corpus), *warnings]
+        warnings = [*corpus.warnings, *leak_warnings(corpus), *warnings, *(corpus.pool.warnings if corpus.pool else ())]
         finished = [name for name in plan.stages if plan.folder.stage(name).finished]
         if finished and not plan.finished:
             notes = [*notes, f"finished earlier, not trained again: {', '.join(finished)}"]
@@ -122,4 +124,5 @@ def _train_here(plan: RunPlan, corpus: Corpus, options: RunOptions) -> None:
         events=EventLog(plan.folder.events, options.listener),
     )
     for name in plan.stages:
+        predict_text(plan.config, plan.folder, [name], corpus, options, runner.events)
         runner.run(name)

@@ -22,7 +22,7 @@ _LATER_SETTINGS = {
         "label_names", "missing", "uncertain", "blank_texts", "without_labels", "group_column",
         "format", "delimiter", "encoding", "sheet", "subset", "folds",
     ),
-    "stages": ("members", "fold", "pooling"),  # of each stage
+    "stages": ("members", "fold", "pooling", "unlabelled_teachers"),  # of each stage
     "tune": ("keep_default", "prefer", "tolerance", "final"),
     "job": ("dashboard",),
 }  # fmt: skip

@@ -10,7 +10,8 @@
 * scores: ``threshold``, tuned on validation, and the test scores at that threshold; ``read_as``: ``raw text``, or None
   in rows of encoders from before, which were scored on the parts that the corpus marks, if it marks any;
 * costs: ``parameters``, ``seconds``, ``documents_trained`` (each counts once an epoch), ``documents_per_second``,
-  ``refit_epochs`` of a model that is trained on all folds, and what a measurement of efficiency adds;
+  ``refit_epochs`` of a model that is trained on all folds, ``unlabelled_documents`` that taught it by the logits of
+  ``unlabelled_taught_by``, and what a measurement of efficiency adds;
 * the best of a search: ``search_choice``, a sentence that says why it was chosen; ``search_gain``, its validation score
   less that of the stage's own settings (of a loss: the decrease); ``search_gain_corrected`` for choosing the best of
   many, ``_low`` and ``_high``, its 95 % interval; ``search_overtuning``, a list of the best score after each finished

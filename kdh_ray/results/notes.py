@@ -32,6 +32,7 @@ _OF_THE_MACHINE = ("config_job.", "config_cache", "config_results")
 _NO_OTHER_METHOD = (
     *_OF_THE_MACHINE,
     *("config_data.sample_seed", "config_data.path", "config_data.unlabelled", "config_start", "config_teachers"),
+    "config_unlabelled_teachers",
 )
 _CIRCUMSTANCES = {
     "data_fingerprint": "data",

@@ -13,6 +13,8 @@ _SCORES = ("validation_", "test_", "threshold_label.")  # prefixes
 _CIRCUMSTANCES = (
     "seconds",
     "documents_trained",
+    "unlabelled_documents",
+    "unlabelled_taught_by",
     "refit_epochs",
     "documents_per_second",
     "device",
@@ -75,7 +77,10 @@ def kind_of(config: RunConfig, stage: str) -> str:
         return BASELINE
     if config.ensemble_of(stage) is not None:
         return MEMBER
-    return TEACHER if any(stage in other.teachers for other in config.stages.values()) else STUDENT
+    teachers = {
+        each for name, other in config.stages.items() for each in (*other.teachers, *config.unlabelled_teachers(name))
+    }
+    return TEACHER if stage in teachers else STUDENT
 
 
 def config_columns(config: RunConfig, stage: str) -> dict[str, Any]:

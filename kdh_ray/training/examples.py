@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,13 +28,15 @@ class Examples:
         tokens: Token ids, ragged.
         targets: (n_documents, n_labels) float32 of 0 and 1; NaN of documents without labels.
         segment_targets: One (n_segments, n_labels) array per document, or None.
-        teacher: Mean logits of the teachers, or None.
+        teacher: Mean logits of the teachers, or None. Its pooled states may be of the first documents only.
+        sample: Number of documents without labels that an epoch trains on; None: all.
     """
 
     tokens: Tokens
     targets: NDArray[np.float32]
     segment_targets: Sequence[NDArray[np.int8]] | None = None
     teacher: Logits | None = None
+    sample: int | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -48,8 +51,13 @@ class Examples:
         """Return the same documents, none longer than ``max_tokens``."""
         return replace(self, tokens=self.tokens.cut(max_tokens))
 
-    def with_unlabelled(self, tokens: Tokens, logits: NDArray[np.float32]) -> Examples:
+    def with_unlabelled(self, tokens: Tokens, logits: NDArray[np.float32], sample: int | None = None) -> Examples:
         """Return these documents, followed by some that have only the teacher's (n, n_labels) ``logits``.
+
+        Args:
+            tokens: Of the documents without labels.
+            logits: Of the teacher, for them.
+            sample: Number of them that an epoch trains on; None: all.
 
         Raises:
             ValueError: If these documents have no teacher.
@@ -63,14 +71,30 @@ class Examples:
             segments = [*segments, *[empty.astype(np.int8)] * len(logits)]
         if teacher_segments is not None:
             teacher_segments = [*teacher_segments, *[empty.astype(np.float32)] * len(logits)]
-        # NaN marks what these documents lack, and the losses leave it out: (n, hidden) pooled states here.
-        unknown = np.full((len(logits), self.teacher.pooled.shape[1]), np.nan, dtype=np.float32)
-        teacher = Logits(
-            np.concatenate([self.teacher.documents, logits]),
-            teacher_segments,
-            np.concatenate([self.teacher.pooled, unknown]),
-        )
-        return Examples(self.tokens.followed_by(tokens), np.concatenate([self.targets, missing]), segments, teacher)
+        # Pooled states stay those of the first documents: (n, hidden) of NaN would take gigabytes.
+        documents = np.concatenate([self.teacher.documents, logits])
+        teacher = Logits(documents, teacher_segments, self.teacher.pooled)
+        targets = np.concatenate([self.targets, missing])
+        return Examples(self.tokens.followed_by(tokens), targets, segments, teacher, sample)
+
+    def of_epoch(self, generator: np.random.Generator, labelled_only: bool) -> NDArray[np.int64]:
+        """Return the documents of an epoch: those with labels, and unless ``labelled_only`` a sample of the others."""
+        if labelled_only or self.sample is None:
+            return np.flatnonzero(self.has_labels) if labelled_only else np.arange(len(self))
+        others = np.flatnonzero(~self.has_labels)
+        drawn = generator.choice(others, min(self.sample, len(others)), replace=False)
+        return np.sort(np.concatenate([np.flatnonzero(self.has_labels), drawn]))
+
+    def epoch_length(self, labelled_only: bool) -> int:
+        """Return the number of documents of an epoch."""
+        labelled = int(self.has_labels.sum())
+        others = 0 if labelled_only else len(self) - labelled
+        return labelled + (others if self.sample is None else min(self.sample, others))
+
+    @cached_property
+    def has_labels(self) -> NDArray[np.bool_]:
+        """(n_documents,) whether a document has labels."""
+        return np.asarray(np.isfinite(self.targets).all(axis=1))
 
 
 def collate(examples: Examples, indices: Sequence[int], pad_id: int, device: torch.device) -> Batch:
@@ -90,8 +114,16 @@ def collate(examples: Examples, indices: Sequence[int], pad_id: int, device: tor
         segment_targets=move(_stack(examples.segment_targets, chosen)),
         teacher_logits=None if teacher is None else move(teacher.documents[chosen]),
         teacher_segments=None if teacher is None else move(_stack(teacher.segments, chosen)),
-        teacher_pooled=None if teacher is None else move(teacher.pooled[chosen]),
+        teacher_pooled=None if teacher is None else move(_rows_or_nan(teacher.pooled, chosen)),
     )
+
+
+def _rows_or_nan(array: NDArray[np.float32], indices: list[int]) -> NDArray[np.float32]:
+    """Return (n, width) rows; NaN, which losses leave out, for those after the array's last."""
+    known = [place for place, index in enumerate(indices) if index < len(array)]
+    rows = np.full((len(indices), array.shape[1]), np.nan, dtype=np.float32)
+    rows[known] = array[[indices[place] for place in known]]
+    return rows
 
 
 def _stack(

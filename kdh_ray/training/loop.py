@@ -142,7 +142,6 @@ class Training:
         self._objective = Objective(classifier, config.loss, teacher_width, weights).to(self.device)
         self.objective = distributed.parallel(self._objective)
         self.optimiser = make_optimiser(self._objective, classifier, config)
-        self._has_labels = np.asarray(np.isfinite(train.targets).all(axis=1))  # (n_documents,)
         self.average: AveragedModel | None = None
         if config.average:
             # average <- a average + (1 - a) weights after every step, with a = config.average
@@ -185,8 +184,12 @@ class Training:
     @property
     def documents_trained(self) -> int:
         """Documents that the epochs so far have trained on, each counted once an epoch."""
-        whole = min(len(self.history), self.config.epochs)
-        return whole * len(self.train) + (len(self.history) - whole) * int(self._has_labels.sum())
+        return self._documents_of(len(self.history))
+
+    def _documents_of(self, epochs: int) -> int:
+        """Return the documents of the first epochs together."""
+        whole = min(epochs, self.config.epochs)  # epochs on labels and teacher logits; further ones are on labels only
+        return whole * self.train.epoch_length(False) + (epochs - whole) * self.train.epoch_length(True)
 
     def _resume(self) -> None:
         if self.state is None:
@@ -241,12 +244,10 @@ class Training:
         before = self.config.epochs if epoch > self.config.epochs else 0  # epochs of the phases before this one
         phase = self.config.finetune_epochs if before else self.config.epochs
         self._objective.labels_only = bool(before)
-        chosen = np.flatnonzero(self._has_labels) if before else np.arange(len(self.train))
+        chosen = self.train.of_epoch(generator, labelled_only=bool(before))
         batches = grouped_batches(self.train.tokens.lengths[chosen], self.config.batch_size, generator)
         sums: dict[str, Tensor] = {}  # on the device: a number read at each step would make a GPU wait for this process
-        done = before * len(self.train) + (epoch - before - 1) * len(chosen)
-        whole = min(self.epochs, self.config.epochs)  # epochs on all documents
-        total = whole * len(self.train) + (self.epochs - whole) * int(self._has_labels.sum())
+        done, total = self._documents_of(epoch - 1), self._documents_of(self.epochs)
         for step, batch in enumerate(batches, start=(epoch - before - 1) * len(batches)):
             set_rate(self.optimiser, step, phase * len(batches), self.config.warmup)  # a schedule per phase
             for name, value in self._step([int(i) for i in chosen[batch]]).items():
@@ -287,7 +288,7 @@ class Training:
 
     def _labelled_share(self, indices: Sequence[int]) -> float:
         """Return the share of the documents that have labels."""
-        return float(self._has_labels[list(indices)].mean())
+        return float(self.train.has_labels[list(indices)].mean())
 
     def _validate(self, validation: Examples) -> Mapping[str, float]:
         """Return every metric of the validation split, at the threshold with the highest micro F1; keep its logits."""

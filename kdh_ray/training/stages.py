@@ -52,6 +52,7 @@ from kdh_ray.training.ensemble import costs_with, ensemble_result, mean_predicti
 from kdh_ray.training.examples import Examples
 from kdh_ray.training.loop import EpochReport, Hooks, Training
 from kdh_ray.training.teacher_logits import teacher_logits
+from kdh_ray.training.unlabelled import predicted_by
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -131,8 +132,14 @@ class StageRunner:
         return result
 
     def on_documents_of(self, name: str) -> StageRunner:
-        """Return this runner on the documents of a stage."""
-        return replace(self, corpus=documents_of_stage(self.config, name, self.corpus))
+        """Return this runner on the documents of a stage, with the unlabelled text that it learns from."""
+        corpus = documents_of_stage(self.config, name, self.corpus)
+        taught_by = self.config.unlabelled_teachers(name)
+        if corpus.pool is not None and taught_by and not self.config.is_mean(name):
+            checkpoints, cache = self._checkpoints(taught_by), self._cache()
+            more = predicted_by(corpus.pool, checkpoints, cache, self.config.precision, corpus.labels)
+            corpus = replace(corpus, unlabelled=more)
+        return replace(self, corpus=corpus)
 
     def _fold_models(self, name: str) -> list[StageFolder]:
         """Return the folders of the models that judge a stage which is refit on all documents; none for another."""
@@ -160,7 +167,11 @@ class StageRunner:
             "threads": torch.get_num_threads(),
             **self._stage_folder(name).read_facts(),
         }
-        learnt = {**self.corpus.identity.columns(), "documents_trained": training.documents_trained}
+        learnt = {
+            **self.corpus.identity.columns(),
+            "documents_trained": training.documents_trained,
+            **self._unlabelled_facts(stage),
+        }
         if last_epoch:
             learnt["refit_epochs"] = last_epoch
         result = self._score(name, material, history) | learnt | facts
@@ -197,10 +208,10 @@ class StageRunner:
         whole = tokenize(reading.divided(train.annotated()), tokenizer, self._cache() / "tokens")
         self._note_cut(name, whole, reading)
         examples = Examples.of(train, whole.cut(reading.max_tokens), teacher)
-        if teacher is not None and self.corpus.unlabelled is not None:
-            more = reading.divided(self.corpus.unlabelled.texts)
-            tokens = tokenize(more, tokenizer, self._cache() / "tokens").cut(reading.max_tokens)
-            examples = examples.with_unlabelled(tokens, self.corpus.unlabelled.logits)
+        if teacher is not None and (unlabelled := self.corpus.unlabelled) is not None:
+            more = tokenize(reading.divided(unlabelled.texts), tokenizer, self._cache() / "tokens")
+            self._note_cut(name, more, reading, "unlabelled")
+            examples = examples.with_unlabelled(more.cut(reading.max_tokens), unlabelled.logits, unlabelled.sample)
         held_out = tokenize(reading.divided(validation.raw()), tokenizer, self._cache() / "tokens")
         validated = Examples(held_out, validation.targets.astype(np.float32))
         return Material(model, tokenizer, examples, validated, reading, seed, precision)
@@ -217,10 +228,9 @@ class StageRunner:
             return reference
         return str(self._stage_folder(self.config.models(reference)[0]).checkpoint)
 
-    def _models(self, references: Iterable[str]) -> list[str]:
-        """Return the references with each stage that is a mean replaced by its models."""
-        stages = self.config.stages
-        return [model for name in references for model in (self.config.models(name) if name in stages else [name])]
+    def _checkpoints(self, references: Iterable[str]) -> list[Path]:
+        """Return the folders of checkpoints behind stages and references, of a mean those of its parts."""
+        return self.config.checkpoints(references, lambda name: self._stage_folder(name).checkpoint)
 
     def _start(self, stage: StageConfig, reading: Reading) -> tuple[Classifier, PreTrainedTokenizerBase]:
         """Return the model before training. A checkpoint's heads are kept if its labels and segments are this run's."""
@@ -242,8 +252,7 @@ class StageRunner:
     def _teachers(self, stage: StageConfig, name: str) -> Logits:
         """Return the teachers' mean logits for the training split; each reads it in its own way."""
         found = []
-        for reference in self._models(stage.teachers):
-            folder = Path(self._source(reference))
+        for folder in self._checkpoints(stage.teachers):
             check_labels(folder, load_card(folder).labels, list(self.corpus.labels))
             progress = self._hooks(f"{name}: logits of {folder.parent.name}").on_step
             train = self.corpus.splits["train"].annotated()
@@ -286,29 +295,39 @@ class StageRunner:
                     "whole": self.corpus.identity.fingerprint,
                 },
                 notes={"stage": name, "run": self.config.name, "seed": self.config.seed, **self._stated_language(),
+                       **self._unlabelled_facts(self.config.stages[name]),
                        ("out_of_fold_f1_micro" if parts else "validation_f1_micro"): result["validation_f1_micro"]},
             ).reads(material.reading)  # fmt: skip
-            documents = self._documents(self.config.stages[name])
+            documents = self._documents(name, self.config.stages[name])
             save_checkpoint(folder.checkpoint, material.model, material.tokenizer, card, documents)
             _save_predictions(folder.predictions, self.corpus, logits)
         return result
+
+    def _unlabelled_facts(self, stage: StageConfig) -> dict[str, Any]:
+        """Return how many unlabelled documents teach a stage, and what predicted them; nothing if none do."""
+        unlabelled = self.corpus.unlabelled
+        if unlabelled is None or not stage.teachers:
+            return {}
+        taught_by = ", ".join(unlabelled.teachers)
+        return {"unlabelled_documents": len(unlabelled.texts), "unlabelled_taught_by": taught_by}
 
     def _stated_language(self) -> dict[str, str]:
         """Return the texts' language if the configuration names it; its default only divides texts into sentences."""
         data = self.config.data
         return {"language": data.language} if "language" in data.model_fields_set else {}
 
-    def _documents(self, stage: StageConfig) -> TrainingDocuments:
+    def _documents(self, name: str, stage: StageConfig) -> TrainingDocuments:
         """Return what a stage has learnt from: this corpus, and what its start and its teachers learnt from."""
-        folders = [Path(self._source(reference)) for reference in (stage.start, *self._models(stage.teachers))]
+        taught_by = (*stage.teachers, *self.config.unlabelled_teachers(name))
+        folders = [Path(self._source(stage.start)), *self._checkpoints(taught_by)]
         checkpoints = [folder for folder in folders if (folder / "classifier.json").exists()]
         return TrainingDocuments.of(self.corpus, [TrainingDocuments.load(folder) for folder in checkpoints])
 
-    def _note_cut(self, name: str, tokens: Tokens, reading: Reading) -> None:
-        """Report how many training documents are longer than the stage reads; each is cut, which is not silent."""
+    def _note_cut(self, name: str, tokens: Tokens, reading: Reading, kind: str = "training") -> None:
+        """Report how many documents are longer than the stage reads; each is cut, which is not silent."""
         longer = int((tokens.lengths > reading.max_tokens).sum())
         if longer:
-            text = f"{name}: {longer} of {len(tokens)} training documents are cut at {reading.max_tokens} tokens"
+            text = f"{name}: {longer} of {len(tokens)} {kind} documents are cut at {reading.max_tokens} tokens"
             self._write("note", name, text=text)
 
     def _write(self, kind: str, stage: str, **values: Any) -> None:

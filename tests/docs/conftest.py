@@ -13,12 +13,16 @@ LABELS = ("pain", "fever", "cough", "fatigue")
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with ``notes.csv``, ``my.yaml``, and finished runs of it in ``runs/my`` and ``runs/notes``."""
+    """Folder with ``notes.csv``, notes without labels in ``more.csv``, ``my.yaml``, and finished runs of it in
+    ``runs/my`` and ``runs/notes``.
+    """
     from kdh_ray import run
     from kdh_ray.config import dump_config, parse_config
 
     folder = tmp_path_factory.mktemp("workspace")
     runpy.run_path(str(ROOT / "examples/invented_notes.py"))["main"](str(folder / "notes.csv"), 120)
+    more = [f'"Has had a dry cough for {day} days. Denies having chills."' for day in range(2, 42)]
+    (folder / "more.csv").write_text("\n".join(["text", *more]), encoding="utf-8")
     encoder = tmp_path_factory.mktemp("encoder")
     support = runpy.run_path(str(ROOT / "tests/kdh_ray/conftest.py"))
     support["make_encoder"](encoder, ["has", "denies", "having", "a", *LABELS], layers=2)

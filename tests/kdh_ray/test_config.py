@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -332,3 +333,65 @@ def test_left_out_stages_become_checkpoints() -> None:
     assert config.stages["student"].teachers == ("/run/large", "/run/assistant")
     assert config.stages["label-tuned"].start == "student"
     assert (config.name, config.cache, config.tune.trials) == ("part", Path("/cache"), None)
+
+
+UNLABELLED: dict[str, Any] = {"teacher": {}, "other": {}, "student": {"teachers": ["teacher"]}}
+
+
+def test_unlabelled_text_is_predicted_by_own_or_named_teachers() -> None:
+    def taught_by(stages: dict[str, Any] = UNLABELLED, **text: Any) -> tuple[tuple[str, ...], list[str]]:
+        config = parse_config({"data": {"unlabelled": {"path": "more.csv", **text}}, "stages": stages})
+        assert parse_config(config.model_dump(mode="json")) == config
+        assert config.teacher_stages() == config.direct_needs("student")
+        return config.unlabelled_teachers("student"), config.teacher_stages()
+
+    assert taught_by() == (("teacher",), ["teacher"])
+    assert taught_by(teachers=["other"]) == (("other",), ["teacher", "other"])
+    own = UNLABELLED | {"student": {"teachers": ["teacher"], "unlabelled_teachers": ["other"]}}
+    assert taught_by(own, teachers=["teacher"]) == (("other",), ["teacher", "other"])
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "fault"),
+    [
+        ("a.csv", "data.unlabelled: must be {path: FILE}, or a list of outputs of kdh-ray predict; got 'a.csv'"),
+        ({"path": "x", "paht": "y"}, "data.unlabelled.paht: no such setting; did you mean 'path'?"),
+        ({"path": "x", "held_out": "no"}, "data.unlabelled.held_out: input should be 'refuse' or 'drop'; got 'no'"),
+        (
+            {"path": "x", "delimiter": "ab"},
+            "data.unlabelled.delimiter: must be one character, and no quote or line end; got 'ab'",
+        ),
+        *(
+            (
+                {"path": "x", "teachers": [name]},
+                f"data.unlabelled.teachers: {name!r} is neither an earlier stage (earlier: teacher, other)"
+                " nor a folder",
+            )
+            for name in ("techer", "student")
+        ),
+    ],
+)
+def test_wrong_unlabelled_text_is_named(unlabelled: Any, fault: str) -> None:
+    assert faults({"data": {"unlabelled": unlabelled}, "stages": UNLABELLED}) == [fault]
+
+
+def test_unlabelled_text_is_set_on_the_command_line() -> None:
+    written = parse_config({"stages": UNLABELLED}).model_dump(mode="json")  # data.unlabelled is an empty list there
+    changes = ["data.unlabelled.path=notes #2.csv", "data.unlabelled.teachers=[other]", "data.unlabelled.sample=9"]
+    text = parse_config(apply_overrides(written, changes)).data.unlabelled_text
+    assert text is not None
+    assert (text.path, text.teachers, text.sample) == ("notes #2.csv", ("other",), 9)
+    folders = parse_config(apply_overrides(written, ["data.unlabelled=[1e5, predictions]"])).data.unlabelled
+    assert folders == ("1e5", "predictions")
+
+
+def test_unlabelled_text_needs_a_stage_that_learns_from_it() -> None:
+    text = {"unlabelled": {"path": "more.csv"}}
+    lacking = ["data.unlabelled: no stage has teachers, so none would learn from it"]
+    assert faults({"data": text, "stages": {"teacher": {}}}) == lacking
+    stages = UNLABELLED | {"student": {"teachers": ["teacher"], "unlabelled_teachers": ["other"]}}
+    assert faults({"stages": stages}) == [
+        "stages.student.unlabelled_teachers: needs teachers, and text in data.unlabelled.path"
+    ]
+    whole = parse_config({"data": text, "stages": UNLABELLED})
+    assert whole.with_only({"teacher": whole.stages["teacher"]}, str).data.unlabelled == ()

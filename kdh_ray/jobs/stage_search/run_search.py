@@ -30,6 +30,7 @@ from kdh_ray.jobs.stage_search.searcher import check_searcher, make_searcher, tu
 from kdh_ray.jobs.stage_search.space import searches_by_start
 from kdh_ray.jobs.stage_search.trial_rows import TrialRows
 from kdh_ray.jobs.stage_search.trial_task import trial_resources
+from kdh_ray.jobs.unlabelled import predict_text, with_text
 from kdh_ray.results import load_runs, recorded
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.trackers import check_trackers
@@ -164,6 +165,9 @@ class _Search:
             if not best.has_rows(trained):
                 best.perform(trained)
             return load_runs(folder)
+        corpus = with_text(everything, corpus, self.options)
+        for warning in corpus.pool.warnings if corpus.pool else ():
+            self._log.note(f"warning: {warning}")
         with self._ray_session(starts):  # one for teachers, trials and the best
             trial_resources(plan.config)  # refuse before the teacher is trained
             if earlier.stages or self._lacks_baseline():
@@ -228,6 +232,7 @@ class _Search:
         plan = self.plan
         rows = TrialRows(plan, corpus, self.options.columns)
         with claim_folder(plan.folder, plan.config):
+            predict_text(plan.config, plan.folder, plan.trained, corpus, self.options, self._log)
             trials = TrialRuns(plan, self.searcher, rows, self.on_trial, self._log, self.options.verbose)
             choice = choose(plan, corpus, trials.run())
             choice.save(plan.folder.search.choice)

@@ -107,6 +107,25 @@ def test_cut_equals_the_tokenizers_truncation(corpus: Corpus, encoder: Path) -> 
         np.testing.assert_array_equal(cut.lengths, [len(ids) for ids in truncated])
 
 
+def test_cutting_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = make_tokens([3, 30, 0, 12, 9])
+    whole = tokens.cut(8)
+    monkeypatch.setattr("kdh_ray.data.tokens._ROWS_PER_CUT", 2)
+    pieces = tokens.cut(8)
+    np.testing.assert_array_equal(pieces.ids, whole.ids)
+    np.testing.assert_array_equal(pieces.segments, whole.segments)
+    assert tokens.cut(32).ids is tokens.ids  # nothing is longer
+
+
+def test_tokens_on_the_disk_equal_those_in_memory(corpus: Corpus, encoder: Path, tmp_path: Path) -> None:
+    texts, tokenizer = corpus.splits["train"].annotated(), load_tokenizer(str(encoder))
+    stored, made = tokenize(texts, tokenizer, tmp_path, batch=5), tokenize(texts, tokenizer, batch=7)
+    for name in ("ids", "segments", "offsets"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(made, name))
+    assert not stored.ids.flags.owndata  # mapped
+    assert [file.suffix for file in tmp_path.iterdir()] == [".arrow"]
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), st.integers(4, 12), st.integers(0, 9))
 def test_windows_cover_every_token_in_order(lengths: list[int], most: int, overlap: int) -> None:

@@ -29,6 +29,11 @@ def test_another_pooling_is_another_run() -> None:
     assert run_id(parse_config({**tree, "stages": pooled})) != run_id(config())
 
 
+def test_unlabelled_predictions_keep_their_id() -> None:
+    assert run_id(config(unlabelled=["predictions"])) == "x-3-0d6b6f25"
+    assert run_id(config(unlabelled={"path": "more.csv"})) != run_id(config())
+
+
 def test_another_reading_is_another_run() -> None:
     changes: list[dict[str, Any]] = [{"segmenter": "lines"}, {"language": "de"}, {"window_overlap": 8}]
     assert len({run_id(config()), *(run_id(config(**change)) for change in changes)}) == 4
