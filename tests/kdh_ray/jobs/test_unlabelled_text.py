@@ -182,7 +182,7 @@ def test_a_search_reads_predictions_in_every_trial(
     config = tree(encoder, more) | {"tune": {"stage": "student", "trials": 2}}
     plan = SearchPlan(parse_config(config), finished, "student")
     _, corpus = corpus_with_text(config, tmp_path)
-    (material,) = trial_task(plan, corpus, on_gpu=False).materials
+    ((material,),) = trial_task(plan, corpus, on_gpu=False).materials.values()
     assert len(material.train) == 36 + DOCUMENTS
     best = plan.best_config({})
     assert best.unlabelled_teachers("student") == best.stages["student"].teachers
