@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 
+from kdh_ray.cluster import nodes, session
 from kdh_ray.config import RunConfig, load_run_config
 from kdh_ray.jobs.plan import RunOptions, make_plan
 from kdh_ray.jobs.run import perform
@@ -57,26 +58,40 @@ class BestRun:
         if self.trained() not in (None, best):
             shutil.rmtree(self.folder)  # the best of fewer trials
         if choice.ensemble is None:
-            self._take_over(choice.trial, best)
+            scored_here = self._take_over(choice.trial, best) == set(best.stages) and self._is_scored_here()
         else:
+            scored_here = False  # its student is yet to be trained
             for fold, name in enumerate(plan.trained):
                 for model, trial in choice.ensemble.models(plan.tuned, name).items():
                     hand_over_weights(plan.folder.search.model_weights(trial.number, fold), self.folder.stage(model))
-        self.perform(best)
+        self.perform(best, here=scored_here)
 
-    def _take_over(self, trial: Trial, best: RunConfig) -> None:
-        """Take over what is trained already of the chosen configuration."""
+    def _take_over(self, trial: Trial, best: RunConfig) -> set[str]:
+        """Take over what is trained already of the chosen configuration; return the stages that only need a test."""
         plan, trained_stage = self.plan, TrainedStage.of(self.plan)
         if trained_stage is not None and trained_stage.has(trial.config):
             _copy_stages(plan.folder, self.folder, best)
-        elif plan.stage.members == 1:  # a trial of several members is one of them, without a member's seed
-            for fold, name in enumerate(plan.trained):
-                hand_over_weights(plan.folder.search.model_weights(trial.number, fold), self.folder.stage(name))
+            return set()
+        if plan.stage.members > 1:  # a trial of several members is one of them, without a member's seed
+            return set()
+        weights = [plan.folder.search.model_weights(trial.number, fold) for fold in range(len(plan.trained))]
+        stages = zip(plan.trained, weights, strict=True)
+        return {name for name, each in stages if hand_over_weights(each, self.folder.stage(name))}
 
-    def perform(self, config: RunConfig) -> None:
-        """Run the best configuration; stages that are finished only get their rows."""
+    def _is_scored_here(self) -> bool:
+        """Return True if this machine is all that Ray has, without a GPU, which this process would keep in use."""
+        return not self.options.local and len(nodes.alive_nodes()) == 1 and not session.has_gpus()
+
+    def perform(self, config: RunConfig, here: bool = False) -> None:
+        """Run the best configuration; stages that are finished only get their rows.
+
+        Args:
+            config: The best configuration.
+            here: Run it in this process, because only a test is left: a Ray Train job takes longer to start.
+        """
         columns = {**saved_columns(self.plan.folder.search.choice), **self.options.columns}
-        perform(make_plan(config, self.folder), replace(self.options, columns=columns))
+        options = replace(self.options, columns=columns, local=self.options.local or here)
+        perform(make_plan(config, self.folder), options)
 
 
 def _copy_stages(source: RunFolder, target: RunFolder, config: RunConfig) -> None:

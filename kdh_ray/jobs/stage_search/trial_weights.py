@@ -70,11 +70,13 @@ class TrialWeights:
             os.replace(unfinished, self._folder)
 
 
-def hand_over_weights(weights: Path, stage: StageFolder) -> None:
-    """Move the weights of a trial's model to a stage that is not begun; do nothing if there are none."""
-    if weights.exists() and not stage.finished and not stage.training.exists():
-        stage.path.mkdir(parents=True, exist_ok=True)
-        os.replace(weights, stage.training)
+def hand_over_weights(weights: Path, stage: StageFolder) -> bool:
+    """Move the weights of a trial's model to a stage that is not begun; return False if there are none."""
+    if not weights.exists() or stage.finished or stage.training.exists():
+        return False
+    stage.path.mkdir(parents=True, exist_ok=True)
+    os.replace(weights, stage.training)
+    return True
 
 
 class WinnersWeights:

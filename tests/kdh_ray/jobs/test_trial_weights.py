@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -135,6 +136,21 @@ def test_only_a_stage_with_teachers_is_taught_by_trials(encoder, tmp_path):
     tree["stages"]["student"]["teachers"] = []
     with pytest.raises(ConfigError, match=r"tune\.final: distilled teaches .* needs a stage with teachers"):
         SearchPlan.of(make_plan({**tree, "tune": {**tree["tune"], "stage": "student"}}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("weights", "machines", "gpus", "here"),
+    [(True, 1, False, True), (False, 1, False, False), (True, 2, False, False), (True, 1, True, False)],
+)
+def test_no_job_starts_for_a_test_alone(weights, machines, gpus, here, encoder, tmp_path, monkeypatch):
+    runs = []
+    running = sys.modules[BestRun.__module__]
+    monkeypatch.setattr(running, "hand_over_weights", lambda *_: weights)
+    monkeypatch.setattr(running.nodes, "alive_nodes", lambda: [{}] * machines)
+    monkeypatch.setattr(running.session, "has_gpus", lambda: gpus)
+    monkeypatch.setattr(running, "perform", lambda plan, options: runs.append(options.local))
+    BestRun(search_plan(small(encoder), tmp_path), RunOptions()).train(Choice(Trial(7, "id", VALUES, "ok"), "chosen"))
+    assert runs == [here]
 
 
 def test_stopped_trial_leaves_no_weights(plan):
