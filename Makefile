@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart docs docs-serve test test-slow test-cluster lint format wheel wheelhouse token clean
+.PHONY: quickstart docs docs-serve bench test test-slow test-cluster lint format wheel wheelhouse token clean
 .DELETE_ON_ERROR:
 
 quickstart: $(INSTALLED)
@@ -29,6 +29,10 @@ docs: $(DEV)
 
 docs-serve: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
+# How fast this machine is beside what else one might pick: a table of ratios, a few minutes on idle cores.
+bench: $(DEV)
+	$(BIN)/python -m benchmarks
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -54,22 +54,27 @@ def main() -> None:
     args = parser.parse_args()
     corpus = load_corpus("hoc-blurb", path=args.hoc) if args.hoc else abstracts(args.documents)
     split = corpus.splits["train"].take(range(args.documents))
-    kind = precision()
-    sides: dict[str, Callable[[], Seconds]] = {f"this loop ({kind})": lambda: ours(args.encoder, split, kind)}
-    sides["Trainer (defaults)"] = lambda: trainer(args.encoder, split, bf16=False)
-    if kind == "bfloat16":
-        sides["Trainer (bf16=True)"] = lambda: trainer(args.encoder, split, bf16=True)
-    rounds = [{name: side() for name, side in sides.items()} for _ in range(args.rounds + 1)][1:]
     print(f"{args.documents} documents, batch {BATCH}, {TOKENS} tokens, {torch.get_num_threads()} threads")
-    for clock, kind_of_time in enumerate(("wall", "CPU")):
-        rates = {name: [args.documents / round[name][clock] for round in rounds] for name in sides}
-        first = median(next(iter(rates.values())))
-        for name, values in rates.items():
-            middle, spread = median(values), f"{min(values):.1f} to {max(values):.1f}"
+    for clock, sides in rates(args.encoder, split, args.rounds).items():
+        first = next(iter(sides.values()))
+        for name, rate in sides.items():
             print(
-                f"{name:24} {middle:6.1f} documents per second of {kind_of_time} time ({spread});"
-                f" this loop is {first / middle:.2f} times that"
+                f"{name:24} {rate:6.1f} documents per second of {clock} time; this loop: {first / rate:.2f} times that"
             )
+
+
+def rates(encoder: str, split: Split, rounds: int) -> dict[str, dict[str, float]]:
+    """Return each side's documents per second of wall and of CPU time, the medians over rounds; ours comes first."""
+    kind = precision()
+    sides: dict[str, Callable[[], Seconds]] = {f"this loop ({kind})": lambda: ours(encoder, split, kind)}
+    sides["Trainer (defaults)"] = lambda: trainer(encoder, split, bf16=False)
+    if kind == "bfloat16":
+        sides["Trainer (bf16=True)"] = lambda: trainer(encoder, split, bf16=True)
+    times = [{name: side() for name, side in sides.items()} for _ in range(rounds + 1)][1:]
+    return {
+        clock: {name: len(split) / median(each[name][i] for each in times) for name in sides}
+        for i, clock in enumerate(("wall", "CPU"))
+    }
 
 
 def abstracts(count: int) -> Corpus:
@@ -116,22 +121,40 @@ def trainer(encoder: str, split: Split, bf16: bool) -> Seconds:
 
 
 def hugging_face_trainer(encoder: str, split: Split, folder: str, tokens: int = TOKENS, **arguments: Any) -> Any:
-    """Return a ``transformers.Trainer`` with its defaults except for ``arguments``.
+    """Return a ``transformers.Trainer`` of a split, with its defaults except for ``arguments``."""
+    rows = trainer_rows(encoder, split, tokens)
+    model = hugging_face_model(encoder, split.targets.shape[1])
+    return plain_trainer(encoder, folder, arguments, model=model, train_dataset=rows)
 
-    Batches are padded to their longest document.
+
+def plain_trainer(encoder: str, folder: str, arguments: Mapping[str, Any], **parts: Any) -> Any:
+    """Return a ``transformers.Trainer`` that prints and saves nothing, and pads batches to their longest document.
+
+    Args:
+        encoder: ``embedded``, a folder or a hub name.
+        folder: Its output folder.
+        arguments: Of ``TrainingArguments``.
+        parts: Of ``Trainer``: the model, the documents, ...
     """
-    from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
-    with quiet():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            resolve_encoder(encoder), num_labels=split.targets.shape[1], problem_type="multi_label_classification"
-        )
     chosen = TrainingArguments(
         folder, per_device_train_batch_size=BATCH, report_to=[], save_strategy="no", logging_strategy="no",
         disable_tqdm=True, use_cpu=DEVICE == "cpu", **arguments,
     )  # fmt: skip
-    collator = DataCollatorWithPadding(load_tokenizer(encoder))
-    return Trainer(model, chosen, train_dataset=trainer_rows(encoder, split, tokens), data_collator=collator)
+    trainer = Trainer(args=chosen, data_collator=DataCollatorWithPadding(load_tokenizer(encoder)), **parts)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def hugging_face_model(encoder: str, n_labels: int) -> Any:
+    """Return the encoder with the classification head of transformers."""
+    from transformers import AutoModelForSequenceClassification
+
+    with quiet():
+        return AutoModelForSequenceClassification.from_pretrained(
+            resolve_encoder(encoder), num_labels=n_labels, problem_type="multi_label_classification"
+        )
 
 
 def trainer_rows(encoder: str, split: Split, tokens: int = TOKENS) -> list[dict[str, Any]]:

@@ -44,32 +44,41 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ray_session(JobConfig(), cpus=CORES):
         job = median(empty_job(Path(folder) / f"job-{number}") for number in range(3))
-        side_by_side, _ = search(args, Path(folder) / "two", threads=1)
-        one, costs = search(args, Path(folder) / "one", threads=CORES)
+        side_by_side, _ = search(args.trials, args.documents, Path(folder) / "two", 1, args.encoder)
+        one, costs = search(args.trials, args.documents, Path(folder) / "one", CORES, args.encoder)
     print(f"fixed cost of a trial in a reused worker: {median(costs):.2f} s ({min(costs):.2f} to {max(costs):.2f})")
     print(f"a TorchTrainer that does nothing: {job:.1f} s")
     print(f"2 trials of 1 thread: {side_by_side:.1f} documents/s; 1 trial of 2 threads: {one:.1f} documents/s")
 
 
-def configuration(args: argparse.Namespace, threads: int) -> RunConfig:
+def fixed_costs(trials: int, documents: int) -> tuple[float, float]:
+    """Return the seconds that a trial costs in addition to its training, and those of a Ray Train job."""
+    with tempfile.TemporaryDirectory() as folder, ray_session(JobConfig(), cpus=CORES):
+        _, costs = search(trials, documents, Path(folder) / "search", CORES)
+        return median(costs), empty_job(Path(folder) / "job")
+
+
+def configuration(documents: int, threads: int, encoder: str) -> RunConfig:
     """Return a configuration whose trials differ only in the learning rate, which does not change their cost."""
     space = {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}
     tree = {
         "name": "trial-cost",
-        "data": {"corpus": "synthetic", "documents": args.documents, "max_tokens": 128, "segments": False},
-        "stages": {"student": {"start": args.encoder, "epochs": 1}},
+        "data": {"corpus": "synthetic", "documents": documents, "max_tokens": 128, "segments": False},
+        "stages": {"student": {"start": encoder, "epochs": 1}},
         "tune": {"stage": "student", "space": space, "cpus_per_trial": threads, "scheduler": "none"},
     }
     return parse_config(tree)
 
 
-def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float, list[float]]:
+def search(
+    trials: int, documents: int, folder: Path, threads: int, encoder: str = "embedded"
+) -> tuple[float, list[float]]:
     """Return documents per second and each trial's seconds without training; the first trials are not counted."""
     from ray.tune import with_parameters
 
     from kdh_ray.jobs.stage_search.trial import StageTrial
 
-    config = configuration(args, threads)
+    config = configuration(documents, threads, encoder)
     plan = SearchPlan(config, RunFolder(folder), "student")
     corpus, ends = corpus_from_config(config.data), []
 
@@ -80,8 +89,8 @@ def search(args: argparse.Namespace, folder: Path, threads: int) -> tuple[float,
     tune(
         with_parameters(StageTrial, task=trial_task(plan, corpus, on_gpu=False)),
         plan.domains,
-        TuneSettings(trials=args.trials, metric=SCORE, resources={"CPU": threads}, concurrency=CORES // threads),
-        searcher=make_searcher("random", seed=0, budget=args.trials),
+        TuneSettings(trials=trials, metric=SCORE, resources={"CPU": threads}, concurrency=CORES // threads),
+        searcher=make_searcher("random", seed=0, budget=trials),
         storage=folder / "search",
         listener=listener,
     )

@@ -22,20 +22,20 @@ def busy(workers: int, generational: bool) -> float:
     return float(np.mean([done.busy for done in runs]))
 
 
-def milliseconds(n_results: int, n_dims: int, screening: bool) -> float:
-    """Return the CPU time of ask and tell, in ms, at about ``n_results`` results."""
+def milliseconds(n_results: int, n_dims: int, screening: bool, rounds: int = 20) -> float:
+    """Return the CPU time of ask and tell, in ms, at about ``n_results`` results, the mean over ``rounds``."""
     swarm = ParticleSwarm({f"x{i}": Float(0, 1) for i in range(n_dims)}, seed=0, screening=screening)
     rng = np.random.default_rng(0)
     for position in rng.random((n_results, n_dims)):
         swarm.add_evaluated({f"x{i}": float(x) for i, x in enumerate(position)}, float(position.sum()))
     for timed in (False, True):  # the first round warms up
         started = time.process_time()
-        for _ in range(20):
+        for _ in range(rounds):
             move = swarm.ask()
             if move is not None:
                 swarm.tell(move.id, sum(move.config.values()))
         if timed:
-            return (time.process_time() - started) / 20 * 1e3
+            return (time.process_time() - started) / rounds * 1e3
     raise AssertionError("unreachable")
 
 
