@@ -33,24 +33,29 @@ def table(tmp_path: Path) -> Path:
 def test_sample_has_an_eighth_for_validation_and_the_whole_test_split(table: Path, tmp_path: Path) -> None:
     samples = []
     for seed in (0, 0, 1):
-        draw_documents(table, tmp_path / "few" / "sample.jsonl", 16, seed)
+        draw_documents(table, tmp_path / "few" / "sample.jsonl", tmp_path / "few" / "others.jsonl", 16, seed)
         samples.append(pd.read_json(tmp_path / "few" / "sample.jsonl", lines=True, dtype=False))
     assert samples[0]["split"].value_counts().to_dict() == {"train": 14, "validation": 2, "test": 7}
     assert samples[0].equals(samples[1])
+    others = pd.read_json(tmp_path / "few" / "others.jsonl", lines=True, dtype=False)
+    assert set(others["id"]) == {f"{place:03}" for place in range(40)} - set(samples[2]["id"])
+    assert others["text"].iloc[0] == f"note {int(others['id'].iloc[0])}"
     assert set(samples[0]["id"]) != set(samples[2]["id"])
     assert set(samples[0][samples[0]["split"] == "test"]["id"]) == {f"{place:03}" for place in range(45, 52)}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ways_differ_from_the_recipe_in_one_thing(way: str, table: Path) -> None:
-    config = configured(way, table, 3, [])
+    recipe, config = (configured(each, table, table, 3, []) for each in ("recipe", way))
     assert (config.seed, config.data.path) == (3, table)
-    assert config.is_mean("teacher") == (way in ("members", "folds"))
+    assert config.is_mean("teacher") == (way in ("members", "unlabelled", "folds"))
+    assert (config.data.unlabelled_text is not None) == (way == "unlabelled")
     assert config.data.folds == (3 if way == "folds" else 1)
     assert config.tune.trials == (12 if way == "search" else None)
     student = config.stages["student"]
-    assert student.start == ("teacher-1" if way == "members" else "teacher")
-    assert student == configured("recipe", table, 3, []).stages["student"].model_copy(update={"start": student.start})
+    assert student.start == ("teacher-1" if way in ("members", "unlabelled") else "teacher")
+    own = {"start": student.start} | ({"epochs": 20, "learning_rate": 5e-4} if way == "longer" else {})
+    assert student == recipe.stages["student"].model_copy(update=own)
 
 
 def test_each_seed_performs_all_ways(table: Path, tmp_path: Path) -> None:
