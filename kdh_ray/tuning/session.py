@@ -71,9 +71,9 @@ def tune(
         All trials, those of earlier sessions included.
 
     Raises:
-        UserError: If ``storage`` holds a search and ``resume`` is False, or one with another metric, mode, searcher or
-            space; if another search is running there, or it can't be written; if the objective doesn't report the
-            metric, or the cluster lacks the resources of a trial.
+        UserError: If the space is empty; if ``storage`` holds a search and ``resume`` is False, or one with another
+            metric, mode, searcher or space; if another search is running there, or it can't be written; if the
+            objective doesn't report the metric, or the cluster lacks the resources of a trial.
         KeyboardInterrupt: After Ctrl-C, once the trials have been shut down.
     """
     folder, purpose = local_folder(storage), _purpose(settings, searcher)
@@ -90,6 +90,8 @@ def tune(
         )
         exhausted = False
         if len(ledger.trials) < settings.n_trials or ledger.running():
+            if not space:
+                raise UserError("a search space needs a domain, such as tune.uniform(0, 1); got an empty one")
             ledger.commit()  # so that a folder that can't be written is an error before anything starts
             from kdh_ray.cluster.session import ray_session
 

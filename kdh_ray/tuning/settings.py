@@ -59,9 +59,15 @@ class TuneSettings:
     verbose: bool = False
 
     def __post_init__(self) -> None:
+        counts = {"trials": self.trials, "concurrency": self.concurrency}
         faults = [
+            f"{name} must be a whole number; got {value!r}"
+            for name, value in counts.items()
+            if value is not None and value % 1  # Tune would wait for 2.5 trials for ever
+        ]
+        faults += [
             f"{name} must be at least 1; got {value}"
-            for name, value in (("trials", self.trials), ("concurrency", self.concurrency))
+            for name, value in counts.items()
             if value is not None and value < 1 and not (name == "trials" and value == -1)
         ]
         if self.trials == -1 and self.time_budget is None:

@@ -284,6 +284,11 @@ def test_another_search_is_not_resumed(tmp_path, asked, words):
         tune(None, {}, settings, searcher=searcher, storage=tmp_path, resume=True)
 
 
+def test_empty_space_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"needs a domain, such as tune\.uniform"):
+        tune(None, {}, TuneSettings(1, "score"), searcher=RandomSearch(), storage=tmp_path / "search")
+
+
 def test_search_of_an_earlier_version_is_resumed(tmp_path):
     """Its ledger has no purpose, and configurations without marks."""
     entry = asdict(Trial(1, "a", {"x": 0.5, "shape": [2, 3]}, "ok", [Report(1, 0.5, 0.1)]))
@@ -315,6 +320,8 @@ def test_time_budget_may_be_the_only_limit():
     assert TuneSettings(-1, "score", time_budget=5.0).n_trials == math.inf
     with pytest.raises(ValueError, match="trials can be -1 only with a time_budget"):
         TuneSettings(-1, "score")
+    with pytest.raises(ValueError, match=r"trials must be a whole number; got 2\.5"):
+        TuneSettings(2.5, "score")
     with pytest.raises(ValueError, match="trials must be at least 1; got -2"):
         TuneSettings(-2, "score", time_budget=5.0)
 
