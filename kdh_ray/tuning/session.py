@@ -241,10 +241,8 @@ def nothing_reported(trials: Sequence[Trial], time_budget: float | None) -> str:
     """Return a warning about a search whose time ended before it learnt anything; empty for any other."""
     if time_budget is None or any(trial.reports for trial in trials):
         return ""
-    return (
-        f"time_budget: {time_budget:g} s ended before any of {len(trials)} trials reported; starting workers takes"
-        " seconds, which count"
-    )
+    before = f"any of {len(trials)} trials reported" if trials else "a trial started"
+    return f"time_budget: {time_budget:g} s ended before {before}; starting workers takes seconds, which count"
 
 
 def _translate(error: Exception, metric: str) -> Exception:

@@ -473,3 +473,4 @@ def test_time_that_ends_before_a_report_is_said():
         "time_budget: 10 s ended before any of 1 trials reported; starting workers takes seconds, which count"
     )
     assert nothing_reported([waiting, reported], 10.0) == nothing_reported([waiting], None) == ""
+    assert "10 s ended before a trial started; starting workers" in nothing_reported([], 10.0)
