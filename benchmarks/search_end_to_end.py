@@ -92,11 +92,12 @@ def compare(task: dict[str, Any], sides: Sequence[str], rounds: int = 1) -> list
         rounds: Number of searches of each side.
     """
     rounds_done = []
-    for number in range(rounds):
-        done = [run_side(side, {**task, "seed": task["seed"] + number}) for side in sides]
-        for search in done:
+    for seed in range(task["seed"], task["seed"] + rounds):
+        done = []
+        for side in sides:
+            done.append(search := run_side(side, {**task, "seed": seed}))
             print(
-                f"seed {task['seed'] + number}  {search.side:18} {search.wall:6.0f} s  {search.cpu:6.0f} s of CPU time "
+                f"seed {seed}  {side:18} {search.wall:6.0f} s  {search.cpu:6.0f} s of CPU time "
                 f" {len(search.reports):3} epochs  best validation micro F1 {100 * search.best:.1f}",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
