@@ -66,6 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         UnavailableError: If a package of the ``export`` extra is missing, or the hub refuses the upload.
     """
     from kdh_ray.export.folder import check_packages, check_replaceable
+    from kdh_ray.export.hub import check_repository
     from kdh_ray.models.checkpoint import load_card
 
     if args.int8 and args.format != "onnx":
@@ -77,6 +78,8 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(["--texts and CONFIG go with --format onnx or openvino"], "command line")
     load_card(args.checkpoint)  # fails at once if this is no checkpoint
     check_replaceable(args.folder)
+    if args.push_to_hub is not None:
+        check_repository(args.push_to_hub)
     if is_graph:
         check_packages(args.format == "openvino")
         _export_onnx(args)

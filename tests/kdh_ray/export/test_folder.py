@@ -178,6 +178,15 @@ def test_folder_in_use_is_refused_before_anything_is_scored(
     assert (tmp_path / "used" / "notes.txt").read_text() == "a note\n"
 
 
+def test_name_of_no_repository_is_refused_before_the_export(
+    whole_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["export", str(whole_checkpoint), str(tmp_path / "out"), "--format", "sentence-transformers"]
+    assert main([*line, "--push-to-hub", "not a name"]) == 2
+    assert "a repository is named owner/name; got 'not a name'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_texts_that_are_not_there_are_refused(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
