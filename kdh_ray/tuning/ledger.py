@@ -46,6 +46,7 @@ class Ledger:
         trials: Trials in the order of suggestions.
         searcher: File of the searcher's state; None before the first commit, or if the searcher can't be saved.
         purpose: Metric, mode and search algorithm of the search; empty if an earlier version began it.
+        space: Its settings with their ranges, as text; empty as well.
         fault: The error of the last failed commit; None without one. Ray Tune passes errors of callbacks on only as a
             traceback in a string.
 
@@ -59,6 +60,7 @@ class Ledger:
         self.trials: list[Trial] = []
         self.searcher: Path | None = None
         self.purpose: dict[str, str] = {}
+        self.space: dict[str, str] = {}
         self.fault: UnavailableError | None = None
         self._ended: dict[int, str] = {}  # a trial's number -> its JSON
         self._earlier_seconds = 0.0
@@ -99,7 +101,8 @@ class Ledger:
         if searcher is not None:
             self.searcher = self._save(searcher)
         name = self.searcher.name if self.searcher else None
-        head = json.dumps({"version": VERSION, "seconds": self.seconds, "searcher": name, "purpose": self.purpose})
+        content = {"seconds": self.seconds, "searcher": name, "purpose": self.purpose, "space": self.space}
+        head = json.dumps({"version": VERSION, **content})
         # A rename is atomic: a reader sees the old file or the new one, never a part.
         temporary = self.folder / f".{FILE}"
         with temporary.open("w", encoding="utf-8") as stream:
@@ -137,6 +140,7 @@ class Ledger:
                 raise CheckpointError(f"{file}: version must be {VERSION}; got {content['version']!r}")
             self.trials = [self._trial(entry) for entry in content["trials"]]
             self.purpose = dict(content.get("purpose", {}))
+            self.space = dict(content.get("space", {}))
             self._earlier_seconds = float(content["seconds"])
             self.searcher = self.folder / content["searcher"] if content["searcher"] else None
         except (OSError, ValueError, KeyError, TypeError) as error:

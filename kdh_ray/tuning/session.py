@@ -17,6 +17,7 @@ from kdh_ray.tuning.ray_process import InterruptWatch, tune_environment
 from kdh_ray.tuning.result import SearchResult
 from kdh_ray.tuning.schedulers import make_scheduler
 from kdh_ray.tuning.settings import TuneSettings
+from kdh_ray.tuning.space_text import space_text
 from kdh_ray.tuning.trials import OUT_OF_TIME, Listener, Trial
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def tune(
                 " another folder"
             )
         ledger.purpose = _checked_purpose(ledger, purpose)
+        ledger.space = _checked_space(ledger, space_text(space))
         session = _Session(
             objective, dict(space), settings, searcher, scheduler or make_scheduler("none"), ledger, callbacks, listener
         )
@@ -135,6 +137,20 @@ def _checked_purpose(ledger: Ledger, purpose: dict[str, str]) -> dict[str, str]:
         saved, asked = (f"the {p['mode']} of {p['metric']} by {p['searcher']}" for p in (ledger.purpose, purpose))
         raise UserError(f"{ledger.folder} holds a search for {saved}, not for {asked}: choose another folder")
     return purpose
+
+
+def _checked_space(ledger: Ledger, space: dict[str, str]) -> dict[str, str]:
+    """Return a search space after comparing it with that of the search's earlier sessions.
+
+    Raises:
+        UserError: If they differ, unless it is empty: then the results of a finished search are read.
+    """
+    if not ledger.trials or not ledger.space or not space:
+        return space or ledger.space
+    names = [name for name in {**ledger.space, **space} if ledger.space.get(name) != space.get(name)]
+    if names:
+        raise UserError(f"{ledger.folder} holds a search of another space ({', '.join(names)}): choose another folder")
+    return space
 
 
 @dataclass(frozen=True)

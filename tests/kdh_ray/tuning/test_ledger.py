@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ray.tune
 from cheap_search import RandomSearch, search
 from filelock import FileLock
 from hypothesis import given
@@ -24,6 +25,7 @@ from kdh_ray.tuning.adapters import RecordedScheduler, RecordedSearcher
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.recorder import Recorder
 from kdh_ray.tuning.session import _translate, nothing_reported
+from kdh_ray.tuning.space_text import space_text
 from kdh_ray.tuning.trials import Report, Trial, best_of, savings
 from searchers import tune_results
 from searchers.pso_search import ParticleSwarmSearch
@@ -282,6 +284,27 @@ def test_another_search_is_not_resumed(tmp_path, asked, words):
     settings = TuneSettings(**{"trials": 1, "metric": "score", **asked})
     with pytest.raises(UserError, match=words):
         tune(None, {}, settings, searcher=searcher, storage=tmp_path, resume=True)
+
+
+def test_search_is_not_resumed_with_another_space(tmp_path):
+    def searched(**space):
+        return tune(None, space, TuneSettings(1, "score"), searcher=RandomSearch(), storage=tmp_path, resume=True)
+
+    own = {"x": ray.tune.uniform(0, 1), "net": {"kind": ray.tune.choice(["a", len]), "depth": 2}}
+    ledger = Ledger(tmp_path)
+    ledger.trials, ledger.space = [trial(1, 0.5)], space_text(own)
+    ledger.commit()
+    assert len(searched(**own).trials) == 1
+    assert len(searched().trials) == 1  # reads the results
+    for change, named in [
+        ({"x": ray.tune.loguniform(0.1, 1)}, "x"),
+        ({"x": ray.tune.quniform(0, 1, 0.1)}, "x"),
+        ({"y": ray.tune.uniform(0, 1)}, "y"),
+        ({"net": {"kind": ray.tune.choice(["a", "b"]), "depth": 2}}, r"net\.kind"),
+        ({"net": {"kind": ray.tune.choice(["a", max]), "depth": 3}}, r"net\.depth"),
+    ]:
+        with pytest.raises(UserError, match=rf"holds a search of another space \({named}\): choose another folder"):
+            searched(**{**own, **change})
 
 
 def test_empty_space_is_refused(tmp_path):
