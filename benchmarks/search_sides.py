@@ -78,11 +78,6 @@ class Task:
         """Share of the GPU that each of the trials at once has; 0 without one."""
         return 1 / self.cores if DEVICE == "cuda" else 0.0
 
-    @property
-    def resources(self) -> dict[str, float]:
-        """What Ray reserves for a trial."""
-        return {"CPU": 1, "GPU": self.gpu_share}
-
     def record(self, score: float) -> None:
         """Append the time and the score of an epoch; one short write, so that processes don't mix their lines."""
         with (self.folder / REPORTS).open("a", encoding="utf-8") as file:
@@ -135,13 +130,14 @@ def ours(task: Task) -> None:
 
 def trainer_on_ray(task: Task) -> None:
     """Search as ``Trainer.hyperparameter_search`` does on Ray, with Optuna's TPE and ASHA."""
+    import ray
     from ray.tune import CLIReporter
 
-    _start_ray(task)
-    _trainer(task, task.folder).hyperparameter_search(
+    ray.init(address="local", num_cpus=task.cores, log_to_driver=False, logging_level="ERROR")
+    _trainer(task).hyperparameter_search(
         lambda _: _ray_space(), compute_objective=_objective, n_trials=task.trials, direction="maximize", backend="ray",
-        resources_per_trial={name.lower(): amount for name, amount in task.resources.items()},
-        search_alg=_tpe_on_ray(task), scheduler=_asha(task, "objective"), max_concurrent_trials=task.cores,
+        resources_per_trial={"cpu": 1, "gpu": task.gpu_share},
+        search_alg=_tpe_on_ray(task), scheduler=_asha(task), max_concurrent_trials=task.cores,
         progress_reporter=CLIReporter(metric_columns=["objective"]), verbose=0, storage_path=str(task.folder / "ray"),
     )  # fmt: skip
 
@@ -163,7 +159,7 @@ def trainer_on_optuna(task: Task) -> None:
 
     torch.set_num_threads(task.cores)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trainer = _trainer(task, task.folder)
+    trainer = _trainer(task)
     # Trainer reports steps to the pruner, not epochs.
     steps = -(-len(trainer.train_dataset) // BATCH)
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=steps, reduction_factor=REDUCTION)
@@ -173,49 +169,15 @@ def trainer_on_optuna(task: Task) -> None:
     )  # fmt: skip
 
 
-def torch_trainer_on_tune(task: Task) -> None:
-    """Search as Ray documents it for Ray Train: Tune's trials are functions that each run a ``TorchTrainer``."""
-    from ray import tune
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-    from ray.tune.integration.ray_train import TuneReportCallback
-
-    _start_ray(task)
-
-    def trial(config: dict[str, float]) -> None:
-        TorchTrainer(
-            partial(_train_worker, task),
-            train_loop_config=config,
-            scaling_config=ScalingConfig(
-                num_workers=1, use_gpu=task.gpu_share > 0, resources_per_worker=task.resources
-            ),
-            run_config=RunConfig(
-                name=tune.get_context().get_trial_id(), storage_path=str(task.folder / "train"),
-                callbacks=[TuneReportCallback()],
-            ),
-        ).fit()  # fmt: skip
-
-    tune.Tuner(
-        tune.with_resources(trial, {"memory": 2**20}),  # the worker of Ray Train reserves the core
-        param_space=_ray_space(),
-        tune_config=tune.TuneConfig(
-            num_samples=task.trials, max_concurrent_trials=task.cores, search_alg=_tpe_on_ray(task, SCORE),
-            scheduler=_asha(task, SCORE),
-        ),
-        run_config=tune.RunConfig(storage_path=str(task.folder / "tune"), verbose=0),
-    ).fit()  # fmt: skip
-
-
 SIDES: dict[str, Callable[[Task], None]] = {
     "kdh-ray": ours,
     "Trainer, Optuna": trainer_on_optuna,
     "Trainer, Ray": trainer_on_ray,
-    "TorchTrainer, Ray": torch_trainer_on_tune,
 }
 
 
-def _trainer(task: Task, folder: Path, **settings: Any) -> Any:
-    """Return a ``Trainer`` with settings of a trial, in the format in which this machine trains fastest."""
+def _trainer(task: Task) -> Any:
+    """Return a ``Trainer``, in the format in which this machine trains fastest."""
     from kdh_ray.config import parse_config
     from kdh_ray.data import corpus_from_config
 
@@ -226,7 +188,7 @@ def _trainer(task: Task, folder: Path, **settings: Any) -> Any:
     }  # fmt: skip
     rows = {name: trainer_rows(task.encoder, corpus.splits[name], task.tokens) for name in ("train", "validation")}
     return plain_trainer(
-        task.encoder, str(folder), {**arguments, **settings},
+        task.encoder, str(task.folder), arguments,
         model_init=partial(hugging_face_model, task.encoder, len(corpus.labels)),
         train_dataset=rows["train"], eval_dataset=rows["validation"], compute_metrics=partial(_validated, task),
     )  # fmt: skip
@@ -244,35 +206,6 @@ def _validated(task: Task, prediction: Any) -> dict[str, float]:
     return {SCORE: reached}
 
 
-def _train_worker(task: Task, config: dict[str, float]) -> None:
-    """Train one configuration on a worker of Ray Train, and report each epoch."""
-    from ray import train
-    from transformers import TrainerCallback
-
-    class Report(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-        def on_evaluate(self, *_: Any, metrics: dict[str, float], **__: Any) -> None:
-            train.report({SCORE: metrics[f"eval_{SCORE}"]})
-
-    name = train.get_context().get_experiment_name()
-    trainer = _trainer(task, task.folder / "trainers" / name, **config)
-    trainer.add_callback(Report())
-    trainer.train()
-
-
-def _start_ray(task: Task) -> None:
-    """Start a Ray whose workers know its address: with two on a machine, Ray Train asks the wrong one who is alive."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-    os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"127.0.0.1:{port}"}
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "600"  # a busy machine takes longer than the default, 60
-    import ray
-
-    ray.init(address="local", num_cpus=task.cores, log_to_driver=False, logging_level="ERROR")
-
-
 def _objective(metrics: dict[str, float]) -> float:
     return metrics[f"eval_{SCORE}"]
 
@@ -287,16 +220,16 @@ def _ray_space() -> dict[str, Any]:
     }
 
 
-def _tpe_on_ray(task: Task, metric: str = "objective") -> Any:
+def _tpe_on_ray(task: Task) -> Any:
     from ray.tune.search.optuna import OptunaSearch
 
-    return OptunaSearch(metric=metric, mode="max", seed=task.seed)
+    return OptunaSearch(metric="objective", mode="max", seed=task.seed)
 
 
-def _asha(task: Task, metric: str) -> Any:
+def _asha(task: Task) -> Any:
     from ray.tune.schedulers import ASHAScheduler
 
-    return ASHAScheduler(metric=metric, mode="max", max_t=task.epochs, grace_period=1, reduction_factor=REDUCTION)
+    return ASHAScheduler(metric="objective", mode="max", max_t=task.epochs, grace_period=1, reduction_factor=REDUCTION)
 
 
 if __name__ == "__main__":

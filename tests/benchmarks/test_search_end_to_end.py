@@ -53,7 +53,6 @@ def test_figure_follows_the_readers_theme():
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("side", SIDES)
 def test_each_side_searches(side, tmp_path):
     make_encoder = runpy.run_path(str(Path(__file__).parents[1] / "kdh_ray/conftest.py"))["make_encoder"]
