@@ -23,7 +23,7 @@ YAMLS = sorted(CONFIGS.glob("*.yaml"))
 
 
 def test_configurations_are_all_here() -> None:
-    assert len(YAMLS) == 9
+    assert len(YAMLS) == 10
 
 
 @pytest.mark.parametrize("file", YAMLS, ids=lambda file: file.stem)
