@@ -71,12 +71,14 @@ def asked(dashboard: str) -> str:
 
 
 def use(place: Workplace) -> None:
-    """Predict files and lines, distil from unlabelled text, evaluate, and write a report."""
+    """Predict files and lines, distil from unlabelled text in both ways, evaluate, and write a report."""
     checkpoint = str(RunFolder(place.folder / "run").best.stage("student").checkpoint)
     place.run("predict", "predict", checkpoint, "--input", "more.jsonl", "--output", "predictions", "--logits")
     place.run("lines", "predict", checkpoint, text=f"{CANARIES['stdin']} pain .\n")
     more = ["--set", "data.unlabelled=[predictions]", "--out", "unlabelled", "--local"]
     place.run("unlabelled", "run", "my.yaml", "--set", "tune.trials=null", *more)
+    own_teachers = ["--set", "data.unlabelled.path=more.jsonl", "--out", "own-teachers"]
+    place.run("own-teachers", "run", "my.yaml", "--set", "tune.trials=null", *own_teachers)
     place.run("evaluate", "evaluate", checkpoint, "my.yaml", "--json")
     place.run("report", "report", "run", "unlabelled", "-o", "report.html")
     place.run("results", "results", "run", "--all", "--format", "csv")
