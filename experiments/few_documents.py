@@ -1,4 +1,4 @@
-"""What a user with few documents gains from several teachers, unlabelled text, folds, a search, and longer training.
+"""Compare ways to make the most of few documents: more teachers, unlabelled text, folds, a search, longer training.
 
     python -m experiments.few_documents notes.jsonl.gz --out runs/few [--documents 600] [--seeds 3] [--ways recipe ...]
 
