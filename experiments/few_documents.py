@@ -107,13 +107,17 @@ def main(arguments: list[str] | None = None, perform: Callable[[str, RunConfig, 
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args(arguments)
-    for seed in range(args.seeds):
-        table, others = (args.out / f"{name}-{seed}.jsonl" for name in ("documents", "others"))
-        if not table.exists():
-            draw_documents(args.table, table, others, args.documents, seed)
-        for way in args.ways:
-            perform(way, configured(way, table, others, seed, args.set), args.out / f"{way}-{seed}")
-    print(scores(load_runs(args.out)).to_string())
+    try:
+        for seed in range(args.seeds):
+            table, others = (args.out / f"{name}-{seed}.jsonl" for name in ("documents", "others"))
+            if not table.exists():
+                draw_documents(args.table, table, others, args.documents, seed)
+            for way in args.ways:
+                perform(way, configured(way, table, others, seed, args.set), args.out / f"{way}-{seed}")
+        print(scores(load_runs(args.out)).to_string())
+    except UserError as error:
+        print(f"few_documents: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

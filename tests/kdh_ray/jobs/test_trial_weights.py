@@ -70,18 +70,24 @@ def test_best_configuration_takes_the_weights_of_its_trial(plan):
     assert not plan.folder.search.model_weights(7, 0).exists()
 
 
-def test_fold_models_take_the_weights_of_their_trial(encoder, tmp_path):
+def trained_over_folds(encoder, folder):
+    """Return a search with two folds whose teachers are trained, and its trial 7, which has run to its end."""
     config = folded(small(encoder))
-    run(config, tmp_path, stages=["teacher-1", "teacher-2", "teacher"], local=True)
-    plan = search_plan(config, tmp_path)
+    run(config, folder, stages=["teacher-1", "teacher-2", "teacher"], local=True)
+    plan = search_plan(config, folder)
     trial = started(plan)
     while not trial.epoch(NAME)["done"]:
         pass
+    return plan, trial
+
+
+def test_fold_models_take_the_weights_of_their_trial(encoder, tmp_path):
+    plan, trial = trained_over_folds(encoder, tmp_path)
     best = BestRun(plan, RunOptions(local=True))
     best.train(Choice(Trial(7, "id", VALUES, "ok"), "chosen"))
     trained = {each["stage"] for each in map(json.loads, best.folder.events.open()) if each["kind"] == "epoch"}
     assert trained == {"student"}  # the models of both folds are only scored
-    corpus = refit_corpus(corpus_from_config(config.data))
+    corpus = refit_corpus(corpus_from_config(plan.config.data))
     scored = out_of_fold([best.folder.stage(f"student-{fold}") for fold in (1, 2)], corpus)
     np.testing.assert_allclose(scored, trial.fold_scores.logits, atol=1e-5)
 
@@ -109,12 +115,7 @@ def test_trials_teach_the_final_student(plan):
 
 
 def test_fold_models_of_trials_teach_those_of_the_student(encoder, tmp_path):
-    config = folded(small(encoder))
-    run(config, tmp_path, stages=["teacher-1", "teacher-2", "teacher"], local=True)
-    plan = search_plan(config, tmp_path)
-    trial = started(plan)
-    while not trial.epoch(NAME)["done"]:
-        pass
+    plan, trial = trained_over_folds(encoder, tmp_path)
     taught = (Trial(7, "a", VALUES, "ok"), Trial(9, "b", {**VALUES, "learning_rate": 1e-3}, "ok"))
     best = BestRun(plan, RunOptions(local=True))
     best.train(Choice(taught[0], "chosen", ensemble=TrialEnsemble(taught, 0.5)))
