@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import ray.tune
 from cheap_search import RandomSearch, search
 from filelock import FileLock
 from hypothesis import given
@@ -25,10 +24,8 @@ from kdh_ray.tuning.adapters import RecordedScheduler, RecordedSearcher
 from kdh_ray.tuning.ledger import FILE, Ledger
 from kdh_ray.tuning.recorder import Recorder
 from kdh_ray.tuning.session import _translate, nothing_reported
-from kdh_ray.tuning.space_text import space_text
 from kdh_ray.tuning.trials import Report, Trial, best_of, savings
 from searchers import tune_results
-from searchers.pso_search import ParticleSwarmSearch
 
 
 def recorder_of(ledger, searcher=None, **settings):
@@ -265,51 +262,6 @@ def test_own_end_is_done_and_a_stop_is_not(tmp_path):
     for name in ("own", "stopped"):
         search.on_trial_complete(name, {"score": 0.5, "training_iteration": 2, "done": True})
     assert seen == {"own": (True, 2), "stopped": (False, 2)}
-
-
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        ({"metric": "loss"}, "for the max of score by RandomSearch, not for the max of loss by RandomSearch"),
-        ({"mode": "min"}, "not for the min of score by RandomSearch"),
-        ({"searcher": ParticleSwarmSearch()}, "not for the max of score by ParticleSwarm"),
-    ],
-)
-def test_another_search_is_not_resumed(tmp_path, asked, words):
-    ledger = Ledger(tmp_path)
-    ledger.trials = [trial(1, 0.5)]
-    ledger.purpose = {"metric": "score", "mode": "max", "searcher": "RandomSearch"}
-    ledger.commit()
-    searcher = asked.pop("searcher", RandomSearch())
-    settings = TuneSettings(**{"trials": 1, "metric": "score", **asked})
-    with pytest.raises(UserError, match=words):
-        tune(None, {}, settings, searcher=searcher, storage=tmp_path, resume=True)
-
-
-def test_search_is_not_resumed_with_another_space(tmp_path):
-    def searched(**space):
-        return tune(None, space, TuneSettings(1, "score"), searcher=RandomSearch(), storage=tmp_path, resume=True)
-
-    own = {"x": ray.tune.uniform(0, 1), "net": {"kind": ray.tune.choice(["a", len]), "depth": 2}}
-    ledger = Ledger(tmp_path)
-    ledger.trials, ledger.space = [trial(1, 0.5)], space_text(own)
-    ledger.commit()
-    assert len(searched(**own).trials) == 1
-    assert len(searched().trials) == 1  # reads the results
-    for change, named in [
-        ({"x": ray.tune.loguniform(0.1, 1)}, "x"),
-        ({"x": ray.tune.quniform(0, 1, 0.1)}, "x"),
-        ({"y": ray.tune.uniform(0, 1)}, "y"),
-        ({"net": {"kind": ray.tune.choice(["a", "b"]), "depth": 2}}, r"net\.kind"),
-        ({"net": {"kind": ray.tune.choice(["a", max]), "depth": 3}}, r"net\.depth"),
-    ]:
-        with pytest.raises(UserError, match=rf"holds a search of another space \({named}\): choose another folder"):
-            searched(**{**own, **change})
-
-
-def test_empty_space_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"needs a domain, such as tune\.uniform"):
-        tune(None, {}, TuneSettings(1, "score"), searcher=RandomSearch(), storage=tmp_path / "search")
 
 
 def test_search_of_an_earlier_version_is_resumed(tmp_path):
