@@ -22,13 +22,17 @@ from kdh_ray.export.model_card import model_card
 from kdh_ray.jobs import unlabelled
 from kdh_ray.jobs.on_ray import _parts
 from kdh_ray.jobs.plan import RunOptions, RunPlan, make_plan
+from kdh_ray.jobs.stage_search.best import BestRun
+from kdh_ray.jobs.stage_search.choice import Choice
 from kdh_ray.jobs.stage_search.plan import SearchPlan
+from kdh_ray.jobs.stage_search.trial_ensemble import TrialEnsemble
 from kdh_ray.jobs.stage_search.trial_task import trial_task
 from kdh_ray.jobs.unlabelled import predict_text, with_text
 from kdh_ray.models.checkpoint import load_card
 from kdh_ray.models.training_documents import TrainingDocuments
 from kdh_ray.run_folder import RunFolder
 from kdh_ray.training.stages import StageRunner
+from kdh_ray.tuning.trials import Trial
 
 DOCUMENTS = 20  # without labels
 FAST = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
@@ -293,3 +297,23 @@ def test_text_is_predicted_on_ray(encoder: Path, more: Path, tmp_path: Path) -> 
         rows = run(tree(encoder, more), tmp_path)
     assert rows.set_index("stage").loc["student", "unlabelled_documents"] == DOCUMENTS
     assert len(folders(RunFolder(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_trials_that_teach_the_student_predict_its_unlabelled_text(
+    folds: int, encoder: Path, more: Path, tmp_path: Path
+) -> None:
+    own_text = tmp_path / "more.csv"  # with folds no labelled document may be among it
+    pd.DataFrame({"text": unlabelled_texts(more)}).to_csv(own_text, index=False)
+    config = parse_config(tree(encoder, own_text, ALONE, folds=folds))
+    run(config, tmp_path, stages=[name for name in config.stages if name.startswith("teacher")], local=True)
+    plan = SearchPlan(config, RunFolder(tmp_path), "student")
+    trials = tuple(Trial(number, str(number), {"learning_rate": 1e-3 / number}, "ok") for number in (1, 2))
+    best = BestRun(plan, RunOptions(local=True))
+    best.train(Choice(trials[0], "chosen", ensemble=TrialEnsemble(trials, 0.5)))
+    row = load_runs(best.folder).set_index("stage").loc["student"]
+    assert row["unlabelled_documents"] == DOCUMENTS
+    taught_by = row["unlabelled_taught_by"]
+    members = ["student-trials-1", "student-trials-2"]
+    models = members if folds == 1 else [f"{name}-{fold}" for name in members for fold in (1, 2)]
+    assert all(model in taught_by for model in models), taught_by
