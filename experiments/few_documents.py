@@ -31,7 +31,7 @@ from kdh_ray import run, search
 from kdh_ray.config import RunConfig, load_config
 from kdh_ray.errors import UserError
 from kdh_ray.results import load_runs
-from kdh_ray.results.tables import run_table
+from kdh_ray.results.method_rows import TRIAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,9 +92,11 @@ def perform(way: str, config: RunConfig, out: Path) -> None:
 
 def scores(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a line per way and stage: mean and standard deviation over seeds of micro F1, in %."""
-    rows = run_table(frame[frame["kind"] != "trial"], ("validation_f1_micro", "test_f1_micro"))
-    groups = rows.groupby(["method", "stage"], sort=False)[["validation_f1_micro", "test_f1_micro"]]
-    return (100 * groups.agg(["mean", "std", "count"])).round(1)
+    columns = ["validation_f1_micro", "test_f1_micro"]
+    rows = frame[frame["kind"] != TRIAL]
+    rows = rows.assign(**{name: 100 * rows[name] for name in columns})
+    groups = rows.groupby(["method", "stage"], sort=False, dropna=False)[columns]
+    return groups.agg(["mean", "std", "count"]).round(1)
 
 
 def main(arguments: list[str] | None = None, perform: Callable[[str, RunConfig, Path], None] = perform) -> int:

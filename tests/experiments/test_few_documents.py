@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments.few_documents import WAYS, configured, draw_documents, main
+from experiments.few_documents import WAYS, configured, draw_documents, main, scores
 from kdh_ray.config import RunConfig
+from kdh_ray.results import normalise_rows
 
 
 @pytest.fixture
@@ -66,3 +67,18 @@ def test_each_seed_performs_all_ways(table: Path, tmp_path: Path, capsys: pytest
     assert main([str(table), "--out", str(tmp_path / "few"), "--documents", "16", "--seeds", "2"], perform) == 2
     assert "no result rows" in capsys.readouterr().err
     assert performed == [(way, seed, f"{way}-{seed}") for seed in (0, 1) for way in WAYS]
+
+
+def test_scores_are_means_over_seeds_by_way_and_stage() -> None:
+    rows = [
+        dict(method=method, stage=stage, kind=kind, seed=seed, validation_f1_micro=0.5, test_f1_micro=score)
+        for method, stage, kind, seed, score in [
+            ("recipe", "student", "student", 0, 0.7), ("recipe", "student", "student", 1, 0.8),
+            ("search", "student", "student", 0, 0.9), ("search", "student", "trial", 0, None),
+            (None, "tf-idf", "baseline", 0, 0.6),
+        ]
+    ]  # fmt: skip
+    table = scores(normalise_rows(pd.DataFrame(rows)))["test_f1_micro"]
+    assert table["mean"].tolist() == [75.0, 90.0, 60.0]
+    assert table["count"].tolist() == [2, 1, 1]
+    assert table.loc[("recipe", "student"), "std"] == pytest.approx(7.1)
